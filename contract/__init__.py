@@ -1,0 +1,1 @@
+"""What every process agrees on: settings, messages, errors, telemetry. Imports nothing of ours."""

@@ -1,0 +1,143 @@
+"""What a Kafka record means: image id, metadata, signature, and the headers of a rejected record."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contract.errors import RejectedError
+
+IMAGE_SIZE_BYTES_MAX = 8 * 1024 * 1024
+IMAGE_PIXELS_MAX = 25_000_000
+MESSAGE_SIZE_BYTES_MAX = 12 * 1024 * 1024
+ID_SIZE_BYTES_MAX = 256
+METADATA_SIZE_BYTES_MAX = 16 * 1024
+INLINE_ORIGINAL_SIZE_BYTES_MAX = 16 * 1024
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+def check_image_id(image_id: str) -> str:
+    """Return `image_id` unchanged if it may name an image.
+
+    Raises:
+        RejectedError: ``bad-key`` when it is empty, longer than 256 bytes of UTF-8, or holds a control character.
+    """
+    try:
+        size = len(image_id.encode())
+    except UnicodeEncodeError as error:
+        raise RejectedError("bad-key", f"The image id is not valid Unicode: {error.reason}.") from error
+    if not 1 <= size <= ID_SIZE_BYTES_MAX:
+        raise RejectedError("bad-key", f"The image id has {size} bytes, expected 1 to {ID_SIZE_BYTES_MAX}.")
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in image_id):
+        raise RejectedError("bad-key", f"The image id {image_id!r} holds a control character.")
+    return image_id
+
+
+def image_id_of(key: bytes | None, value: bytes | None) -> str:
+    """The id that a record speaks of: its key, or without one the SHA-256 of its value in hex.
+
+    Raises:
+        RejectedError: ``missing-key`` (null value without key) or ``bad-key``.
+    """
+    if key is None:
+        if value is None:
+            raise RejectedError("missing-key", "A null value deletes an image, but the record has no key to name it.")
+        return hashlib.sha256(value).hexdigest()
+    try:
+        return check_image_id(key.decode())
+    except UnicodeDecodeError as error:
+        raise RejectedError("bad-key", f"The key is not UTF-8: {error.reason} at byte {error.start}.") from error
+
+
+def metadata_of(headers: Headers) -> str:
+    """The record's metadata as compact JSON text with sorted keys, "" without any.
+
+    Raises:
+        RejectedError: ``bad-metadata`` when it is too long, not UTF-8, not JSON, or not an object.
+    """
+    found = [value for name, value in headers if name == "metadata"]
+    if not found:
+        return ""
+    if len(found) > 1:
+        raise RejectedError("bad-metadata", f"The record has {len(found)} headers named metadata, expected one.")
+    raw = found[0] or b""
+    if len(raw) > METADATA_SIZE_BYTES_MAX:
+        raise RejectedError("bad-metadata", f"metadata has {len(raw)} bytes, at most {METADATA_SIZE_BYTES_MAX}.")
+    try:
+        parsed = json.loads(raw.decode(), parse_constant=_refuse_constant)
+        text = json.dumps(parsed, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise RejectedError("bad-metadata", f"metadata is not JSON in UTF-8: {error}.") from error
+    if not isinstance(parsed, dict):
+        raise RejectedError("bad-metadata", f"metadata is a JSON {type(parsed).__name__}, expected an object.")
+    return text
+
+
+def check_value(value: bytes) -> str:
+    """Check an image's size and signature without decoding it and return its media type.
+
+    Raises:
+        RejectedError: ``empty``, ``too-large`` or ``unsupported-type``.
+    """
+    if not value:
+        raise RejectedError("empty", "The value has no bytes; a delete is a null value, not an empty one.")
+    if len(value) > IMAGE_SIZE_BYTES_MAX:
+        raise RejectedError("too-large", f"The image has {len(value)} bytes, at most {IMAGE_SIZE_BYTES_MAX}.")
+    if value.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if value.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if value[:4] == b"RIFF" and value[8:12] == b"WEBP":
+        return "image/webp"
+    raise RejectedError(
+        "unsupported-type", f"The value begins with {value[:8]!r}: it is not a PNG, a JPEG or a WebP image."
+    )
+
+
+def log_name(topic: str, topic_id: str) -> str:
+    """Name of one incarnation of a topic: a re-created topic has another id and so another log."""
+    return f"{topic}:{topic_id}"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Where a refused record came from and why; (log, partition, offset) identifies a repeat."""
+
+    reason: str
+    detail: str
+    topic: str
+    log: str
+    partition: int
+    offset: int
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers that the rejected topic carries beside the original ones."""
+        fields = {**self.__dict__, "detail": self.detail[:1000]}
+        return [(f"lookalike-{name}", str(value).encode("utf-8", "replace")) for name, value in fields.items()]
+
+    @classmethod
+    def from_headers(cls, headers: Headers) -> "Rejection":
+        """Read them back.
+
+        Raises:
+            ValueError: a header is missing or malformed, so the record was not written by an embedder.
+        """
+        found = {name.removeprefix("lookalike-"): value for name, value in headers if name.startswith("lookalike-")}
+        try:
+            text = {name: (found[name] or b"").decode() for name in cls.__dataclass_fields__}
+        except KeyError as error:
+            raise ValueError(f"The record has no header lookalike-{error.args[0]}.") from error
+        return cls(
+            reason=text["reason"],
+            detail=text["detail"],
+            topic=text["topic"],
+            log=text["log"],
+            partition=int(text["partition"]),
+            offset=int(text["offset"]),
+        )
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,100 @@
+"""The settings of every process: read once from the environment, checked, then frozen."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract.errors import ConfigurationError
+
+PREFIX = "LOOKALIKE_"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+OptionalPort = Annotated[int, Field(ge=0, le=65535)]
+Addresses = Annotated[str, StringConstraints(pattern=r"^[^\s,]+(,[^\s,]+)*$")]
+
+
+class Settings(BaseSettings):
+    """One field a setting; the environment variable is the field's name in capitals behind ``LOOKALIKE_``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    kafka_bootstrap: Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")] = Field(
+        "127.0.0.1:9092", description="Kafka brokers, host:port, separated by commas."
+    )
+    kafka_topic: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = Field(
+        "images", description="Topic that images are published to; rejected ones go to <topic>.rejected."
+    )
+    kafka_partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        4, description="Partitions of the topic when it is created."
+    )
+    kafka_retention_hours: Annotated[int, Field(ge=-1)] = Field(
+        -1, description="How long Kafka keeps images; -1 keeps them for ever."
+    )
+    kafka_controller_port: Port = Field(9093, description="Controller port of the local Kafka that `stack` starts.")
+    cassandra_hosts: Addresses = Field("127.0.0.1", description="Cassandra nodes, separated by commas.")
+    cassandra_port: Port = Field(9042, description="CQL port of every Cassandra node.")
+    cassandra_keyspace: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")] = Field(
+        "lookalike", description="Keyspace that holds the tables."
+    )
+    cassandra_storage_port: Port = Field(7000, description="Storage port of the local Cassandra that `stack` starts.")
+    cassandra_jmx_port: Port = Field(7199, description="JMX port of the local Cassandra that `stack` starts.")
+    cassandra_heap_mib: Annotated[int, Field(ge=256)] = Field(
+        1024, description="Java heap of the local Cassandra, in MiB."
+    )
+    index_dir: Path = Field(Path("var/index"), description="Folder of the index; may be deleted, it is rebuilt.")
+    var_dir: Path = Field(Path("var"), description="Folder of the local servers' data, logs and jars.")
+    encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
+        "report-autoencoder", description="Encoder: a folder's name in model/encoders/."
+    )
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_port: Port = Field(8000, description="Port that the API listens on.")
+    api_processes: Annotated[int, Field(ge=1, le=64)] = Field(1, description="API processes that share the port.")
+    api_allowed_hosts: Addresses = Field(
+        "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
+    )
+    embedder_metrics_port: OptionalPort = Field(0, description="Prometheus port of the embedder; 0 is none.")
+    indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
+    batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(
+        512, description="Images that the embedder handles in one batch."
+    )
+    batch_wait_ms: Annotated[int, Field(ge=1, le=5000)] = Field(
+        20, description="Longest time that a batch waits for more images, in milliseconds."
+    )
+    feed_poll_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        20, description="Pause between two reads of an idle feed, in milliseconds."
+    )
+    rebuild_interval_s: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Age at which a tail that is not empty is merged into a new base, in seconds."
+    )
+    rebuild_tail_images: Annotated[int, Field(ge=1)] = Field(
+        20_000, description="Entries in the tail at which a new base is built at once."
+    )
+
+    @cached_property
+    def rejected_topic(self) -> str:
+        """Topic of the messages that were refused."""
+        return f"{self.kafka_topic}.rejected"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment once.
+
+    Args:
+        overrides: values by field name that win over the environment (tests, command lines).
+
+    Raises:
+        ConfigurationError: a value is not acceptable; the message names the variable.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{'_'.join(map(str, problem['loc'])).upper()}={problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ConfigurationError(
+            "Settings are not valid: " + "; ".join(lines) + ". See .env.example for each setting's meaning."
+        ) from error

@@ -1,0 +1,1 @@
+"""What can be found: Cassandra store, fold, generations on disk, search."""

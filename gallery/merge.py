@@ -1,0 +1,60 @@
+"""Builds the next base from a published generation, in a process of its own."""
+
+import multiprocessing
+import os
+import threading
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+
+from gallery.base import IdTable, save_base
+from gallery.fold import Position
+from gallery.manifest import read_manifest
+from gallery.reader import Reader
+from gallery.snapshot import Snapshot
+
+
+def build_base(index_dir: Path, generation_name: str, base_name: str) -> None:
+    """Merge base and tail of a generation into the folder ``bases/<base_name>``. Ends when the parent process does."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        os.nice(10)  # searches and ingest go first
+    snapshot = Reader(index_dir, encoder=None).load(read_manifest(index_dir, generation_name))
+    save_merged(snapshot, index_dir / "bases" / base_name)
+
+
+def save_merged(snapshot: Snapshot, folder: Path) -> None:
+    """Write everything that `snapshot` holds as a base."""
+    base, (rows, numbers) = snapshot.base, snapshot.live_rows()
+    entries = snapshot.entries
+    ids = [base.live.id_bytes(row) for row in rows.tolist()] + [entries[n].image_id.encode() for n in numbers.tolist()]
+    positions = np.concatenate(
+        [base.live.positions[rows], np.array([entries[n].position for n in numbers.tolist()], np.int64).reshape(-1, 5)]
+    )
+    embeddings = np.concatenate([base.embeddings[rows], snapshot.embeddings[numbers]])
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    deleted = _deleted(snapshot)
+    save_base(
+        folder,
+        live=IdTable.build([ids[i] for i in order], positions[order]),
+        deleted=IdTable.build(sorted(deleted), [deleted[image_id] for image_id in sorted(deleted)]),
+        embeddings=embeddings[order],
+    )
+
+
+def _deleted(snapshot: Snapshot) -> dict[bytes, Position]:
+    """Deletes to remember: what the base remembers unless the tail speaks of the id, and the tail's own."""
+    old = snapshot.base.deleted
+    found = {old.id_bytes(row): old.position(row) for row in range(len(old))}
+    for entry in snapshot.entries:
+        found.pop(entry.image_id.encode(), None)
+        if entry.embedding is None:
+            found[entry.image_id.encode()] = entry.position
+    return found
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,222 @@
+"""The indexer: follows the feed, folds it, publishes generations. One writes, others stand by."""
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from contract import telemetry
+from contract.errors import DependencyError
+from contract.settings import Settings
+from gallery.merge import build_base
+from gallery.rows import FeedRow
+from gallery.store import Store
+from gallery.writer import Writer, lock_index
+from model.encoder import load_encoder
+
+READ_ROWS_MAX = 2048
+LOGS_INTERVAL_S = 1.0
+# A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
+HOLES_INTERVAL_S = 5.0
+RETRY_S_MAX = 5.0
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class _Build(NamedTuple):
+    process: multiprocessing.process.BaseProcess
+    base_name: str
+    entries_merged: int
+    began: float
+
+
+def run(settings: Settings, *, rebuild: bool = False) -> int:
+    """Index until SIGTERM or SIGINT; returns the exit status.
+
+    Args:
+        rebuild: start a new index from the feed although the current one is good.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    telemetry.serve_metrics(settings.indexer_metrics_port)
+    encoder = load_encoder(settings.encoder).fingerprint
+    if not _wait_for_lock(settings.index_dir, stop):
+        return 0
+    store = _retrying(lambda: Store.connect(settings), stop)
+    if store is None:
+        return 0
+    try:
+        writer = Writer(settings.index_dir, encoder, rebuild=rebuild)
+        log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
+        indexer = Indexer(settings, encoder, store, writer)
+        while not stop.is_set():
+            advanced = _retrying(indexer.step, stop)
+            if not advanced:
+                stop.wait(settings.feed_poll_ms / 1000)
+        indexer.close()
+    finally:
+        store.close()
+    return 0
+
+
+class Indexer:
+    """Reads each partition's feed past its watermark, publishes, and has bases built in the background."""
+
+    def __init__(self, settings: Settings, encoder: str, store: Store, writer: Writer) -> None:
+        self._settings = settings
+        self._encoder = encoder
+        self._store = store
+        self._writer = writer
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="feed")
+        self._logs_read = self._holes_looked_for = float("-inf")
+        self._base_published = time.monotonic()
+        self._build: _Build | None = None
+
+    def step(self) -> bool:
+        """Read once, publish what is new, look after the base. False when there was nothing new.
+
+        Raises:
+            DependencyError: Cassandra failed; nothing was lost, step again.
+            FileNotFoundError: the index folder was deleted under the writer; a restart begins a new index.
+        """
+        if not (self._settings.index_dir / "CURRENT").exists():
+            raise FileNotFoundError(f"{self._settings.index_dir}/CURRENT was deleted: restart to index the feed anew.")
+        self._follow_logs()
+        began = time.monotonic()
+        before = self._progress()
+        entries = []
+        for (number, partition), rows in self._read().items():
+            found = self._writer.fold.add(number, partition, rows)
+            entries += found
+            # Partitions share ids, so what one brought must be seen by the next.
+            self._writer.stage(found)
+        advanced = before != self._progress()
+        if advanced:
+            manifest = self._writer.publish()
+            telemetry.GENERATION.set(manifest.generation)
+            telemetry.INDEX_IMAGES.set(manifest.count)
+            telemetry.TAIL_ENTRIES.set(manifest.tail.entries)
+            log.info(
+                "published",
+                generation=manifest.generation,
+                entries=len(entries),
+                count=manifest.count,
+                tail=manifest.tail.entries,
+                ms=round((time.monotonic() - began) * 1000, 1),
+            )
+        self._tend_base()
+        return advanced
+
+    def close(self) -> None:
+        """End the base that is being built and release files."""
+        if self._build:
+            self._build.process.terminate()
+            self._build.process.join()
+        self._pool.shutdown()
+        self._writer.close()
+
+    def _progress(self) -> dict[tuple[int, int], int]:
+        return {key: progress.next_offset for key, progress in self._writer.fold.progress.items()}
+
+    def _follow_logs(self) -> None:
+        if time.monotonic() - self._logs_read < LOGS_INTERVAL_S:
+            return
+        logs = self._store.logs(self._settings.kafka_topic)
+        if not self._writer.set_logs(logs):
+            log.warning("starting a new index", because="the gallery's logs changed", logs=logs)
+            self._writer = Writer(self._settings.index_dir, self._encoder, rebuild=True)
+            self._writer.set_logs(logs)
+        for number, name in enumerate(logs):
+            partitions = range(self._settings.kafka_partitions)
+            for partition in {*partitions, *self._store.feed_partitions(name, self._encoder)}:
+                self._writer.fold.follow(number, partition)
+        self._logs_read = time.monotonic()
+
+    def _read(self) -> dict[tuple[int, int], list[FeedRow]]:
+        """Rows past the watermark of every partition, read side by side."""
+        look_for_holes = time.monotonic() - self._holes_looked_for > HOLES_INTERVAL_S
+        if look_for_holes:
+            self._holes_looked_for = time.monotonic()
+        keys = self._progress()
+
+        def read(key: tuple[int, int]) -> list[FeedRow]:
+            log_name, partition, start = self._writer.logs[key[0]], key[1], keys[key]
+            rows = self._store.read_feed(log_name, self._encoder, partition, start, READ_ROWS_MAX)
+            if not rows and look_for_holes:
+                behind = self._store.next_feed_bucket(log_name, self._encoder, partition, start)
+                if behind is not None:
+                    rows = self._store.read_feed(log_name, self._encoder, partition, behind, READ_ROWS_MAX)
+            return rows
+
+        return dict(zip(keys, self._pool.map(read, keys), strict=True))
+
+    def _tend_base(self) -> None:
+        """Begin a base when the tail is long or old; publish on it once it is built."""
+        tail = self._writer.manifest.tail
+        if self._build is None:
+            is_old = time.monotonic() - self._base_published > self._settings.rebuild_interval_s
+            if tail.entries >= self._settings.rebuild_tail_images or (tail.entries and is_old):
+                self._build = self._begin_build()
+        elif not self._build.process.is_alive():
+            build, self._build = self._build, None
+            self._base_published = time.monotonic()
+            if build.process.exitcode:
+                log.error("base not built", exit_status=build.process.exitcode, base=build.base_name)
+                return
+            manifest = self._writer.replace_base(build.base_name, build.entries_merged)
+            telemetry.REBUILDS.inc()
+            log.info(
+                "base replaced",
+                generation=manifest.generation,
+                base=manifest.base.count,
+                tail=manifest.tail.entries,
+                seconds=round(time.monotonic() - build.began, 2),
+            )
+
+    def _begin_build(self) -> _Build:
+        manifest = self._writer.manifest
+        base_name = self._writer.next_base_name()
+        # Spawned: the lock's descriptor is not inherited, so a build never keeps a dead indexer's lock.
+        process = multiprocessing.get_context("spawn").Process(
+            target=build_base, args=(self._settings.index_dir, self._writer.current_name(), base_name), daemon=True
+        )
+        process.start()
+        return _Build(process, base_name, manifest.tail.entries, time.monotonic())
+
+
+def _wait_for_lock(index_dir: Path, stop: threading.Event) -> bool:
+    said = False
+    while not stop.is_set():
+        if lock_index(index_dir) is not None:
+            return True
+        if not said:
+            log.info("standing by", because=f"another indexer holds {index_dir}/lock")
+            said = True
+        stop.wait(0.2)
+    return False
+
+
+def _retrying(call: Callable[[], T], stop: threading.Event) -> T | None:
+    """Call until it works, backing off while a dependency fails; None once `stop` is set."""
+    delay = 0.1
+    while not stop.is_set():
+        try:
+            result = call()
+        except DependencyError as error:
+            telemetry.DEPENDENCY_UP.labels(error.dependency).set(0)
+            telemetry.DEPENDENCY_RETRIES.labels(error.dependency).inc()
+            log.warning("retrying", dependency=error.dependency, detail=error.detail, in_s=delay)
+            stop.wait(delay)
+            delay = min(delay * 2, RETRY_S_MAX)
+        else:
+            telemetry.DEPENDENCY_UP.labels("cassandra").set(1)
+            return result
+    return None
