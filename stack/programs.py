@@ -1,0 +1,66 @@
+"""Our own processes, in the order in which they are started."""
+
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import replace
+
+from contract.settings import PREFIX, Settings
+from stack.service import Service
+
+
+def topics(settings: Settings) -> Service:
+    """Creates the topics, then ends."""
+    return replace(_python(settings, "topics", "producers", "topics"), once=True)
+
+
+def embedder(settings: Settings, slot: int = 0) -> Service:
+    """The Faust worker of one slot; its slot makes it the same group member after a restart."""
+    return _python(settings, "embedder", "workers", "embedder", "--slot", str(slot))
+
+
+def indexer(settings: Settings) -> Service:
+    """The writer of the index folder."""
+    return _python(settings, "indexer", "workers", "indexer")
+
+
+def api(settings: Settings) -> Service:
+    """The HTTP service; ready when it has an index to answer from."""
+    return replace(
+        _python(settings, "api", "api", "serve"),
+        ports={f"{PREFIX}API_PORT": settings.api_port},
+        is_ready=lambda: answers_ready(api_address(settings)),
+    )
+
+
+def api_address(settings: Settings) -> str:
+    """Address of the page, without a slash at its end."""
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
+    return f"http://{host}:{settings.api_port}"
+
+
+def answers_ready(address: str) -> bool:
+    """Whether the API says that it can answer searches."""
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """All settings as environment variables, so that a child process reads exactly these."""
+    variables = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        variables[f"{PREFIX}{name.upper()}"] = str(value.resolve() if name.endswith("_dir") else value)
+    return variables
+
+
+def _python(settings: Settings, name: str, *arguments: str) -> Service:
+    return Service(
+        name=name,
+        command=lambda: [sys.executable, "-m", *arguments],
+        log=settings.var_dir.resolve() / "logs" / f"{name}.log",
+        environment=environment(settings),
+    )
