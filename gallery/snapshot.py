@@ -1,5 +1,6 @@
 """One generation in memory: exact Euclidean search over base and tail, and look-up by id."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +126,15 @@ class Snapshot:
         numbers = np.flatnonzero(self._is_live)[-n:][::-1].tolist()
         entries = [self._entries[number].entry for number in numbers]
         return [self._match(entry.image_id, 0.0, entry.position) for entry in entries]
+
+    def contents(self) -> Iterator[tuple[str, tuple[Position, bytes]]]:
+        """Every image that can be found: id, position, and embedding as little-endian float32 bytes."""
+        rows, numbers = self.live_rows()
+        for row in rows.tolist():
+            yield self.base.live.id_bytes(row).decode(), (self._position(row, -1), self.base.embeddings[row].tobytes())
+        for number in numbers.tolist():
+            entry = self._entries[number].entry
+            yield entry.image_id, (entry.position, self._embeddings[number].tobytes())
 
     def live_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the base and numbers of the tail's entries that can be found."""

@@ -1,0 +1,36 @@
+"""Settings: documented, checked at start, and every mistake names its variable."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ConfigurationError
+from contract.settings import PREFIX, Settings, load_settings
+
+EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
+
+
+def test_example_file_lists_every_setting_with_its_default_and_meaning() -> None:
+    listed = dict(re.findall(r"^(LOOKALIKE_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+    expected = {f"{PREFIX}{name.upper()}": str(field.default) for name, field in Settings.model_fields.items()}
+    assert listed == expected
+    assert all(field.description and f"# {field.description}\n" in EXAMPLE for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LOOKALIKE_API_PORT", "0"),
+        ("LOOKALIKE_KAFKA_BOOTSTRAP", "localhost"),
+        ("LOOKALIKE_CASSANDRA_KEYSPACE", "Drop Table"),
+        ("LOOKALIKE_REBUILD_INTERVAL_S", "-1"),
+        ("LOOKALIKE_BATCH_IMAGES_MAX", "many"),
+    ],
+)
+def test_bad_value_is_refused_with_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings()
