@@ -1,4 +1,4 @@
-"""python -m stack up | down | status | logs | wipe | demo"""
+"""python -m stack up | down | status | logs | wipe | fetch | demo"""
 
 import argparse
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
 from stack import groups
+from stack.jars import SERVERS, jars
 from stack.programs import api_address
 from stack.state import GroupState, read_state
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "show every process with its state, pid, ports and log file"),
         ("logs", _logs, "show the end of the log files"),
         ("wipe", _wipe, "delete Kafka's and Cassandra's data and the index; only while nothing runs"),
+        ("fetch", _fetch, "fetch the servers' jars and check them; `up` does so by itself"),
         ("demo", _demo, "the whole road with MNIST digits, until Ctrl-C"),
         ("supervise", _supervise, "keep one group running in the foreground; `up` uses this"),
     ):
@@ -127,6 +129,12 @@ def _wipe(settings: Settings, _options: argparse.Namespace) -> int:
         if folder.exists():
             shutil.rmtree(folder)
             print(f"Deleted {folder}")
+    return 0
+
+
+def _fetch(_settings: Settings, _options: argparse.Namespace) -> int:
+    for server in SERVERS:
+        print(f"{server}: {jars(server)}")
     return 0
 
 

@@ -42,8 +42,8 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
             f"IMAGES={images}: choose 1 to {len(mnist.labels('train'))} of MNIST's training images."
         )
     # A `kill` or a closed terminal ends the demo as Ctrl-C does: stopping what it started.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     with _stack(settings):
         watcher = Watcher(settings)
         _publish(settings, images, watcher)

@@ -1,0 +1,80 @@
+# Everything that people and CI run. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The first Python that fits; choose another with `make venv PYTHON=/path/to/python3.12`.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo "$$python" && break; \
+	done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+CODE := $(wildcard contract model producers workers gallery api stack bench tests)
+IMAGES ?= 10000
+COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+.PHONY: help venv demo test lint up down bench train faults lock
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+demo: venv ## Kafka, Cassandra and everything of ours; publishes IMAGES=10000 digits and searches; EXIT=1 ends after that
+	@$(RUN) -m stack demo --images "$(IMAGES)" $(if $(filter-out 0,$(EXIT)),--exit)
+
+test: venv ## lint, types and every test; fetches what it needs
+	@$(MAKE) --no-print-directory lint
+	@$(RUN) -m stack fetch
+	@$(RUN) -m pytest $(ARGS)
+
+up: venv ## start the stack, detached; returns when it is ready
+	@$(RUN) -m stack up
+
+down: venv ## stop the stack; data stay
+	@$(RUN) -m stack down
+
+lint: venv ## ruff and mypy
+	@$(VENV)/bin/ruff check $(CODE)
+	@$(VENV)/bin/ruff format --check $(CODE)
+	@$(VENV)/bin/mypy --strict $(CODE)
+
+faults: venv ## only the tests that kill, cut off and damage things
+	@$(RUN) -m stack fetch
+	@$(RUN) -m pytest tests/faults $(ARGS)
+
+bench: venv $(VENV)/.bench ## measure against peers; ARGS=… goes to `python -m bench`
+	@$(RUN) -m bench $(ARGS)
+
+train: .venv-train/.installed ## train an encoder with TensorFlow, in an environment of its own; ARGS=… for its options
+	@.venv-train/bin/python -m model train $(ARGS)
+
+venv: $(VENV)/.installed ## build the Python environment in .venv
+
+lock: venv ## resolve the requirements*.in files again
+	$(COMPILE) requirements.in -o requirements.lock
+	$(COMPILE) requirements-dev.in -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) requirements-bench.in -c requirements.lock -o requirements-bench.lock
+	$(COMPILE) requirements-train.in -c requirements.lock -o requirements-train.lock
+
+# uv installs in seconds what takes pip minutes. It is itself locked, in requirements-dev.lock; pip fetches it.
+define install
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Building $(1) …"
+	@$(PYTHON) -m venv $(1)
+	@awk '/^[a-z]/ {on = /^uv==/} on' requirements-dev.lock > $(1)/uv.lock
+	@$(1)/bin/pip install -q --disable-pip-version-check --require-hashes --no-deps -r $(1)/uv.lock
+	@$(1)/bin/uv pip install -q --python $(1)/bin/python --require-hashes $(addprefix -r ,$(2))
+endef
+
+$(VENV)/.installed: requirements.lock requirements-dev.lock
+	$(call install,$(VENV),$^)
+	@touch $@
+
+.venv-train/.installed: requirements.lock requirements-train.lock
+	$(call install,.venv-train,$^)
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.installed
+	@$(VENV)/bin/uv pip install -q --python $(RUN) --require-hashes -r $<
+	@touch $@

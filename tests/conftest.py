@@ -1,0 +1,71 @@
+"""Real Kafka and Cassandra for the whole test session, and a road of its own for each test."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from contract.settings import Settings, load_settings
+from stack import groups
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a running Kafka and Cassandra, with a keyspace of this run.
+
+    They are started on free ports and stopped at the end; with LOOKALIKE_TEST_RUNNING=1 those that the environment's
+    settings name are used instead and left running, which saves half a minute while one works on a test.
+    """
+    keyspace = f"test_{uuid.uuid4().hex[:12]}"
+    if os.environ.get("LOOKALIKE_TEST_RUNNING"):
+        yield load_settings(cassandra_keyspace=keyspace)
+        return
+    kafka, controller, cassandra, storage, jmx = free_ports(5)
+    settings = load_settings(
+        kafka_bootstrap=f"127.0.0.1:{kafka}",
+        kafka_controller_port=controller,
+        cassandra_hosts="127.0.0.1",
+        cassandra_port=cassandra,
+        cassandra_storage_port=storage,
+        cassandra_jmx_port=jmx,
+        cassandra_heap_mib=512,
+        cassandra_keyspace=keyspace,
+        var_dir=tmp_path_factory.mktemp("var"),
+    )
+    groups.up(settings, "servers", tied=True)
+    try:
+        yield settings
+    finally:
+        groups.down(settings, "servers")
+
+
+@pytest.fixture
+def road(stack: Settings, tmp_path: Path) -> Settings:
+    """Settings of one test's own road: a topic that does not exist yet, an empty index folder, a free API port."""
+    return fresh_road(stack, tmp_path)
+
+
+def fresh_road(stack: Settings, folder: Path, **changes: object) -> Settings:
+    """The running servers' settings with a new topic, `folder`/index, a free API port, and `changes` by field name."""
+    return load_settings(
+        **{
+            **stack.model_dump(),
+            "kafka_topic": f"images-{uuid.uuid4().hex[:12]}",
+            "index_dir": folder / "index",
+            "api_port": free_ports(1)[0],
+            **changes,
+        }
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nothing uses now, all different."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

@@ -1,0 +1,190 @@
+"""The stack says what is missing, and the supervisor keeps processes running."""
+
+import hashlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ConfigurationError
+from contract.settings import load_settings
+from stack import jars
+from stack.cassandra import cassandra
+from stack.child import is_alive, start_child, start_time, stop_stranger
+from stack.java import find_java, find_maven
+from stack.kafka import kafka
+from stack.programs import environment
+from stack.progress import Progress
+from stack.service import Service, refuse_taken_ports
+from stack.state import GroupState, write_state
+from stack.supervisor import StartError, Supervisor
+
+DEADLINE_S = 20.0
+
+
+def python(folder: Path, name: str, code: str, **more: object) -> Service:
+    log = folder / f"{name}.log"
+    return Service(name=name, command=lambda: [sys.executable, "-c", code], log=log, **more)  # type: ignore[arg-type]
+
+
+def for_a_while(enough: Callable[[], bool]) -> Callable[[], bool]:
+    """Wanted until `enough`; fails the test when that does not come."""
+    deadline = time.monotonic() + DEADLINE_S
+
+    def is_wanted() -> bool:
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        return not enough()
+
+    return is_wanted
+
+
+def fake_java(folder: Path, says: str) -> None:
+    java = folder / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    java.chmod(0o755)
+
+
+def test_wrong_java_says_which_is_needed_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_java(tmp_path, 'openjdk version "21.0.4" 2024-07-16')
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"need Java 17, but .*bin/java is Java 21\. Install OpenJDK 17"):
+        find_java()
+
+
+def test_missing_java_and_maven_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"no `java` on the PATH\. Install OpenJDK 17"):
+        find_java()
+    with pytest.raises(ConfigurationError, match=r"no `mvn` on the PATH\. Install it"):
+        find_maven()
+
+
+def test_taken_port_names_the_setting_that_moves_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        service = python(tmp_path, "api", "", ports={"LOOKALIKE_API_PORT": port})
+        with pytest.raises(ConfigurationError, match=f"port {port} is taken.*LOOKALIKE_API_PORT"):
+            refuse_taken_ports(service)
+    refuse_taken_ports(service)
+
+
+def test_servers_elsewhere_are_not_started_here() -> None:
+    with pytest.raises(ConfigurationError, match=r"LOOKALIKE_KAFKA_BOOTSTRAP=broker\.example:9092.*--only programs"):
+        kafka(load_settings(kafka_bootstrap="broker.example:9092"))
+    with pytest.raises(ConfigurationError, match=r"LOOKALIKE_CASSANDRA_HOSTS=a,b.*--only programs"):
+        cassandra(load_settings(cassandra_hosts="a,b"))
+
+
+def test_missing_altered_and_foreign_jars_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sums = tmp_path / "jars.sha256"
+    good = hashlib.sha256(b"good").hexdigest()
+    sums.write_text("".join(f"{good}  kafka/{name}.jar\n" for name in "abc") + f"{good}  cassandra/d.jar\n")
+    monkeypatch.setattr(jars, "SUMS_FILE", sums)
+    for name, content in (("a", b"good"), ("b", b"evil"), ("e", b"good")):
+        (tmp_path / f"{name}.jar").write_bytes(content)
+    assert jars.differences(tmp_path, "kafka") == [
+        "b.jar has another SHA-256",
+        "c.jar is missing",
+        "e.jar is not listed",
+    ]
+
+
+def test_programs_read_exactly_the_settings_of_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(api_port=8123, var_dir=tmp_path, index_dir=tmp_path / "i", rebuild_interval_s=2.5)
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+
+
+def test_process_that_dies_is_shown_and_restarted_with_back_off(tmp_path: Path) -> None:
+    said: list[str] = []
+    # Without a question for readiness it is ready as soon as it runs, so its end is a death and not a failed start.
+    dying = python(tmp_path, "dying", "import time, sys; time.sleep(0.3); print('the reason'); sys.exit(7)")
+    supervisor = Supervisor("g", [[dying]], tmp_path / "g.json", said.append)
+    supervisor.start(for_a_while(lambda: False))
+    supervisor.keep(for_a_while(lambda: len(said) == 2))
+    supervisor.stop()
+    assert "dying ended with exit code 7; starting it again in 0.5 s" in said[0]
+    assert "the reason" in said[0]
+    assert "again in 1.0 s" in said[1]
+
+
+def test_failed_start_tells_the_last_log_lines(tmp_path: Path) -> None:
+    broken = python(tmp_path, "broken", "import sys; sys.exit('no such file')", is_ready=lambda: False)
+    supervisor = Supervisor("g", [[broken]], tmp_path / "g.json", print)
+    with pytest.raises(StartError, match=r"(?s)broken ended with exit code 1 while starting.*no such file"):
+        supervisor.start(for_a_while(lambda: False))
+    supervisor.stop()
+
+
+def test_start_that_never_gets_ready_ends_at_its_deadline(tmp_path: Path) -> None:
+    slow = python(tmp_path, "slow", "import time; time.sleep(60)", is_ready=lambda: False, start_s=0.3)
+    supervisor = Supervisor("g", [[slow]], tmp_path / "g.json", print)
+    with pytest.raises(StartError, match="slow was not ready within 0 s"):
+        supervisor.start(for_a_while(lambda: False))
+    supervisor.stop()
+
+
+def test_next_step_starts_when_the_one_before_has_done_its_work(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    first = python(
+        tmp_path, "first", f"import time, pathlib; time.sleep(0.3); pathlib.Path({str(made)!r}).touch()", once=True
+    )
+    second = python(
+        tmp_path, "second", f"import pathlib, time; assert pathlib.Path({str(made)!r}).exists(); time.sleep(60)"
+    )
+    said: list[str] = []
+    supervisor = Supervisor("g", [[first], [second]], tmp_path / "g.json", said.append)
+    supervisor.start(for_a_while(lambda: False))
+    supervisor.stop()
+    assert made.exists()
+    assert not said
+
+
+def test_stop_ends_the_whole_process_group(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = (
+        "import pathlib, subprocess, sys, time\n"
+        "grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(grandchild.pid))\n"
+        "time.sleep(60)"
+    )
+    child = start_child(python(tmp_path, "parent", code))
+    is_wanted = for_a_while(lambda: pid_file.exists() and bool(pid_file.read_text()))
+    while is_wanted():
+        time.sleep(0.02)
+    grandchild = int(pid_file.read_text())
+    started_at = start_time(grandchild)
+    child.stop(5.0)
+    is_wanted = for_a_while(lambda: not is_alive(grandchild, started_at))
+    while is_wanted():
+        time.sleep(0.02)
+
+
+def test_process_that_only_has_the_number_is_left_alone(tmp_path: Path) -> None:
+    child = start_child(python(tmp_path, "other", "import time; time.sleep(60)"))
+    stop_stranger(child.pid, child.started_at - 3600, stop_s=0.1)
+    assert child.exit_code() is None
+    child.stop(5.0)
+
+
+def test_state_of_a_supervisor_that_was_killed_is_not_ready(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "servers.json"
+    write_state(file, GroupState("servers", os.getpid(), start_time(os.getpid()), []))
+    assert GroupState("servers", os.getpid(), start_time(os.getpid()), []).is_ready
+    assert not GroupState("servers", os.getpid(), 1.0, []).is_ready
+
+
+def test_progress_counts_behind_what_was_there_before(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(1000, {"0": 50, "1": 70})
+    progress.show(published={"0": 550, "1": 570}, stored={"0": 300, "1": 70}, searchable={"0": 60, "1": 70})
+    assert "published 1,000 · stored   250 · searchable    10 of 1,000" in capsys.readouterr().err
+    assert not progress.is_complete
+    progress.show(published={"0": 900, "1": 900}, stored={"0": 900, "1": 900}, searchable={"0": 550, "1": 570})
+    assert progress.is_complete
