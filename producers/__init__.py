@@ -1,0 +1,1 @@
+"""Sources of images and the topic that they go to: `python -m producers`, or `ImagePublisher` in a program."""

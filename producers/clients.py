@@ -1,0 +1,47 @@
+"""Kafka clients that give up in time, and leave no thread and no socket behind when they do."""
+
+from typing import Any
+
+from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
+
+from contract.errors import DependencyError
+from contract.settings import PREFIX, Settings
+
+# Long enough for a broker that is busy with a first start, short enough for a person who waits at a prompt.
+CONNECT_TIMEOUT_S = 4.0
+
+
+def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **options: object) -> tuple[Any, Any]:
+    """Open a `KafkaProducer` or a `KafkaAdminClient`.
+
+    Returns:
+        The client, and its view of the cluster (`kafka.cluster.ClusterMetadata`).
+
+    Raises:
+        DependencyError: no broker answered within `connect_timeout_s`.
+    """
+    network: list[KafkaNetClient] = []
+
+    def open_network(**configs: object) -> KafkaNetClient:
+        network.append(KafkaNetClient(**configs))
+        return network[0]
+
+    try:
+        client = kind(
+            bootstrap_servers=settings.kafka_bootstrap.split(","),
+            bootstrap_timeout_ms=round(connect_timeout_s * 1000),
+            reconnect_backoff_max_ms=1000,
+            kafka_client=open_network,
+            **options,
+        )
+    except (KafkaError, OSError) as error:
+        # A client that fails in its constructor does not close its network thread and sockets itself.
+        for opened in network:
+            opened.close()
+        raise DependencyError(
+            "kafka",
+            f"No broker at {settings.kafka_bootstrap} answered within {connect_timeout_s:g} s ({error}). "
+            f"Start one with `make up`, or set {PREFIX}KAFKA_BOOTSTRAP.",
+        ) from error
+    return client, network[0].cluster

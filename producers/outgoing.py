@@ -1,0 +1,28 @@
+"""What a source hands over: an image to publish, or the reason why there is none."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One image on its way to the topic.
+
+    Attributes:
+        name: what the source calls it, for reports and the state file.
+        stamp: what told that a file had changed: size in bytes, modification and change time in ns; empty for other sources.
+    """
+
+    name: str
+    image_id: str
+    value: bytes
+    metadata: dict[str, object] = field(default_factory=dict)
+    stamp: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that could not be published; `reason` is a stable code, `detail` a sentence."""
+
+    name: str
+    reason: str
+    detail: str

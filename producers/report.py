@@ -1,0 +1,90 @@
+"""What became of the images of one run, for people and for programs."""
+
+import json
+from dataclasses import dataclass, field
+
+from producers.outgoing import Failure
+
+_NAMES_SHOWN_MAX = 20
+
+
+@dataclass
+class Report:
+    """What became of the images of one run.
+
+    Attributes:
+        total: images that there were to publish, None when the source does not know.
+        unconfirmed: names of images that were sent and that Kafka has not confirmed, by their place in the run.
+        next_offsets: by partition, the offset behind the last confirmed record.
+        stopped_by: why the run ended early, "" when it did not.
+        signal: the signal that ended it, 0 for none.
+    """
+
+    log: str
+    total: int | None = None
+    confirmed: int = 0
+    unconfirmed: dict[int, str] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    next_offsets: dict[int, int] = field(default_factory=dict)
+    stopped_by: str = ""
+    signal: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every image that there was is in Kafka."""
+        return not (self.failures or self.unconfirmed or self.stopped_by)
+
+    @property
+    def not_sent(self) -> int | None:
+        """Images that the run did not come to; None when nobody knows how many there were."""
+        if self.total is None:
+            return None
+        return self.total - self.confirmed - len(self.unconfirmed) - len(self.failures)
+
+    @property
+    def min_offsets(self) -> str:
+        """For a search that must see all that was confirmed."""
+        return ",".join(f"{partition}:{offset}" for partition, offset in sorted(self.next_offsets.items()))
+
+    @property
+    def exit_status(self) -> int:
+        """0 all is in Kafka, 1 something is not, 128 + n when signal n ended the run."""
+        if self.signal:
+            return 128 + self.signal
+        return 0 if self.is_complete else 1
+
+    def complaints(self) -> list[str]:
+        """One sentence for each thing that went wrong, names quoted, since a file's name may hold anything."""
+        lines = [f"{failed.name!r} was not published: {failed.reason}: {failed.detail}" for failed in self.failures]
+        names = list(self.unconfirmed.values())
+        lines += [f"{name!r} was sent, but Kafka has not confirmed it." for name in names[:_NAMES_SHOWN_MAX]]
+        if len(names) > _NAMES_SHOWN_MAX:
+            lines.append(f"… and {len(names) - _NAMES_SHOWN_MAX:,} more.")
+        if self.stopped_by:
+            lines.append(f"Stopped early: {self.stopped_by}. Run it again: what is there already does no harm.")
+        return lines
+
+    def as_text(self) -> str:
+        """The outcome in one or two lines."""
+        counts = [f"{self.confirmed:,} confirmed", f"{len(self.unconfirmed):,} not confirmed"]
+        counts.append(f"{len(self.failures):,} failed")
+        if self.not_sent is not None:
+            counts.append(f"{self.not_sent:,} not sent")
+        text = f"{', '.join(counts)}, in {self.seconds:.1f} s, to {self.log}"
+        return f"{text}\nTo search all of them: min_offsets={self.min_offsets}" if self.next_offsets else text
+
+    def as_json(self) -> str:
+        """The outcome as one line of JSON, in ASCII."""
+        return json.dumps(
+            {
+                "log": self.log,
+                "confirmed": self.confirmed,
+                "unconfirmed": list(self.unconfirmed.values()),
+                "not_sent": self.not_sent,
+                "failed": [vars(failed) for failed in self.failures],
+                "min_offsets": self.min_offsets,
+                "stopped_by": self.stopped_by,
+                "seconds": round(self.seconds, 3),
+            }
+        )

@@ -1,0 +1,139 @@
+"""Publishes everything that a source gives, at a rate, and reports what became of each image."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+
+from contract.errors import DependencyError, RejectedError
+from contract.progress import progress_line
+from producers.interrupt import Interrupt
+from producers.outgoing import Failure, Outgoing
+from producers.publisher import Confirmation, ImagePublisher
+from producers.report import Report
+
+# Ctrl-C is answered within this time, whatever Kafka does.
+_INTERRUPTED_FLUSH_S = 10.0
+# A request that was on its way when the publisher's delivery timeout passed may take this much longer to fail.
+_LAST_REQUEST_S = 15.0
+
+
+def publish_all(
+    publisher: ImagePublisher,
+    images: Iterable[Outgoing | Failure],
+    *,
+    title: str,
+    total: int | None,
+    rate_per_s: float | None,
+    timeout_s: float,
+    on_confirmed: Callable[[Outgoing], None] = lambda _: None,
+) -> Report:
+    """Publish until the source ends, Kafka gives up, or a signal comes; then wait for the outstanding confirmations.
+
+    Args:
+        title: what the progress line calls it.
+        rate_per_s: images a second at most; None is as fast as Kafka takes them.
+        timeout_s: the publisher's delivery timeout.
+        on_confirmed: called for each confirmed image, from another thread.
+    """
+    report = Report(log=publisher.log, total=total)
+    started_s = time.monotonic()
+    with Interrupt() as interrupt, progress_line(title, total) as progress:
+        ledger = _Ledger(report, progress.update, on_confirmed)
+        try:
+            for image in _paced(iter(images), rate_per_s, interrupt):
+                ledger.send(publisher, image)
+                if report.stopped_by:
+                    break
+        except KeyboardInterrupt:
+            report.stopped_by = "it was interrupted"
+        report.signal = interrupt.number
+        try:
+            publisher.flush(_INTERRUPTED_FLUSH_S if report.signal else timeout_s + _LAST_REQUEST_S)
+        except DependencyError as error:
+            report.stopped_by = report.stopped_by or str(error)
+        except KeyboardInterrupt:
+            report.signal = interrupt.number
+            report.stopped_by = "it was interrupted"
+        ledger.close()
+    report.seconds = time.monotonic() - started_s
+    return report
+
+
+class _Ledger:
+    """Keeps the report while confirmations arrive on Kafka's thread."""
+
+    def __init__(
+        self, report: Report, advance: Callable[[int], object], on_confirmed: Callable[[Outgoing], None]
+    ) -> None:
+        self._report = report
+        self._advance = advance
+        self._on_confirmed = on_confirmed
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._sent = 0
+
+    def send(self, publisher: ImagePublisher, image: Outgoing | Failure) -> None:
+        if isinstance(image, Failure):
+            self._report.failures.append(image)
+            return
+        self._sent += 1
+        place = self._sent
+        with self._lock:
+            self._report.unconfirmed[place] = image.name
+        try:
+            sent = publisher.put(image.value, image_id=image.image_id, metadata=image.metadata)
+        except (RejectedError, DependencyError) as error:
+            with self._lock:
+                del self._report.unconfirmed[place]
+            if isinstance(error, RejectedError):
+                self._report.failures.append(Failure(image.name, error.reason, error.detail))
+            else:
+                self._report.stopped_by = str(error)
+            return
+        sent.add_done_callback(lambda settled: self._settle(place, image, settled))
+
+    def close(self) -> None:
+        """The report is final: what Kafka says from now on comes too late."""
+        with self._lock:
+            self._is_closed = True
+
+    def _settle(self, place: int, image: Outgoing, settled: Future[Confirmation]) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            try:
+                confirmed = settled.result()
+            except DependencyError as error:
+                self._report.stopped_by = self._report.stopped_by or str(error)
+                return
+            report = self._report
+            report.log = confirmed.log
+            report.confirmed += 1
+            del report.unconfirmed[place]
+            behind = max(report.next_offsets.get(confirmed.partition, 0), confirmed.offset + 1)
+            report.next_offsets[confirmed.partition] = behind
+        self._on_confirmed(image)
+        self._advance(1)
+
+
+def _paced(
+    images: Iterator[Outgoing | Failure], rate_per_s: float | None, interrupt: Interrupt
+) -> Iterator[Outgoing | Failure]:
+    """The images, each no earlier than its turn.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
+    due_s = time.monotonic()
+    while True:
+        with interrupt.idle():
+            image = next(images, None)
+            if image is None:
+                return
+            if rate_per_s is not None:
+                # Up to a second is caught up after a pause; more would be a burst beyond the rate.
+                due_s = max(due_s, time.monotonic() - 1.0)
+                time.sleep(max(0.0, due_s - time.monotonic()))
+                due_s += 1.0 / rate_per_s
+        yield image
