@@ -1,7 +1,9 @@
 """What a Kafka record means: image id, metadata, signature, and the headers of a rejected record."""
 
+import base64
 import hashlib
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,9 +98,13 @@ def check_value(value: bytes) -> str:
     )
 
 
-def log_name(topic: str, topic_id: str) -> str:
-    """Name of one incarnation of a topic: a re-created topic has another id and so another log."""
-    return f"{topic}:{topic_id}"
+def log_of(topic: str, topic_id: uuid.UUID | str) -> str:
+    """Name of one incarnation of a topic, from Kafka's id of it: a re-created topic has another id and so another log.
+
+    The id is written as Kafka's own tools print it, in 22 characters.
+    """
+    raw = uuid.UUID(str(topic_id)).bytes
+    return f"{topic}:{base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
 @dataclass(frozen=True)

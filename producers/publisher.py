@@ -12,11 +12,10 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
+from contract.clients import CONNECT_TIMEOUT_S, connect
 from contract.errors import DependencyError, RejectedError
-from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, metadata_of
+from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, log_of, metadata_of
 from contract.settings import Settings
-from producers.clients import CONNECT_TIMEOUT_S, connect
-from producers.topics import log_of
 
 # kafka-python's own buffer has no limit. A small image costs about 2 KiB in objects beside its bytes, so this is at most
 # 32,000 images on their way.

@@ -1,19 +1,16 @@
 """The two topics: created once, checked every time, and named by their log."""
 
-import base64
-import uuid
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from contract.clients import open_admin
 from contract.errors import ConfigurationError, DependencyError
-from contract.messages import MESSAGE_SIZE_BYTES_MAX, log_name
+from contract.messages import MESSAGE_SIZE_BYTES_MAX, log_of
 from contract.settings import PREFIX, Settings
-from producers.clients import CONNECT_TIMEOUT_S, connect
 
-REQUEST_TIMEOUT_S = 10.0
 _UNKNOWN_TOPIC = 3
 
 
@@ -54,28 +51,6 @@ def topic_log(settings: Settings) -> str:
             "kafka", f"Topic {settings.kafka_topic} does not exist. Create it: `python -m producers topics`."
         )
     return log_of(settings.kafka_topic, described["topic_id"])
-
-
-def log_of(topic: str, topic_id: uuid.UUID | str) -> str:
-    """Log of a topic from Kafka's id of it, a UUID: written as Kafka's own tools print it, in 22 characters."""
-    raw = uuid.UUID(str(topic_id)).bytes
-    return log_name(topic, base64.urlsafe_b64encode(raw).decode().rstrip("="))
-
-
-def open_admin(settings: Settings) -> KafkaAdminClient:
-    """An admin client that is bounded in time; the caller closes it.
-
-    Raises:
-        DependencyError: no broker answers.
-    """
-    admin, _ = connect(
-        KafkaAdminClient,
-        settings,
-        connect_timeout_s=CONNECT_TIMEOUT_S,
-        client_id="lookalike-topics",
-        request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
-    )
-    return admin
 
 
 def _wanted_configs(settings: Settings) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
@@ -10,6 +11,7 @@ from contract.settings import PREFIX, Settings
 
 # Long enough for a broker that is busy with a first start, short enough for a person who waits at a prompt.
 CONNECT_TIMEOUT_S = 4.0
+REQUEST_TIMEOUT_S = 10.0
 
 
 def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **options: object) -> tuple[Any, Any]:
@@ -45,3 +47,19 @@ def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **
             f"Start one with `make up`, or set {PREFIX}KAFKA_BOOTSTRAP.",
         ) from error
     return client, network[0].cluster
+
+
+def open_admin(settings: Settings) -> KafkaAdminClient:
+    """An admin client that is bounded in time; the caller closes it.
+
+    Raises:
+        DependencyError: no broker answers.
+    """
+    admin, _ = connect(
+        KafkaAdminClient,
+        settings,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
+        client_id="lookalike-topics",
+        request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
+    )
+    return admin
