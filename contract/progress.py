@@ -1,13 +1,14 @@
 """Progress of long work on stderr: one rewritten line on a terminal, sparse lines elsewhere."""
 
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
 
-def progress_line(title: str, total: int | None, unit: str = "images") -> "tqdm[None]":
+def progress_line(title: str, total: int | None, unit: str = "images") -> "tqdm[Any]":
     """A counter to `update(n)` and `close()`; shows what is done, the rate and the time left."""
-    return tqdm(
+    line: tqdm[Any] = tqdm(
         desc=title,
         total=total,
         unit=f" {unit}",
@@ -16,3 +17,4 @@ def progress_line(title: str, total: int | None, unit: str = "images") -> "tqdm[
         ascii=not sys.stderr.isatty(),
         dynamic_ncols=sys.stderr.isatty(),
     )
+    return line

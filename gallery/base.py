@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,8 +149,8 @@ def load_base(folder: Path, files: dict[str, str]) -> Base:
     )
 
 
-def _mapped(path: Path) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     # A plain view is cheaper to index than numpy's memmap class.
     return array.view(np.ndarray)
 

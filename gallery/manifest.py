@@ -1,11 +1,11 @@
 """A generation's manifest: what it covers and the files that it is made of.
 
-    index folder
-    ├── CURRENT                     name of the newest manifest, replaced by an atomic rename
-    ├── lock                        held by the one indexer that writes
-    ├── generations/00000042.json   manifests; nothing in one ever changes
-    ├── bases/00000040/             a base's files (gallery/base.py)
-    └── tails/00000040-1.tail       entries since that base; only its end grows (gallery/tail.py)
+index folder
+├── CURRENT                     name of the newest manifest, replaced by an atomic rename
+├── lock                        held by the one indexer that writes
+├── generations/00000042.json   manifests; nothing in one ever changes
+├── bases/00000040/             a base's files (gallery/base.py)
+└── tails/00000040-1.tail       entries since that base; only its end grows (gallery/tail.py)
 """
 
 import hashlib

@@ -80,9 +80,7 @@ class Reader:
         opened = self._open
         if opened is None or opened.name != manifest.tail.name or opened.size_bytes > manifest.tail.size_bytes:
             base = opened.tail.base if opened and _same_base(opened.tail.base, manifest, self._snapshot) else None
-            opened = _OpenTail(
-                manifest.tail.name, Tail(base or self._load_base(manifest.base)), 0, hashlib.sha256()
-            )
+            opened = _OpenTail(manifest.tail.name, Tail(base or self._load_base(manifest.base)), 0, hashlib.sha256())
         try:
             _read_on(self._index_dir / "tails" / manifest.tail.name, manifest.tail, opened)
         except IndexDamagedError:

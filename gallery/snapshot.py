@@ -140,9 +140,7 @@ class Snapshot:
         """Rows of the base and numbers of the tail's entries that can be found."""
         return np.flatnonzero(self._base_is_live), np.flatnonzero(self._is_live)
 
-    def _search_base(
-        self, query: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _search_base(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Live rows that hold the k nearest and all that tie with the last of them."""
         tree, n = self.base.tree, len(self.base.live)
         if tree is None:

@@ -230,13 +230,17 @@ class Store:
         """Kafka partitions of `log` that have feed rows. Reads every partition key: seldom."""
         with _cassandra("listing feed partitions"):
             keys = self._session.execute(self._select_feed_keys)
-            return {partition for key_log, key_encoder, partition, _ in keys if (key_log, key_encoder) == (log, encoder)}
+            return {
+                partition for key_log, key_encoder, partition, _ in keys if (key_log, key_encoder) == (log, encoder)
+            }
 
     def next_feed_bucket(self, log: str, encoder: str, partition: int, start_offset: int) -> int | None:
         """First offset of the first bucket past `start_offset`'s that holds rows. Reads every partition key: seldom."""
         with _cassandra("looking for feed buckets"):
             keys = self._session.execute(self._select_feed_keys)
-            buckets = [b for *key, b in keys if key == [log, encoder, partition] and b > start_offset >> FEED_BUCKET_BITS]
+            buckets = [
+                b for *key, b in keys if key == [log, encoder, partition] and b > start_offset >> FEED_BUCKET_BITS
+            ]
         return min(buckets) << FEED_BUCKET_BITS if buckets else None
 
     def next_feed_offset(self, log: str, encoder: str, partition: int, committed: int) -> int:
@@ -272,7 +276,7 @@ class Store:
         with _cassandra("reading records"):
             for result in execute_concurrent(self._session, wanted, concurrency=CONCURRENT_REQUESTS):
                 for row in result.result_or_exc:
-                    record = ImageRecord(*row[:-1], original=None, kafka_time_ms=row[-1])
+                    record = ImageRecord(*(*row[:-1], None, row[-1]))
                     found[RecordKey(record.log, record.partition, record.offset)] = record
         return found
 

@@ -67,7 +67,7 @@ def _rows(store: Store, snapshot: Snapshot, number: int, partition: int, end: in
         offset = rows[-1].offset + 1 if rows else store.next_feed_bucket(log, encoder, partition, offset)
 
 
-def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes | None]]) -> list[str]:
+def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) -> list[str]:
     held = dict(snapshot.contents())
     missing, extra = expected.keys() - held.keys(), held.keys() - expected.keys()
     differences = [f"{image_id!r} is missing from the generation." for image_id in sorted(missing)]

@@ -64,6 +64,7 @@ class Writer:
         self._encoder = encoder
         for folder in ("generations", "bases", "tails"):
             (index_dir / folder).mkdir(parents=True, exist_ok=True)
+        self.logs: list[str] = []
         self._published: deque[tuple[float, Manifest]] = deque()
         loaded = None if rebuild else self._load()
         if loaded is None:
@@ -184,9 +185,7 @@ class Writer:
 
     def _publish(self, base: BaseFiles) -> Manifest:
         """Files first, then the manifest, then the rename that makes it current."""
-        tail = TailFile(
-            self._tail_name, len(self.tail.entries), self._tail_size_bytes, self._tail_sha256.hexdigest()
-        )
+        tail = TailFile(self._tail_name, len(self.tail.entries), self._tail_size_bytes, self._tail_sha256.hexdigest())
         self.manifest = Manifest(
             index_id=self.manifest.index_id,
             generation=self.manifest.generation + 1,

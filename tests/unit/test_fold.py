@@ -61,7 +61,9 @@ def histories(draw: st.DrawFn) -> tuple[list[FeedRow], list[FeedRow]]:
 
 
 @given(histories())
-def test_any_interleaving_of_partitions_gives_the_gallery_of_the_rule(both: tuple[list[FeedRow], list[FeedRow]]) -> None:
+def test_any_interleaving_of_partitions_gives_the_gallery_of_the_rule(
+    both: tuple[list[FeedRow], list[FeedRow]],
+) -> None:
     one, other = both
     assert fold_all(one)[0] == fold_all(other)[0] == oracle(one)
 

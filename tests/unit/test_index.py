@@ -67,9 +67,7 @@ def test_answers_equal_brute_force_after_any_puts_deletes_and_rebuilds(
     gallery: dict[str, NDArray[np.float32]] = {}
     names = st.sampled_from([f"id-{n}" for n in range(30)] + ["ä", "😀/..", "%2F"])
     for _ in range(data.draw(st.integers(1, 6))):
-        changes = data.draw(
-            st.lists(st.tuples(names, st.none() | st.integers(0, 12)), max_size=25)
-        )
+        changes = data.draw(st.lists(st.tuples(names, st.none() | st.integers(0, 12)), max_size=25))
         scale = data.draw(st.sampled_from([1.0, 1e-20, 1e18]))
         resolved = [(name, None if seed is None else embedding(seed, scale)) for name, seed in changes]
         feed.add(*resolved)

@@ -1,0 +1,1 @@
+"""Image bytes to pixels to embedding: decode, encoders, training, evaluation."""

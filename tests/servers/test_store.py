@@ -1,0 +1,73 @@
+"""The store on a real Cassandra: rows come back as they were written, in Kafka's order, whatever the holes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from contract.settings import Settings
+from gallery.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store import Store
+
+ENCODER = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def store(stack: Settings) -> Iterator[Store]:
+    opened = Store.connect(stack)
+    yield opened
+    opened.close()
+
+
+def feed_row(log: str, offset: int, after: int | None = None, partition: int = 0) -> FeedRow:
+    embedding = np.arange(offset, offset + 128, dtype="<f4").tobytes()
+    begin = offset if after is None else after
+    return FeedRow(log, partition, offset, begin, "put", "", f"id/{offset}", embedding, 1_700_000_000_000 + offset, 5)
+
+
+def test_feed_rows_come_back_in_offset_order_with_the_same_bytes(store: Store) -> None:
+    rows = [feed_row("order", offset) for offset in range(300)]
+    store.write_feed(ENCODER, reversed(rows))
+    assert store.read_feed("order", ENCODER, 0, 0, 1000) == rows
+    assert store.read_feed("order", ENCODER, 0, 250, 10) == rows[250:260]
+    assert store.read_feed("order", "another encoder", 0, 0, 10) == []
+
+
+def test_next_feed_offset_is_the_first_that_the_feed_lacks(store: Store) -> None:
+    store.write_feed(ENCODER, [feed_row("gap", offset) for offset in (0, 1, 2, 4)])
+    assert store.next_feed_offset("gap", ENCODER, 0, committed=0) == 3
+    assert store.next_feed_offset("gap", ENCODER, 0, committed=3) == 3
+    assert store.next_feed_offset("gap", ENCODER, 0, committed=9) == 3, "rows before the committed offset were lost"
+    assert store.next_feed_offset("nothing", ENCODER, 0, committed=7) == 0
+
+
+def test_holes_wider_than_a_bucket_are_passed(store: Store) -> None:
+    far = 5 << 13
+    store.write_feed(ENCODER, [feed_row("hole", 0), feed_row("hole", far, after=1)])
+    assert store.next_feed_offset("hole", ENCODER, 0, committed=1) == far + 1
+    assert store.next_feed_bucket("hole", ENCODER, 0, 1) == far
+    assert store.feed_partitions("hole", ENCODER) == {0}
+
+
+@pytest.mark.parametrize("size", [1, 16 * 1024, 16 * 1024 + 1, 3 * 1024 * 1024])
+def test_originals_of_any_size_come_back(store: Store, size: int) -> None:
+    value = np.random.default_rng(size).bytes(size)
+    key = RecordKey("originals", 1, size)
+    inline = value if size <= 16 * 1024 else None
+    record = ImageRecord(
+        *key, "a", "image/png", 28, 30, size, b"s" * 32, b"p" * 32, '{"label":7}', b"thumb", inline, 1_700_000_000_000
+    )
+    if inline is None:
+        store.write_originals([(key, value, record.kafka_time_ms)])
+    store.write_records([record])
+    assert store.read_original(key) == value
+    found = store.read_records([key, RecordKey("originals", 1, size + 1)])
+    assert list(found) == [key]
+    assert found[key].metadata == '{"label":7}'
+    assert found[key].thumbnail == b"thumb"
+
+
+def test_logs_are_listed_by_when_they_were_first_seen(store: Store) -> None:
+    for log in ("t:z", "t:a", "t:z"):
+        store.add_log("t", log)
+    assert store.logs("t") == ["t:z", "t:a"]
