@@ -44,8 +44,12 @@ class Settings(BaseSettings):
     cassandra_heap_mib: Annotated[int, Field(ge=256)] = Field(
         1024, description="Java heap of the local Cassandra, in MiB."
     )
-    index_dir: Path = Field(Path("var/index"), description="Folder of the index; may be deleted, it is rebuilt.")
-    var_dir: Path = Field(Path("var"), description="Folder of the local servers' data, logs and jars.")
+    var_dir: Path = Field(Path("var"), description="Folder of the local servers' data and logs.")
+    # Behind var_dir, so that two stacks with a folder each never share an index.
+    index_dir: Path = Field(
+        default_factory=lambda fields: fields["var_dir"] / "index",
+        description="Folder of the index; may be deleted, it is rebuilt. By default `index` in the folder above.",
+    )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
         "report-autoencoder", description="Encoder: a folder's name in model/encoders/."
     )

@@ -16,6 +16,7 @@ LOG_BYTES_MAX = 20 * 1024 * 1024
 # A process's start time is computed from the boot time, which moves a little when the clock is set.
 _START_TIME_TOLERANCE_S = 2.0
 _POLL_S = 0.05
+_LINES_SHOWN = 15
 
 
 class Child:
@@ -24,6 +25,8 @@ class Child:
     def __init__(self, command: Sequence[str], log: Path, environment: dict[str, str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         _rotate(log)
+        self._log = log
+        self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
@@ -41,6 +44,10 @@ class Child:
     def exit_code(self) -> int | None:
         """None while it runs; negative is a signal's number."""
         return self._process.poll()
+
+    def last_words(self) -> str:
+        """A sentence with the end of what it has written."""
+        return f"Its last lines ({self._log}):\n{last_lines(self._log, self._log_start)}"
 
     def stop(self, stop_s: float) -> None:
         """SIGTERM to the process, SIGKILL to all of its group after `stop_s` seconds; returns when it has ended."""
@@ -90,12 +97,12 @@ def stop_stranger(pid: int, started_at: float, stop_s: float) -> None:
         _kill_group(pid)
 
 
-def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log file, indented for a message."""
+def last_lines(log: Path, start: int = 0) -> str:
+    """The end of a log file, behind byte `start`, indented for a message."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()[-count:]
+            file.seek(max(start, file.seek(0, os.SEEK_END) - 16_384))
+            lines = file.read().decode(errors="replace").splitlines()[-_LINES_SHOWN:]
     except FileNotFoundError:
         return ""
     return "\n".join(f"    {line[:400]}" for line in lines)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contract.errors import LookalikeError
-from stack.child import Child, last_lines, start_child, start_time
+from stack.child import Child, start_child, start_time
 from stack.service import Service
 from stack.state import (
     DONE,
@@ -160,22 +160,23 @@ class Watch:
             self.state = READY
             self._was_ready = True
         elif not self._was_ready and now - self._started > self.service.start_s:
-            raise self._failed(f"was not ready within {self.service.start_s:.0f} s")
+            assert self._child is not None
+            raise self._failed(f"was not ready within {self.service.start_s:.0f} s. {self._child.last_words()}")
 
     def _ended(self, code: int, now: float) -> None:
         assert self._child is not None
         self._child.stop(0.0)  # The leader is gone; this ends what is left of its group.
+        told = self._child.last_words()
         self._child = None
         if self.service.once and code == 0:
             self.state = DONE
             return
         if not self._was_ready:
-            raise self._failed(f"ended with {_meaning(code)} while starting")
+            raise self._failed(f"ended with {_meaning(code)} while starting. {told}")
         if now - self._started > STEADY_S:
             self._back_off_s = BACK_OFF_FIRST_S
         self._say(
-            f"{self.service.name} ended with {_meaning(code)}; starting it again in {self._back_off_s:.1f} s. "
-            f"Its last lines ({self.service.log}):\n{last_lines(self.service.log)}"
+            f"{self.service.name} ended with {_meaning(code)}; starting it again in {self._back_off_s:.1f} s. {told}"
         )
         self.state = WAITING
         self._retry_at = now + self._back_off_s
@@ -184,9 +185,7 @@ class Watch:
 
     def _failed(self, what: str) -> StartError:
         self.state = FAILED
-        return StartError(
-            f"{self.service.name} {what}. Its last lines ({self.service.log}):\n{last_lines(self.service.log)}"
-        )
+        return StartError(f"{self.service.name} {what}")
 
 
 def _meaning(code: int) -> str:

@@ -11,11 +11,17 @@ from contract.settings import PREFIX, Settings, load_settings
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
 
 
-def test_example_file_lists_every_setting_with_its_default_and_meaning() -> None:
+def test_example_file_lists_every_setting_with_its_default_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (f"{PREFIX}{name.upper()}" for name in Settings.model_fields):
+        monkeypatch.delenv(variable, raising=False)
     listed = dict(re.findall(r"^(LOOKALIKE_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
-    expected = {f"{PREFIX}{name.upper()}": str(field.default) for name, field in Settings.model_fields.items()}
-    assert listed == expected
+    assert listed == {f"{PREFIX}{name.upper()}": str(value) for name, value in load_settings()}
     assert all(field.description and f"# {field.description}\n" in EXAMPLE for field in Settings.model_fields.values())
+
+
+def test_index_lies_in_the_folder_of_its_stack_unless_it_is_named(tmp_path: Path) -> None:
+    assert load_settings(var_dir=tmp_path).index_dir == tmp_path / "index"
+    assert load_settings(var_dir=tmp_path, index_dir="elsewhere").index_dir == Path("elsewhere")
 
 
 @pytest.mark.parametrize(
