@@ -1,0 +1,1 @@
+"""Measurements of the running road. They start nothing and decide nothing."""

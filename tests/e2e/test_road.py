@@ -1,0 +1,263 @@
+"""The whole road on real servers: what Kafka confirmed is found, replaced and deleted, whatever ends in between."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from kafka import KafkaProducer
+
+from api.client import ApiError, Client
+from contract.settings import Settings
+from gallery.reader import Reader
+from gallery.store import Store
+from gallery.verify import verify
+from model import mnist
+from model.encoder import load_encoder
+from producers.publisher import ImagePublisher
+from stack import groups
+from stack.programs import api_address
+from stack.state import read_state
+from tests.conftest import fresh_road
+from tests.waiting import wait_for
+
+DIGITS = mnist.images("test")
+
+
+@pytest.fixture(scope="module")
+def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a road whose programs run; a new base every 2 s, so that rebuilds happen while tests look."""
+    folder = tmp_path_factory.mktemp("road")
+    settings = fresh_road(
+        stack,
+        folder,
+        var_dir=folder / "var",
+        cassandra_keyspace=f"{stack.cassandra_keyspace}_e2e",
+        rebuild_interval_s=2,
+    )
+    groups.up(settings, "programs", tied=True)
+    yield settings
+    groups.down(settings, "programs")
+
+
+@pytest.fixture
+def client(running: Settings) -> Client:
+    return Client(api_address(running))
+
+
+@pytest.fixture
+def plain(running: Settings) -> Iterator[KafkaProducer]:
+    """A Kafka client that knows nothing of ours."""
+    producer = KafkaProducer(bootstrap_servers=running.kafka_bootstrap)
+    yield producer
+    producer.close()
+
+
+class Sent:
+    """What Kafka confirmed of one record."""
+
+    def __init__(self, producer: KafkaProducer, topic: str, **record: Any) -> None:
+        self.where = producer.send(topic, **record).get(30)
+        self.min_offsets = f"{self.where.partition}:{self.where.offset + 1}"
+
+
+def answer(client: Client, value: bytes, sent: Sent, k: int = 5) -> list[tuple[str, float]]:
+    found = wait_for(
+        lambda: _unless_behind(lambda: client.search(value, k=k, min_offsets=sent.min_offsets, wait_ms=5000))
+    )
+    return [(match.id, match.distance) for match in found.matches]
+
+
+def _unless_behind(search: Callable[[], Any]) -> Any:
+    try:
+        return search()
+    except ApiError as error:
+        if error.status in (0, 412, 503):
+            return None
+        raise
+
+
+def digit(number: int) -> bytes:
+    return mnist.png(DIGITS[number])
+
+
+def test_plain_bytes_without_key_or_header_are_found_by_their_sha256_at_distance_zero(
+    running: Settings, client: Client, plain: KafkaProducer
+) -> None:
+    value = digit(0)
+    sent = Sent(plain, running.kafka_topic, value=value)
+    assert answer(client, value, sent)[0] == (hashlib.sha256(value).hexdigest(), 0.0)
+
+
+def test_same_id_replaces_and_null_deletes_also_after_restarts_and_without_the_index_folder(
+    running: Settings, client: Client, plain: KafkaProducer
+) -> None:
+    def published(value: bytes | None) -> Sent:
+        return Sent(plain, running.kafka_topic, key="a/b ?#😀".encode(), value=value)
+
+    def distance_of_ours(value: bytes, sent: Sent) -> float | None:
+        return dict(answer(client, value, sent, k=100)).get("a/b ?#😀")
+
+    assert distance_of_ours(digit(1), published(digit(1))) == 0.0
+    replaced = published(digit(2))
+    assert distance_of_ours(digit(2), replaced) == 0.0
+    assert distance_of_ours(digit(1), replaced) != 0.0
+
+    groups.down(running, "programs")
+    groups.up(running, "programs", tied=True)
+    assert distance_of_ours(digit(2), replaced) == 0.0
+
+    groups.down(running, "programs")
+    shutil.rmtree(running.index_dir)
+    groups.up(running, "programs", tied=True)
+    assert distance_of_ours(digit(2), replaced) == 0.0
+
+    deleted = published(None)
+    assert distance_of_ours(digit(2), deleted) is None
+    groups.down(running, "programs")
+    shutil.rmtree(running.index_dir)
+    groups.up(running, "programs", tied=True)
+    assert distance_of_ours(digit(2), deleted) is None
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "empty": {"key": b"bad/empty", "value": b""},
+    "unsupported-type": {"key": b"bad/html", "value": b"<!doctype html><title>no image</title>"},
+    "truncated": {"key": b"bad/truncated", "value": digit(3)[:-40]},
+    "corrupt": {"key": b"bad/corrupt", "value": digit(3)[:60] + b"\0" * 40 + digit(3)[100:]},
+    "bad-key": {"key": b"\xff\xfe", "value": digit(3)},
+    "bad-metadata": {"key": b"bad/metadata", "value": digit(3), "headers": [("metadata", b"[1]")]},
+    "missing-key": {"value": None},
+    "too-large": {"key": b"bad/large", "value": digit(3) + bytes(8 << 20)},
+    "too-many-scans": {"key": b"bad/scans", "value": b"\xff\xd8" + b"\xff\xda\x00\x02" * 100 + b"\xff\xd9"},
+    "too-many-pixels": {
+        "key": b"bad/bomb",
+        "value": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x14\x00\0\0\x14\x00\x08\0\0\0\0\x00\x00\x00\x00",
+    },
+}
+
+
+def test_bad_messages_are_rejected_with_their_reason_and_the_good_ones_around_them_arrive(
+    running: Settings, client: Client
+) -> None:
+    # Reject reasons that Pillow decides need a correct checksum in the header.
+    import zlib
+
+    bomb = BAD["too-many-pixels"]["value"]
+    BAD["too-many-pixels"]["value"] = bomb[:29] + zlib.crc32(bomb[12:29]).to_bytes(4, "big") + bytes(40)
+    producer = KafkaProducer(bootstrap_servers=running.kafka_bootstrap, max_request_size=12 << 20)
+    before = client.index()["rejected"]
+    for number, record in enumerate(BAD.values()):
+        Sent(producer, running.kafka_topic, **record)
+        last = Sent(producer, running.kafka_topic, key=f"good/{number}".encode(), value=digit(20 + number))
+        assert answer(client, digit(20 + number), last)[0] == (f"good/{number}", 0.0)
+    producer.close()
+
+    def counted() -> dict[str, int] | None:
+        rejected: dict[str, int] = client.index()["rejected"]
+        new = {reason: n - before.get(reason, 0) for reason, n in rejected.items()}
+        return new if sum(new.values()) == len(BAD) else None
+
+    assert wait_for(counted) == dict.fromkeys(BAD, 1)
+
+
+def test_50_queries_equal_brute_force_over_the_embeddings_in_the_feed(running: Settings, client: Client) -> None:
+    with ImagePublisher(running) as publisher:
+        futures = [
+            publisher.put(digit(n), image_id=f"mnist/test/{n:05}", metadata={"index": n}) for n in range(100, 900)
+        ]
+        ends: dict[int, int] = {}
+        for future in futures:
+            confirmed = future.result(60)
+            ends[confirmed.partition] = max(ends.get(confirmed.partition, 0), confirmed.offset + 1)
+    wait_for(
+        lambda: all(client.index()["coverage"]["offsets"].get(str(p), 0) >= end for p, end in ends.items()) or None
+    )
+
+    gallery = feed_embeddings(running)
+    ids = sorted(gallery, key=str.encode)
+    matrix = np.stack([gallery[image_id] for image_id in ids]).astype(np.float64)
+    encoder = load_encoder(running.encoder)
+    for n in range(2000, 2050):
+        query = encoder.embed((DIGITS[n][..., None] / 255).astype(np.float32))
+        distances = np.linalg.norm(matrix - query.astype(np.float64), axis=1)
+        expected = [ids[row] for row in np.lexsort((np.arange(len(ids)), distances))[:10]]
+        found = client.search(digit(n), k=10)
+        assert [match.id for match in found.matches] == expected
+        assert np.allclose([match.distance for match in found.matches], np.sort(distances)[:10], rtol=1e-12)
+        assert found.coverage["count"] == len(ids)
+        assert found.coverage["exact"] is True
+
+
+def test_killed_embedder_loses_nothing_and_finds_every_image_once(running: Settings, client: Client) -> None:
+    with ImagePublisher(running) as publisher:
+        futures = [
+            publisher.put(mnist.png(image), image_id=f"killed/{n:05}")
+            for n, image in enumerate(mnist.images("train")[:3000])
+        ]
+        publisher.flush(60)
+        start = client.index()["coverage"]["count"]
+        wait_for(lambda: client.index()["coverage"]["count"] >= start + 200 or None)
+        state = read_state(running, "programs")
+        assert state is not None
+        os.kill(next(process.pid for process in state.processes if process.name == "embedder"), signal.SIGKILL)
+        ends: dict[int, int] = {}
+        for future in futures:
+            confirmed = future.result(60)
+            ends[confirmed.partition] = max(ends.get(confirmed.partition, 0), confirmed.offset + 1)
+    wait_for(
+        lambda: all(client.index()["coverage"]["offsets"].get(str(p), 0) >= end for p, end in ends.items()) or None,
+        timeout_s=90,
+    )
+    snapshot = Reader(running.index_dir, encoder=None).current()
+    assert snapshot is not None
+    store = Store.connect(running)
+    try:
+        result = verify(snapshot, store)
+    finally:
+        store.close()
+    assert result.differences == []
+    held = [image_id for image_id, _ in snapshot.contents() if image_id.startswith("killed/")]
+    assert sorted(held) == [f"killed/{n:05}" for n in range(3000)]
+
+
+def test_details_thumbnail_and_original_are_those_of_the_record_that_was_found(
+    running: Settings, client: Client, plain: KafkaProducer
+) -> None:
+    value = digit(950)
+    metadata = {"label": int(mnist.labels("test")[950]), "note": "<img onerror>"}
+    sent = Sent(
+        plain,
+        running.kafka_topic,
+        key=b"with/metadata",
+        value=value,
+        headers=[("metadata", json.dumps(metadata).encode())],
+    )
+    answer(client, value, sent)
+    match = client.search(value, k=1).matches[0]
+    assert (match.id, match.metadata, match.same_bytes, match.same_pixels) == ("with/metadata", metadata, True, True)
+    assert (match.width, match.height, match.media_type) == (28, 28, "image/png")
+
+
+def feed_embeddings(settings: Settings) -> dict[str, Any]:
+    """The embeddings of the feed, read without the index: of each id the record with the latest (time, partition, offset)."""
+    store = Store.connect(settings)
+    fingerprint = load_encoder(settings.encoder).fingerprint
+    latest: dict[str, tuple[tuple[int, int, int], bytes | None]] = {}
+    try:
+        for log in store.logs(settings.kafka_topic):
+            for partition in range(settings.kafka_partitions):
+                effective = 0
+                for row in store.read_feed(log, fingerprint, partition, 0, 100_000):
+                    effective = max(effective, row.kafka_time_ms)
+                    place = (effective, partition, row.offset)
+                    if row.outcome != "reject" and latest.get(row.image_id, ((0, 0, -1), b""))[0] < place:
+                        latest[row.image_id] = (place, row.embedding)
+    finally:
+        store.close()
+    return {image_id: np.frombuffer(e, "<f4") for image_id, (_, e) in latest.items() if e is not None}
