@@ -8,19 +8,27 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-IMAGES_ACCEPTED = Counter("lookalike_images_accepted_total", "Images whose feed row was written, by outcome.", ["outcome"])
+IMAGES_ACCEPTED = Counter(
+    "lookalike_images_accepted_total", "Images whose feed row was written, by outcome.", ["outcome"]
+)
 IMAGES_REJECTED = Counter("lookalike_images_rejected_total", "Records refused, by reason.", ["reason"])
 RECORDS_EXPIRED = Counter("lookalike_records_expired_total", "Offsets that Kafka expired before they were embedded.")
 STAGE_SECONDS = Histogram("lookalike_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=SECONDS)
-DEPENDENCY_RETRIES = Counter("lookalike_dependency_retries_total", "Failed calls that were tried again.", ["dependency"])
+DEPENDENCY_RETRIES = Counter(
+    "lookalike_dependency_retries_total", "Failed calls that were tried again.", ["dependency"]
+)
 DEPENDENCY_UP = Gauge("lookalike_dependency_up", "1 while the last call to the dependency worked.", ["dependency"])
+READY = Gauge("lookalike_ready", "1 while the process does its work, 0 while it starts or waits for a dependency.")
+PARTITIONS = Gauge("lookalike_partitions", "Partitions that this embedder reads.")
 CONSUMER_LAG = Gauge("lookalike_consumer_lag_records", "Records in Kafka that the index does not cover.", ["partition"])
 SNAPSHOT_AGE = Gauge("lookalike_snapshot_age_seconds", "Time since the served generation was published.")
 GENERATION = Gauge("lookalike_generation", "Number of the generation that is served or was published last.")
 INDEX_IMAGES = Gauge("lookalike_index_images", "Images that can be found.")
 TAIL_ENTRIES = Gauge("lookalike_tail_entries", "Entries of the tail.")
 REBUILDS = Counter("lookalike_base_rebuilds_total", "Bases built.")
-SEARCH_SECONDS = Histogram("lookalike_search_seconds", "Time of one search request by stage.", ["stage"], buckets=SECONDS)
+SEARCH_SECONDS = Histogram(
+    "lookalike_search_seconds", "Time of one search request by stage.", ["stage"], buckets=SECONDS
+)
 FRESHNESS_SECONDS = Histogram(
     "lookalike_freshness_seconds", "From Kafka's timestamp to being searchable here.", buckets=SECONDS
 )

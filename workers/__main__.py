@@ -1,0 +1,70 @@
+"""python -m workers embedder | indexer | rejected"""
+
+import argparse
+import sys
+
+from contract import telemetry
+from contract.errors import LookalikeError
+from contract.settings import Settings, load_settings
+
+_EXAMPLE = """example:
+  python -m workers embedder --slot 1
+  python -m workers rejected list
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done or told to stop, 1 failed, 130 stopped by Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        telemetry.configure_logging()
+        return int(options.run(load_settings(), options))
+    except LookalikeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m workers",
+        description="Move images from Kafka into Cassandra and from there into the index.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    embedder = _add(verbs, "embedder", _embedder, "embed images from the topic and store them, until it is stopped")
+    embedder.add_argument(
+        "--slot",
+        type=int,
+        default=0,
+        help="number of this embedder among those that run; each needs its own (default 0)",
+    )
+    indexer = _add(verbs, "indexer", _indexer, "publish index generations from what is stored, until it is stopped")
+    indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
+    return parser
+
+
+def _add(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: object, summary: str
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=summary, description=summary)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _embedder(settings: Settings, options: argparse.Namespace) -> int:
+    from workers.embedder import run
+
+    return run(settings, slot=options.slot)
+
+
+def _indexer(settings: Settings, options: argparse.Namespace) -> int:
+    from workers.indexer import run
+
+    return run(settings, rebuild=options.rebuild)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

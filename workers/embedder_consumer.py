@@ -1,0 +1,195 @@
+"""Faust's Kafka consumer with what the embedder needs beside it.
+
+Three things differ from Faust 0.15.3's own:
+
+- It reads committed records only. Faust asks for that in its exactly-once mode alone, which brings transactions that
+  Cassandra takes no part in. aiokafka looks at the isolation level when the consumer starts, so the one that Faust has
+  made is told before that (`_FeedConsumerThread._create_worker_consumer`).
+- After an assignment it starts where the feed ends, not at the group's committed offset: the feed is the truth, and the
+  committed offset only says where to look first. Faust seeks in one place, `seek_to_committed`, and takes its own
+  bookkeeping from what that returns.
+- Each record says from which position it was reached, as only the thread that fetches can tell, and how many bytes wait
+  in memory is bounded, where Faust bounds the number of messages alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
+
+from contract import telemetry
+from contract.errors import LookalikeError
+
+HELD_BYTES_MAX = 16 * 1024 * 1024
+
+log = structlog.get_logger()
+
+# From {partition: committed offset} to {partition: first offset that the feed lacks}.
+FirstMissing = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
+
+
+class Reached(NamedTuple):
+    """A fetched record and how it was reached.
+
+    Attributes:
+        record: aiokafka's record.
+        after: position from which it was fetched: no committed record lies in [after, record.offset).
+        is_expired: Kafka may have expired records in [after, record.offset).
+        seek: number of the seek since which the partition was read.
+    """
+
+    record: Any
+    after: int
+    is_expired: bool
+    seek: int
+
+
+class FeedConsumer(Consumer):
+    """See the module's docstring. All methods run on the main event loop."""
+
+    transport: "FeedTransport"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._seek_number = 0
+        self._held_bytes = 0
+        self._has_room = asyncio.Event()
+        self._done: dict[int, int] = {}
+        super().__init__(*args, **kwargs)
+
+    def finished(self, reached: Iterable[Reached]) -> None:
+        """Note that these records' feed rows are durable; makes room for more.
+
+        Raises:
+            RuntimeError: records between them and those before were never delivered; a restart reads them again.
+        """
+        for record, after, _, _ in reached:
+            self._held_bytes -= _size(record)
+            done = self._done.get(record.partition, after)
+            if after > done:
+                raise RuntimeError(f"Records {done} to {after} of partition {record.partition} were not delivered.")
+            self._done[record.partition] = max(done, record.offset + 1)
+        self._held_bytes = max(0, self._held_bytes)
+        self._has_room.set()
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Start each assigned partition at the first offset that the feed lacks."""
+        committed = {tp.partition: offset or 0 for tp, offset in (await super().seek_to_committed()).items()}
+        places = {TP(topic, partition): partition for topic, partition in self.assignment()}
+        missing = await self.transport.first_missing(committed)
+        earliest, ends = await self.earliest_offsets(*places), await self.highwaters(*places)
+        starts = {}
+        for tp, partition in places.items():
+            if missing[partition] > ends[tp]:
+                raise LookalikeError(
+                    f"The feed of {tp.topic}-{partition} reaches offset {missing[partition]}, but Kafka ends at {ends[tp]}: "
+                    "it lost records that it had confirmed, and would give their offsets to new ones. Publish to a new "
+                    "topic; images of this one stay in the gallery."
+                )
+            starts[tp] = max(missing[partition], earliest[tp])
+        self._seek_number += 1
+        self._held_bytes = 0
+        self._done = missing
+        thread = self._thread
+        assert isinstance(thread, _FeedConsumerThread)
+        thread.reached_after_seek = {tp: (missing[tp.partition], self._seek_number) for tp in starts}
+        await thread.seek_wait(starts)
+        telemetry.PARTITIONS.set(len(starts))
+        telemetry.READY.set(1)
+        log.info(
+            "assigned",
+            committed={str(partition): committed[partition] for partition in sorted(committed)},
+            starts={str(tp.partition): start for tp, start in sorted(starts.items())},
+        )
+        return starts
+
+    async def getmany(self, timeout: float) -> AsyncIterator[Any]:
+        """Deliver messages while fewer than 16 MiB of them are unfinished."""
+        async for tp, message in super().getmany(timeout):
+            self._held_bytes += _size(message)
+            yield tp, message
+            while self._held_bytes > HELD_BYTES_MAX and self.flow_active and not self.should_stop:
+                self._has_room.clear()
+                await self.wait_first(self._has_room.wait(), self.suspend_flow.wait())
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        # What was fetched before a seek may arrive after it; that seek has the same records fetched again.
+        fetched = await super()._getmany(active_partitions, timeout)
+        return {tp: batch for tp, batch in fetched.items() if batch[0].seek == self._seek_number}
+
+    def _to_message(self, tp: TP, record: Any) -> Any:
+        message: Any = super()._to_message(tp, record.record)
+        message.reached = record
+        return message
+
+    def _new_consumer_thread(self) -> "_FeedConsumerThread":
+        return _FeedConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class FeedTransport(Transport):
+    """Makes Faust use `FeedConsumer`; `first_missing` is set before the app starts."""
+
+    Consumer = FeedConsumer
+    first_missing: FirstMissing
+
+
+class _FeedConsumerThread(AIOKafkaConsumerThread):
+    """Runs aiokafka's consumer on a thread and an event loop of its own."""
+
+    reached_after_seek: Mapping[TP, tuple[int, int]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.reached_after_seek = {}
+        self._reached: dict[TP, tuple[int, int]] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        # Before the first await below this, so that no fetch comes between the note and the seek.
+        self._reached = dict(self.reached_after_seek)
+        await super()._seek_wait(consumer, partitions)
+
+    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
+        fetched = await super()._fetch_records(consumer, *args, **kwargs)
+        # aiokafka hands out records from its position on, without an await behind it: these notes cannot be overtaken.
+        batches: dict[TP, list[Reached]] = {}
+        for tp, records in fetched.items():
+            if tp not in self._reached:
+                continue  # Fetched before the first seek.
+            after, seek = self._reached[tp]
+            batches[tp] = batch = []
+            for record in records:
+                batch.append(Reached(record, after, False, seek))
+                after = record.offset + 1
+            self._reached[tp] = after, seek
+        holes = [tp for tp, batch in batches.items() if batch[0].after < batch[0].record.offset]
+        if holes:
+            # A hole is a transaction's marker or what compaction left, unless the log begins behind the hole's start:
+            # then aiokafka may have been sent there because Kafka had expired what it asked for.
+            begins = await consumer.beginning_offsets(holes)
+            for tp in holes:
+                first = batches[tp][0]
+                batches[tp][0] = first._replace(is_expired=begins[tp] > first.after)
+        return batches
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # A commit only shortens the next start, so a Kafka that is away must not end the process, as it would in Faust.
+        try:
+            await self._ensure_consumer().commit(
+                {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+            )
+        except KafkaError as error:
+            log.warning("commit failed", detail=str(error))
+            return False
+        return True
+
+
+def _size(record: Any) -> int:
+    return len(record.key or b"") + len(record.value or b"")
