@@ -4,6 +4,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from contract.errors import LookalikeError
@@ -22,6 +23,8 @@ _EXAMPLE = """example:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 3 not running (status), 130 stopped by Ctrl-C."""
     options = _parser().parse_args(arguments)
+    # All that is asked here is on this machine, which a proxy of the environment knows nothing of.
+    urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
     try:
         status: int = options.run(load_settings(), options)
         return status

@@ -1,17 +1,18 @@
 """The whole road in one command: MNIST digits are published, become searchable, and are found."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 
+from api.client import ApiError, Client
+from api.ends import Ends, read_ends
+from api.table import neighbours_table
+from contract.clients import open_admin
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
 from gallery.store import Store
@@ -25,7 +26,6 @@ from stack.progress import Progress, Watcher
 QUERIES = 5
 NEIGHBOURS = 10
 _POLL_S = 0.25
-_REQUEST_S = 30.0
 
 
 def demo(settings: Settings, images: int, ends: bool) -> int:
@@ -45,10 +45,14 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     with _stack(settings):
-        watcher = Watcher(settings)
-        _publish(settings, images, watcher)
-        for number in range(QUERIES):
-            _search(settings, number)
+        watcher, api = Watcher(settings), Client(api_address(settings))
+        try:
+            _publish(settings, images, watcher, api)
+            for number in range(QUERIES):
+                _search(api, number)
+        except ApiError as error:
+            log = settings.var_dir / "logs" / "api.log"
+            raise DependencyError("api", f"{error} Its last lines ({log}):\n{last_lines(log)}") from error
         print(f"\nPage: {api_address(settings)}/", flush=True)
         if not ends:
             print(
@@ -78,12 +82,46 @@ def _stack(settings: Settings) -> Iterator[None]:
             groups.down(settings, group)
 
 
-def _publish(settings: Settings, images: int, watcher: Watcher) -> None:
+def _publish(settings: Settings, images: int, watcher: Watcher, api: Client) -> None:
     """Run the producer, and show how far its images have come until all are searchable."""
-    before = _ask(settings, "/v1/index")["coverage"]
-    if before["end_offsets"] is None:
-        raise DependencyError("kafka", f"the API cannot reach it. Is it running? See {settings.var_dir / 'logs'}.")
     log = settings.var_dir.resolve() / "logs" / "producer.log"
+    with _road_ends(settings) as read_end_offsets, closing(Store.connect(settings)) as store:
+        progress = Progress(images, read_end_offsets().offsets)
+        with _producer(settings, images, log) as producer, closing(progress):
+            while not progress.is_complete:
+                if producer.poll():
+                    raise DependencyError("kafka", f"the producer failed. Its last lines ({log}):\n{last_lines(log)}")
+                for message in watcher.news():
+                    progress.interrupt(message)
+                ends, coverage = read_end_offsets(), api.index()["coverage"]
+                progress.show(
+                    published=ends.offsets,
+                    stored={
+                        partition: store.next_feed_offset(ends.log, coverage["encoder"], partition, offset)
+                        for partition, offset in progress.stored.items()
+                    },
+                    searchable={int(partition): offset for partition, offset in coverage["offsets"].items()},
+                )
+                time.sleep(_POLL_S)
+
+
+@contextmanager
+def _road_ends(settings: Settings) -> Iterator[Callable[[], Ends]]:
+    """A function that asks Kafka where the topic's partitions end."""
+    with closing(open_admin(settings)) as admin:
+
+        def ends() -> Ends:
+            found = read_ends(admin, settings.kafka_topic)
+            if found is None:
+                raise DependencyError("kafka", f"the topic {settings.kafka_topic} is gone. Run this again.")
+            return found
+
+        yield ends
+
+
+@contextmanager
+def _producer(settings: Settings, images: int, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """`python -m producers mnist`, which is stopped when this is left early."""
     with log.open("wb") as output:
         producer = subprocess.Popen(
             [sys.executable, "-m", "producers", "mnist", "--images", str(images)],
@@ -93,46 +131,22 @@ def _publish(settings: Settings, images: int, watcher: Watcher) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    store = Store.connect(settings)
-    progress = Progress(images, before["end_offsets"])
     try:
-        while not progress.is_complete:
-            if producer.poll():
-                raise DependencyError("kafka", f"the producer failed. Its last lines ({log}):\n{last_lines(log)}")
-            for message in watcher.news():
-                progress.interrupt(message)
-            coverage = _ask(settings, "/v1/index")["coverage"]
-            progress.show(
-                published=coverage["end_offsets"] or {},
-                stored={
-                    partition: store.next_feed_offset(coverage["log"], coverage["encoder"], int(partition), offset)
-                    for partition, offset in progress.stored.items()
-                },
-                searchable=coverage["offsets"],
-            )
-            time.sleep(_POLL_S)
-        producer.wait()
+        yield producer
     except BaseException:
         producer.terminate()
-        producer.wait()
         raise
     finally:
-        progress.close()
-        store.close()
+        producer.wait()
 
 
-def _search(settings: Settings, number: int) -> None:
+def _search(api: Client, number: int) -> None:
     """Search one test image and print its neighbours; test images are never published."""
     image, label = mnist.images("test")[number], int(mnist.labels("test")[number])
-    answer = _ask(settings, f"/v1/search?k={NEIGHBOURS}", mnist.png(image))
-    matches = [
-        (match["id"], match["distance"], (match["metadata"] or {}).get("label", "?")) for match in answer["matches"]
-    ]
-    same = sum(found == label for _, _, found in matches)
-    print(f"\nTest image {number + 1} shows a {label}; so do {same} of its {len(matches)} nearest neighbours:")
-    print(f"   {'distance':>8}  label  image")
-    for image_id, distance, found in matches:
-        print(f"   {distance:8.4f}  {found:>5}  {image_id}")
+    answer = api.search(mnist.png(image), k=NEIGHBOURS)
+    same = sum((match.metadata or {}).get("label") == label for match in answer.matches)
+    print(f"\nTest image {number + 1} shows a {label}; so do {same} of its {len(answer.matches)} nearest neighbours:")
+    print(neighbours_table(answer), flush=True)
 
 
 def _stay(watcher: Watcher) -> None:
@@ -143,23 +157,3 @@ def _stay(watcher: Watcher) -> None:
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         print()
-
-
-def _ask(settings: Settings, path: str, image: bytes | None = None) -> dict[str, Any]:
-    """The JSON answer to GET, or to POST with `image` (PNG) as its body.
-
-    Raises:
-        DependencyError: the API did not answer, or answered with a problem.
-    """
-    request = urllib.request.Request(api_address(settings) + path, data=image, headers={"Content-Type": "image/png"})
-    try:
-        with urllib.request.urlopen(request, timeout=_REQUEST_S) as answer:
-            body: dict[str, Any] = json.load(answer)
-            return body
-    except urllib.error.HTTPError as error:
-        detail = error.read(2000).decode(errors="replace")
-        raise DependencyError("api", f"{path} answered {error.code}: {detail}") from error
-    except (urllib.error.URLError, OSError) as error:
-        raise DependencyError(
-            "api", f"{path} did not answer ({error}). See {settings.var_dir / 'logs' / 'api.log'}."
-        ) from error

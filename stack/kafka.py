@@ -6,7 +6,11 @@ import uuid
 from pathlib import Path
 from string import Template
 
-from contract.errors import ConfigurationError
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from contract.clients import connect
+from contract.errors import ConfigurationError, DependencyError
 from contract.settings import PREFIX, Settings
 from stack.jars import ROOT, jars
 from stack.java import find_java
@@ -15,6 +19,7 @@ from stack.service import Service
 LOOPBACK = ("127.0.0.1", "localhost")
 _CONF = ROOT / "stack" / "conf"
 _HEAP_MIB = 512
+_ANSWER_S = 2
 
 
 def kafka(settings: Settings) -> Service:
@@ -36,25 +41,22 @@ def kafka(settings: Settings) -> Service:
         log=settings.var_dir.resolve() / "logs" / "kafka.log",
         ports={f"{PREFIX}KAFKA_BOOTSTRAP": int(port), f"{PREFIX}KAFKA_CONTROLLER_PORT": settings.kafka_controller_port},
         prepare=lambda: _prepare(home, int(port), settings.kafka_controller_port),
-        is_ready=lambda: answers_metadata(settings.kafka_bootstrap),
+        is_ready=lambda: answers_metadata(settings),
     )
 
 
-def answers_metadata(bootstrap: str) -> bool:
+def answers_metadata(settings: Settings) -> bool:
     """Whether the broker is registered and tells so: it accepts connections a little earlier than it serves."""
-    from kafka import KafkaAdminClient
-    from kafka.errors import KafkaError
-
     try:
-        client = KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2000, bootstrap_timeout_ms=2000)
-    except (KafkaError, OSError):
+        admin, _ = connect(KafkaAdminClient, settings, connect_timeout_s=_ANSWER_S, request_timeout_ms=_ANSWER_S * 1000)
+    except DependencyError:
         return False
     try:
-        return bool(client.describe_cluster()["brokers"])
+        return bool(admin.describe_cluster()["brokers"])
     except (KafkaError, OSError):
         return False
     finally:
-        client.close()
+        admin.close()
 
 
 def _prepare(home: Path, port: int, controller_port: int) -> None:

@@ -1,7 +1,6 @@
 """Our own processes, in the order in which they are started."""
 
 import sys
-import urllib.error
 import urllib.request
 from dataclasses import replace
 
@@ -44,7 +43,7 @@ def answers_ready(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=2.0) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 

@@ -18,7 +18,7 @@ class Progress:
         before: end offset by partition at the beginning.
     """
 
-    def __init__(self, total: int, before: Mapping[str, int]) -> None:
+    def __init__(self, total: int, before: Mapping[int, int]) -> None:
         self.stored = dict(before)
         self.is_complete = False
         self._total = total
@@ -28,7 +28,7 @@ class Progress:
         self._line = ""
         self._is_terminal = sys.stderr.isatty()
 
-    def show(self, published: Mapping[str, int], stored: Mapping[str, int], searchable: Mapping[str, int]) -> None:
+    def show(self, published: Mapping[int, int], stored: Mapping[int, int], searchable: Mapping[int, int]) -> None:
         """Update the line with the next offset of each partition at the three stages."""
         self.stored = dict(stored)
         counts = [self._count(offsets) for offsets in (published, stored, searchable)]
@@ -57,7 +57,7 @@ class Progress:
         if self._is_terminal:
             print(file=sys.stderr)
 
-    def _count(self, offsets: Mapping[str, int]) -> int:
+    def _count(self, offsets: Mapping[int, int]) -> int:
         came = sum(max(0, offsets.get(partition, 0) - start) for partition, start in self._before.items())
         return min(came, self._total)  # Others may be publishing too.
 

@@ -137,7 +137,8 @@ class Watch:
         if self._child is not None:
             self._child.stop(self.service.stop_s)
             self._child = None
-        self.state = STOPPED
+        if self.state != FAILED:
+            self.state = STOPPED
 
     def describe(self) -> ProcessState:
         """What the state file says of it."""

@@ -182,9 +182,9 @@ def test_state_of_a_supervisor_that_was_killed_is_not_ready(tmp_path: Path) -> N
 
 
 def test_progress_counts_behind_what_was_there_before(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(1000, {"0": 50, "1": 70})
-    progress.show(published={"0": 550, "1": 570}, stored={"0": 300, "1": 70}, searchable={"0": 60, "1": 70})
+    progress = Progress(1000, {0: 50, 1: 70})
+    progress.show(published={0: 550, 1: 570}, stored={0: 300, 1: 70}, searchable={0: 60, 1: 70})
     assert "published 1,000 · stored   250 · searchable    10 of 1,000" in capsys.readouterr().err
     assert not progress.is_complete
-    progress.show(published={"0": 900, "1": 900}, stored={"0": 900, "1": 900}, searchable={"0": 550, "1": 570})
+    progress.show(published={0: 900, 1: 900}, stored={0: 900, 1: 900}, searchable={0: 550, 1: 570})
     assert progress.is_complete
