@@ -1,0 +1,1 @@
+"""The HTTP service: search, images, index, events, health and metrics over the newest generation."""

@@ -1,0 +1,72 @@
+"""`python -m api serve` answers searches; `python -m api search FILE` asks one."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from contract.errors import LookalikeError
+from contract.settings import Settings, load_settings
+
+EXAMPLES = """examples:
+  python -m api serve --processes 4
+  python -m api search digit.png
+  python -m api search digit.png --k 3 --json | jq .matches[0].id
+"""
+
+
+def main() -> int:
+    """Run one verb; returns the exit status: 0 done, 1 failed, 2 asked wrongly."""
+    parser = argparse.ArgumentParser(
+        prog="python -m api", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    serve = verbs.add_parser("serve", help="answer searches over HTTP until Ctrl-C")
+    serve.add_argument("--processes", type=int, help="processes that share the port (LOOKALIKE_API_PROCESSES)")
+    search = verbs.add_parser("search", help="print the neighbours of an image")
+    search.add_argument("file", type=Path, help="a PNG, JPEG or WebP image")
+    search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
+    search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
+    search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        if arguments.verb == "serve":
+            return _serve(settings, arguments.processes or settings.api_processes)
+        return _search(arguments.file, arguments.k, arguments.json, arguments.url or _address(settings))
+    except LookalikeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(settings: Settings, processes: int) -> int:
+    from api.server import serve  # brings NumPy, scikit-learn and the drivers, which a search does not need
+
+    return serve(settings, processes)
+
+
+def _search(file: Path, k: int, as_json: bool, address: str) -> int:
+    from api.client import ApiError, Client
+    from api.table import neighbours_table
+
+    try:
+        answer = Client(address).search_file(file, k=k)
+    except OSError as error:
+        print(f"{file} cannot be read: {error.strerror}.", file=sys.stderr)
+        return 1
+    except ApiError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(answer.raw, ensure_ascii=False) if as_json else neighbours_table(answer))
+    return 0
+
+
+def _address(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

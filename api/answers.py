@@ -1,0 +1,220 @@
+"""The bodies of answers, as OpenAPI shows them. Times are milliseconds since 1970, as Kafka counts them."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, Field
+
+from api.ends import Ends
+from contract.messages import ID_SIZE_BYTES_MAX
+from gallery.manifest import Manifest
+from gallery.rows import RecordKey
+
+Metadata = Annotated[
+    dict[str, Any] | None,
+    Field(description="The JSON object that was published with the image, {} without any; null while it is unknown."),
+]
+Degraded = Annotated[list[str], Field(description="Fields that are null because what they come from is away.")]
+
+
+class Source(BaseModel):
+    """The Kafka record that brought an image."""
+
+    log: str = Field(description="The topic's name and id.")
+    partition: int
+    offset: int
+    timestamp: int = Field(description="Kafka's time of the record.")
+
+
+class Coverage(BaseModel):
+    """What an answer covers: all records of `log` below `offsets`."""
+
+    index_id: str
+    generation: int
+    log: str
+    offsets: dict[str, int] = Field(description="By partition, the offset behind the last record that is covered.")
+    end_offsets: dict[str, int] | None = Field(description="Where Kafka's partitions end; null when unknown.")
+    count: int
+    exact: Literal[True] = True
+    encoder: str
+    digest: str
+
+
+class SearchMatch(BaseModel):
+    """One neighbour; what only the store knows is null while it is away."""
+
+    id: str
+    distance: float = Field(description="Euclidean distance of the embeddings.")
+    metadata: Metadata
+    width: int | None
+    height: int | None
+    media_type: str | None
+    same_bytes: bool | None = Field(description="Whether query and image are equal byte by byte; null if unknown.")
+    same_pixels: bool | None = Field(description="Whether query and image show equal pixels; null if unknown.")
+    thumbnail_url: str
+    source: Source
+
+
+class Timing(BaseModel):
+    """Milliseconds that each stage took."""
+
+    decode: float = 0.0
+    encode: float = 0.0
+    search: float = 0.0
+    lookup: float = 0.0
+    total: float = 0.0
+
+
+class SearchAnswer(BaseModel):
+    """The nearest images, nearest first, ties by id."""
+
+    matches: list[SearchMatch]
+    coverage: Coverage
+    degraded: Degraded
+    timing_ms: Timing
+
+
+class ImageAnswer(BaseModel):
+    """What is known of one image."""
+
+    id: str
+    metadata: Metadata
+    width: int | None
+    height: int | None
+    media_type: str | None
+    size_bytes: int | None
+    bytes_sha256: str | None
+    pixels_sha256: str | None
+    thumbnail_url: str
+    original_url: str
+    source: Source
+    degraded: Degraded
+
+
+class TimelineAnswer(BaseModel):
+    """How far one record has come. Times are null where they are unknown or have not come."""
+
+    id: str
+    state: Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
+    reason: str = Field(description="Why it was rejected, else empty.")
+    source: Source | None = Field(description="Null until the embedder has come to the record.")
+    confirmed_at: int | None = Field(description="Kafka's time of the record.")
+    embedded_at: int | None = Field(description="When the embedder's verdict was stored.")
+    searchable_at: int | None = Field(description="When this process first covered it; null if that was at its start.")
+    degraded: Degraded
+
+
+class WriteAnswer(BaseModel):
+    """What Kafka confirmed; `min_offsets` makes a search wait until it has taken effect."""
+
+    id: str
+    log: str
+    partition: int
+    offset: int
+    min_offsets: str
+
+
+class BaseSize(BaseModel):
+    """The base of the generation that is served."""
+
+    name: str
+    count: int
+
+
+class TailSize(BaseModel):
+    """What came since the base."""
+
+    entries: int
+    size_bytes: int
+
+
+class Rates(BaseModel):
+    """Records a second, over the last five seconds."""
+
+    in_per_s: float | None = Field(description="Arriving in Kafka; null when unknown.")
+    out_per_s: float = Field(description="Becoming covered.")
+
+
+class FreshnessAnswer(BaseModel):
+    """Milliseconds from Kafka's timestamp to being searchable here, over the last `count` arrivals."""
+
+    p50: float
+    p99: float
+    count: int
+
+
+class NewestImage(BaseModel):
+    """One of the latest arrivals."""
+
+    id: str
+    thumbnail_url: str
+    source: Source
+
+
+class IndexAnswer(BaseModel):
+    """The state of the index as this process serves it."""
+
+    index_id: str
+    generation: int
+    count: int
+    coverage: Coverage
+    base: BaseSize
+    tail: TailSize
+    published_at: int
+    age_s: float = Field(description="Since the generation was published; an event carries it as of its sending.")
+    lag: int | None = Field(description="Records in Kafka that are not covered; null when unknown.")
+    rates: Rates
+    freshness_ms: FreshnessAnswer | None = Field(description="Null before anything arrived.")
+    rejected: dict[str, int] = Field(description="Records refused so far, by reason.")
+    expired: int = Field(description="Offsets that Kafka expired before they were embedded.")
+    newest: list[NewestImage]
+    refused: str = Field(description="Why a newer generation is not served; empty when the newest one is.")
+    dependencies: dict[str, bool] = Field(description="Whether the last call to each worked.")
+
+
+class Health(BaseModel):
+    """Whether searches can be answered, and what each dependency's last call came to."""
+
+    ready: bool
+    generation: int | None
+    dependencies: dict[str, bool]
+
+
+ImageId = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description=f"Any text of 1 to {ID_SIZE_BYTES_MAX} bytes of UTF-8 without control characters.",
+        examples=["mnist/train/00001"],
+    ),
+]
+
+
+def coverage_of(manifest: Manifest, ends: Ends | None) -> Coverage:
+    """What an answer from this generation covers."""
+    is_known = ends is not None and ends.log == manifest.log
+    return Coverage(
+        index_id=manifest.index_id,
+        generation=manifest.generation,
+        log=manifest.log,
+        offsets=manifest.offsets,
+        end_offsets={str(p): end for p, end in ends.offsets.items()} if is_known and ends else None,
+        count=manifest.count,
+        encoder=manifest.encoder,
+        digest=manifest.digest,
+    )
+
+
+def source_of(key: RecordKey, kafka_time_ms: int) -> Source:
+    """A record's place and time."""
+    return Source(log=key.log, partition=key.partition, offset=key.offset, timestamp=kafka_time_ms)
+
+
+def record_text(key: RecordKey) -> str:
+    """A record's place as the parameter `at` takes it."""
+    return f"{key.log}:{key.partition}:{key.offset}"
+
+
+def image_url(image_id: str, key: RecordKey, what: str) -> str:
+    """Address of an image's thumbnail, original or timeline, of that very record."""
+    return f"/v1/images/{what}?{urlencode({'id': image_id, 'at': record_text(key)})}"

@@ -1,0 +1,132 @@
+"""The application: routes, problems, headers and the page, around services that live as long as it does."""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import docs, health, images, index, search
+from api.problems import Problem, add_problem_handlers
+from api.services import Services, open_services
+from contract.settings import Settings, load_settings
+from contract.telemetry import configure_logging
+
+DESCRIPTION = (
+    "Live reverse image search: exact nearest neighbours over everything that the coverage names. "
+    "Every error is RFC 9457 problem+json with a stable code."
+)
+PAGES = (Path(__file__).parents[1] / "web" / "dist", Path(__file__).with_name("page"))
+# blob: and data: are pictures that a person chose and the page shows before they are sent.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings; nothing is opened before it starts."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Services]]:
+        async with open_services(settings) as opened:
+            _at_signal(opened.live.close_streams)
+            yield {"services": opened}
+
+    app = FastAPI(
+        title="lookalike",
+        description=DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for part in (search, images, index, health, docs):
+        app.include_router(part.router)
+    app.frontend("/", directory=next(page for page in PAGES if (page / "index.html").is_file()), fallback=None)
+    add_problem_handlers(app)
+    app.add_middleware(SafeHeaders)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """The application of one server process."""
+    configure_logging()
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    # A lost connection makes them say so several times a second, with tracebacks; we say it once.
+    for noisy in ("kafka", "cassandra"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    return create_app(load_settings())
+
+
+class SafeHeaders:
+    """Adds headers that forbid a browser everything that the page does not need."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _at_signal(callback: Callable[[], None]) -> None:
+    """Call `callback` on the event loop when the process is asked to end, before the server's own handler.
+
+    The server waits for open connections before it ends the application, and an event stream stays open until it is told.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals are another thread's business
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        servers_own = signal.getsignal(number)
+
+        def handle(number: int, frame: FrameType | None, servers_own: Any = servers_own) -> None:
+            loop.call_soon_threadsafe(callback)
+            if callable(servers_own):
+                servers_own(number, frame)
+
+        signal.signal(number, handle)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this process when its parent was killed, so that no orphan keeps the port."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document with the schema of problems, which no route returns by type."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,64 @@
+"""Uvicorn around the application: one process or several that share a port."""
+
+import errno
+import os
+import socket
+
+import structlog
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from contract.errors import ConfigurationError
+from contract.settings import Settings
+from contract.telemetry import configure_logging
+
+SHUTDOWN_TIMEOUT_S = 2
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings, processes: int) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
+    configure_logging()
+    config = uvicorn.Config(
+        "api.app:app_from_environment",
+        factory=True,
+        host=settings.api_host,
+        port=settings.api_port,
+        workers=processes,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        server_header=False,
+    )
+    with _listen(settings) as listener:
+        log.info("api serving", address=f"http://{settings.api_host}:{settings.api_port}", processes=processes)
+        if processes > 1:
+            # Children load the settings themselves, from the environment that they inherit.
+            Multiprocess(config, sockets=[listener]).run()
+            return 0
+        server = uvicorn.Server(config)
+        server.run([listener])
+        return 0 if server.started else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.api_host, settings.api_port), family=family, backlog=2048)
+    except OSError as error:
+        reason = (
+            "is taken"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be listened on ({os.strerror(error.errno or 0)})"
+        )
+        raise ConfigurationError(
+            f"{settings.api_host}:{settings.api_port} {reason}. Set LOOKALIKE_API_PORT or LOOKALIKE_API_HOST to another one, "
+            "or end the process that has it."
+        ) from error
+    listener.set_inheritable(True)
+    return listener

@@ -1,0 +1,117 @@
+"""What the routes work with: opened once a process, closed in reverse."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from api.arrivals import Arrivals
+from api.details import Details
+from api.ends import Ends, EndsPoller
+from api.gate import Gate
+from api.live import Live
+from api.problems import ProblemError
+from api.publishing import Publishing
+from api.queries import QueryEncoder
+from api.rate import Rate
+from contract.settings import Settings
+from gallery.snapshot import Snapshot
+from model.encoder import load_encoder
+
+# A search takes about a millisecond, so this many wait for well under a second.
+SEARCHES_WAITING_MAX = 256
+
+
+@dataclass
+class Services:
+    """Everything that answers share. Touched on the event loop only.
+
+    Attributes:
+        ends: where Kafka's partitions end; None while unknown.
+    """
+
+    settings: Settings
+    encoder: str
+    live: Live
+    details: Details
+    queries: QueryEncoder
+    publishing: Publishing
+    searches: Gate
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    ends: Ends | None = None
+    produced_rate: Rate = field(default_factory=Rate)
+    kafka_is_up: bool = False
+
+    def snapshot(self) -> Snapshot:
+        """The generation to answer from.
+
+        Raises:
+            ProblemError: 503 ``no-generation``.
+        """
+        if self.live.snapshot is None:
+            raise ProblemError(
+                503,
+                "no-generation",
+                "There is no index to answer from yet. "
+                + (self.live.refused or "No indexer has published one; start it with `python -m workers indexer`."),
+                retry=True,
+            )
+        return self.live.snapshot
+
+    def dependencies(self) -> dict[str, bool]:
+        """Whether the last call to each worked."""
+        return {"kafka": self.kafka_is_up, "cassandra": self.details.is_up}
+
+    def take_ends(self, ends: Ends | None, is_up: bool) -> None:
+        """Take what Kafka said of the topic's ends."""
+        self.kafka_is_up = is_up
+        self.ends = ends
+        if ends is not None:
+            self.produced_rate.add(sum(ends.offsets.values()))
+        if self.live.snapshot is not None:
+            self.arrivals.covered_rate.add(sum(self.live.snapshot.manifest.offsets.values()))
+        self.live.wake()
+
+
+def services(request: Request) -> Services:
+    """The services of the process that answers."""
+    found: Services = request.state.services
+    return found
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open all; only the index folder and the encoder must work, the rest connects in the background."""
+    encoder = (await asyncio.to_thread(load_encoder, settings.encoder)).fingerprint
+    opened = Services(
+        settings=settings,
+        encoder=encoder,
+        live=Live(settings.index_dir, encoder),
+        details=Details(settings),
+        queries=QueryEncoder(settings.encoder),
+        publishing=Publishing(settings),
+        searches=Gate(os.cpu_count() or 1, SEARCHES_WAITING_MAX),
+    )
+    loop = asyncio.get_running_loop()
+
+    def report(ends: Ends | None, is_up: bool) -> None:
+        loop.call_soon_threadsafe(opened.take_ends, ends, is_up)
+
+    poller = EndsPoller(settings, report)
+    opened.live.on_swap(opened.arrivals.on_swap)
+    await opened.live.start()
+    opened.details.start()
+    poller.start()
+    warming = asyncio.create_task(opened.queries.start())
+    try:
+        yield opened
+    finally:
+        await warming
+        poller.stop()
+        await opened.live.stop()
+        await opened.details.stop()
+        await opened.publishing.stop()
+        await opened.queries.stop()

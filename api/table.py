@@ -1,0 +1,36 @@
+"""Neighbours as a table for a terminal: at most 80 columns, plain text."""
+
+import json
+import unicodedata
+
+from api.client import Answer, Neighbour
+
+ID_WIDTH = 30
+METADATA_WIDTH = 32
+
+
+def neighbours_table(answer: Answer) -> str:
+    """The matches, one a line, and what the answer covers."""
+    head = f"{'#':>3}  {'distance':>9}  {'id':<{ID_WIDTH}}  metadata"
+    lines = [
+        f"{rank:>3}  {match.distance:>9.4f}  {_fitted(match.id, ID_WIDTH):<{ID_WIDTH}}  {_notes(match)}"
+        for rank, match in enumerate(answer.matches, 1)
+    ]
+    coverage, timing = answer.coverage, answer.timing_ms
+    missing = f"; without {', '.join(answer.degraded)}" if answer.degraded else ""
+    foot = (
+        f"exact over {coverage['count']} images, generation {coverage['generation']}, {timing['total']:.1f} ms{missing}"
+    )
+    return "\n".join([head, *(line.rstrip() for line in lines), foot])
+
+
+def _notes(match: Neighbour) -> str:
+    mark = "same bytes " if match.same_bytes else "same pixels " if match.same_pixels else ""
+    metadata = json.dumps(match.metadata, ensure_ascii=False) if match.metadata else ""
+    return _fitted(mark + metadata, METADATA_WIDTH)
+
+
+def _fitted(text: str, width: int) -> str:
+    """`text` cut to `width`, without what could steer a terminal or turn the direction of reading."""
+    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
+    return safe if len(safe) <= width else safe[: width - 1] + "…"

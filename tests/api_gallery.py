@@ -1,0 +1,123 @@
+"""A gallery of real digits on disk, made without servers, and an API over it in this process."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from numpy.typing import NDArray
+
+from api.app import create_app
+from contract.settings import Settings, load_settings
+from gallery.merge import build_base
+from gallery.rows import FeedRow
+from gallery.writer import Writer
+from model import mnist
+from model.encoder import load_encoder
+from model.images import decode
+
+LOG = "images:api-test"
+
+
+class Gallery:
+    """An index folder that grows as the indexer would make it grow, on partition 0 of `log`."""
+
+    def __init__(self, settings: Settings, log: str = LOG) -> None:
+        self.log = log
+        self.encoder = load_encoder(settings.encoder)
+        self.writer = Writer(settings.index_dir, self.encoder.fingerprint)
+        self.writer.set_logs([log])
+        self.folder = settings.index_dir
+        self.embeddings: dict[str, NDArray[np.float32]] = {}
+        self.rows: list[FeedRow] = []
+
+    def put(self, images: dict[str, bytes]) -> None:
+        """Index images under their ids and publish a generation."""
+        for image_id, value in images.items():
+            embedding = self.encoder.embed(self.encoder.pixels(decode(value).image))
+            self.embeddings[image_id] = embedding
+            self._add("put", image_id, embedding.astype("<f4").tobytes())
+        self._publish()
+
+    def delete(self, image_id: str) -> None:
+        """Delete an image and publish a generation."""
+        del self.embeddings[image_id]
+        self._add("delete", image_id, None)
+        self._publish()
+
+    def reject(self, reason: str) -> None:
+        """Refuse a record and publish a generation."""
+        self._add("reject", "", None, reason)
+        self._publish()
+
+    def rebuild(self) -> None:
+        """Merge the tail into a new base."""
+        name, merged = self.writer.next_base_name(), self.writer.manifest.tail.entries
+        build_base(self.folder, self.writer.current_name(), name)
+        self.writer.replace_base(name, merged)
+
+    def nearest(self, query: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
+        """Brute force in float64, ties by id."""
+        keyed = sorted(
+            (float(np.linalg.norm(embedding.astype(np.float64) - query.astype(np.float64))), image_id.encode())
+            for image_id, embedding in self.embeddings.items()
+        )
+        return [(image_id.decode(), distance) for distance, image_id in keyed[:k]]
+
+    def _add(self, outcome: str, image_id: str, embedding: bytes | None, reason: str = "") -> None:
+        offset = self.rows[-1].offset + 1 if self.rows else self.writer.manifest.offsets.get("0", 0)
+        now_ms = time.time_ns() // 1_000_000
+        self.rows.append(FeedRow(self.log, 0, offset, offset, outcome, reason, image_id, embedding, now_ms))  # type: ignore[arg-type]
+
+    def _publish(self) -> None:
+        covered = self.writer.manifest.offsets.get("0", 0)
+        self.writer.stage(self.writer.fold.add(0, 0, [row for row in self.rows if row.offset >= covered]))
+        self.writer.publish()
+
+
+def digit(number: int) -> bytes:
+    """A test digit as PNG."""
+    return mnist.png(mnist.images("test")[number])
+
+
+def settings_for(folder: Path, **overrides: object) -> Settings:
+    """Settings of an API whose servers are away."""
+    away = {"kafka_bootstrap": "127.0.0.1:9", "cassandra_port": 9}
+    return load_settings(index_dir=folder / "index", var_dir=folder, api_port=free_port(), **away | overrides)
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_api(settings: Settings) -> Iterator[str]:
+    """The API on its port, from a thread of this process; yields its address."""
+    config = uvicorn.Config(
+        create_app(settings), port=settings.api_port, log_config=None, access_log=False, timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive(), "the API has started")
+        assert server.started
+        yield f"http://127.0.0.1:{settings.api_port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_until(holds: object, what: str, timeout_s: float = 20.0) -> None:
+    """Poll until `holds()` is true."""
+    assert callable(holds)
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.01)
