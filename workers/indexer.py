@@ -1,33 +1,31 @@
 """The indexer: follows the feed, folds it, publishes generations. One writes, others stand by."""
 
+import contextlib
 import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import structlog
 
 from contract import telemetry
-from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.merge import build_base
 from gallery.rows import FeedRow
 from gallery.store import Store
 from gallery.writer import Writer, lock_index
 from model.encoder import load_encoder
+from workers.retrying import StoppedError, retrying
 
 READ_ROWS_MAX = 2048
 LOGS_INTERVAL_S = 1.0
 # A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
 HOLES_INTERVAL_S = 5.0
-RETRY_S_MAX = 5.0
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 class _Build(NamedTuple):
@@ -50,17 +48,18 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     encoder = load_encoder(settings.encoder).fingerprint
     if not _wait_for_lock(settings.index_dir, stop):
         return 0
-    store = _retrying(lambda: Store.connect(settings), stop)
-    if store is None:
+    try:
+        store = retrying(lambda: Store.connect(settings), "cassandra", stop)
+    except StoppedError:
         return 0
     try:
         writer = Writer(settings.index_dir, encoder, rebuild=rebuild)
         log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
         indexer = Indexer(settings, encoder, store, writer)
-        while not stop.is_set():
-            advanced = _retrying(indexer.step, stop)
-            if not advanced:
-                stop.wait(settings.feed_poll_ms / 1000)
+        with contextlib.suppress(StoppedError):
+            while not stop.is_set():
+                if not retrying(indexer.step, "cassandra", stop):
+                    stop.wait(settings.feed_poll_ms / 1000)
         indexer.close()
     finally:
         store.close()
@@ -202,21 +201,3 @@ def _wait_for_lock(index_dir: Path, stop: threading.Event) -> bool:
             said = True
         stop.wait(0.2)
     return False
-
-
-def _retrying(call: Callable[[], T], stop: threading.Event) -> T | None:
-    """Call until it works, backing off while a dependency fails; None once `stop` is set."""
-    delay = 0.1
-    while not stop.is_set():
-        try:
-            result = call()
-        except DependencyError as error:
-            telemetry.DEPENDENCY_UP.labels(error.dependency).set(0)
-            telemetry.DEPENDENCY_RETRIES.labels(error.dependency).inc()
-            log.warning("retrying", dependency=error.dependency, detail=error.detail, in_s=delay)
-            stop.wait(delay)
-            delay = min(delay * 2, RETRY_S_MAX)
-        else:
-            telemetry.DEPENDENCY_UP.labels("cassandra").set(1)
-            return result
-    return None
