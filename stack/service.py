@@ -31,7 +31,7 @@ class Service:
     is_ready: Callable[[], bool] | None = None
     once: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-    start_s: float = 120.0
+    start_s: float = 240.0
     stop_s: float = 30.0
 
 

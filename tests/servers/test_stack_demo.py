@@ -13,7 +13,7 @@ from stack.state import read_state
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 300
-DEADLINE_S = 150
+DEADLINE_S = 250
 
 
 def demo(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from gallery.store import Store
 from stack import groups
 from stack.state import GroupState, read_state
 
-DEADLINE_S = 90.0
+DEADLINE_S = 200.0
 
 
 def running(settings: Settings) -> GroupState:
