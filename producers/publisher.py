@@ -1,8 +1,11 @@
 """Publishes images and deletes, and says exactly what Kafka has confirmed."""
 
 import hashlib
+import itertools
 import json
+import math
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,15 +15,18 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from contract.clients import CONNECT_TIMEOUT_S, connect
+from contract.clients import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, connect
 from contract.errors import DependencyError, RejectedError
 from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, log_of, metadata_of
 from contract.settings import Settings
 
 # kafka-python's own buffer has no limit. A small image costs about 2 KiB in objects beside its bytes, so this is at most
 # 32,000 images on their way.
-_UNCONFIRMED_BYTES_MAX = 64 * 1024 * 1024
+_BUFFERED_BYTES_MAX = 64 * 1024 * 1024
 _OVERHEAD_BYTES = 2 * 1024
+# kafka-python 3.0.12 hangs for good once a record of an idempotent producer has reached its delivery timeout, so it gets one
+# that never passes, and the deadlines are kept here.
+_CLIENT_DELIVERY_TIMEOUT_MS = 24 * 3_600_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,15 @@ class Confirmation:
     def min_offsets(self) -> str:
         """For `POST /v1/search?min_offsets=`: answer only once this record has taken effect."""
         return f"{self.partition}:{self.offset + 1}"
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """A record on its way, and until when its caller is content to wait (monotonic seconds)."""
+
+    image_id: str
+    deadline_s: float
+    future: Future[Confirmation]
 
 
 class ImagePublisher:
@@ -59,9 +74,12 @@ class ImagePublisher:
     ) -> None:
         self._topic = settings.kafka_topic
         self._delivery_timeout_s = delivery_timeout_s
-        self._settled = threading.Condition()
-        self._unconfirmed = 0
-        self._unconfirmed_bytes = 0
+        self._changed = threading.Condition()
+        self._sendings: dict[int, _Sending] = {}  # Oldest first.
+        self._numbers = itertools.count()
+        self._unsettled = 0
+        self._buffered_bytes = 0
+        self._is_closed = threading.Event()
         self._last_log = ""
         self._producer, self._cluster = connect(
             KafkaProducer,
@@ -74,12 +92,11 @@ class ImagePublisher:
             batch_size=256 * 1024,
             max_request_size=MESSAGE_SIZE_BYTES_MAX,
             max_block_ms=round(connect_timeout_s * 1000),
-            # The producer demands more time for delivery than for one request with its linger.
-            request_timeout_ms=round(min(10.0, 0.9 * delivery_timeout_s) * 1000),
-            delivery_timeout_ms=round(delivery_timeout_s * 1000),
+            request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
+            delivery_timeout_ms=_CLIENT_DELIVERY_TIMEOUT_MS,
             allow_auto_create_topics=False,
-            # A topic that was deleted and created again is noticed within this time.
-            metadata_max_age_ms=10_000,
+            # A topic that was deleted and created again is noticed within this time; confirmations name the old log until then.
+            metadata_max_age_ms=2_000,
         )
         try:
             self._producer.partitions_for(self._topic)
@@ -88,6 +105,7 @@ class ImagePublisher:
             raise DependencyError(
                 "kafka", f"Topic {self._topic} cannot be found ({error}). Create it: `python -m producers topics`."
             ) from error
+        threading.Thread(target=self._watch_deadlines, name="image-publisher-deadlines", daemon=True).start()
 
     @property
     def log(self) -> str:
@@ -115,11 +133,10 @@ class ImagePublisher:
             RejectedError: the image, its id or its metadata would be refused by every reader.
             DependencyError: Kafka takes no more.
         """
+        key = None if image_id is None else check_image_id(image_id).encode()
         check_value(value)
         headers = [] if metadata is None else [("metadata", _metadata_bytes(metadata))]
-        if image_id is None:
-            return self._send(hashlib.sha256(value).hexdigest(), value, None, headers)
-        return self._send(image_id, value, check_image_id(image_id).encode(), headers)
+        return self._send(image_id or hashlib.sha256(value).hexdigest(), value, key, headers)
 
     def delete(self, image_id: str) -> Future[Confirmation]:
         """Publish that an image is gone; deleting what does not exist is fine.
@@ -136,19 +153,22 @@ class ImagePublisher:
         Raises:
             DependencyError: some records are still unconfirmed after `timeout_s`.
         """
-        with self._settled:
-            if not self._settled.wait_for(lambda: self._unconfirmed == 0, timeout_s):
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._unsettled == 0, timeout_s):
                 raise DependencyError(
-                    "kafka",
-                    f"{self._unconfirmed} records were not confirmed within {timeout_s:g} s; they may still be.",
+                    "kafka", f"{self._unsettled} records were not confirmed within {timeout_s:g} s; they may still be."
                 )
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """Let go of Kafka after at most `timeout_s`; the futures of what was not confirmed fail."""
+        """Let go of Kafka after at most about `timeout_s`; the futures of what was not confirmed fail."""
         try:
             self._producer.close(timeout_s)
         except KafkaTimeoutError:
-            pass  # Its thread goes on until the delivery timeout, and settles each future then.
+            # It has given up waiting, but its thread would go on sending; it offers no public way to stop that.
+            self._producer._sender.force_close()
+            self._producer._sender.join(1.0)
+        self._is_closed.set()
+        self._expire(math.inf)
 
     def __enter__(self) -> "ImagePublisher":
         return self
@@ -170,48 +190,79 @@ class ImagePublisher:
     def _send(
         self, image_id: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]]
     ) -> Future[Confirmation]:
-        future: Future[Confirmation] = Future()
-        future.set_running_or_notify_cancel()  # A record that was handed to Kafka cannot be called back.
         size_bytes = _OVERHEAD_BYTES + len(value or b"")
-        self._take_room(size_bytes)
+        number, future = self._begin(image_id, size_bytes)
         try:
             sent = self._producer.send(self._topic, value=value, key=key, headers=headers)
         except (KafkaError, ValueError) as error:  # ValueError: the topic vanished between two looks at the cluster.
-            self._give_room(size_bytes)
-            raise _unconfirmed(self._topic, image_id, error) from error
+            refused = _unconfirmed(self._topic, image_id, error)
+            self._end(number, size_bytes, refused)
+            raise refused from error
 
         def confirm(stored: Any) -> None:
             if stored.offset < 0:  # A retry of something that Kafka stored long ago: it no longer tells where.
-                future.set_exception(DependencyError("kafka", f"Kafka did not say where it stored {image_id!r}."))
+                self._end(
+                    number, size_bytes, DependencyError("kafka", f"Kafka did not say where it stored {image_id!r}.")
+                )
             else:
-                future.set_result(Confirmation(image_id, self.log, stored.partition, stored.offset))
-            self._give_room(size_bytes)
-
-        def fail(error: Exception) -> None:
-            future.set_exception(_unconfirmed(self._topic, image_id, error))
-            self._give_room(size_bytes)
+                self._end(number, size_bytes, Confirmation(image_id, self.log, stored.partition, stored.offset))
 
         sent.add_callback(confirm)
-        sent.add_errback(fail)
+        sent.add_errback(lambda error: self._end(number, size_bytes, _unconfirmed(self._topic, image_id, error)))
         return future
 
-    def _take_room(self, size_bytes: int) -> None:
+    def _begin(self, image_id: str, size_bytes: int) -> tuple[int, Future[Confirmation]]:
+        """Wait for room in the client's buffer, and note a record that is to be settled."""
+
         def has_room() -> bool:
-            return self._unconfirmed == 0 or self._unconfirmed_bytes + size_bytes <= _UNCONFIRMED_BYTES_MAX
+            return self._buffered_bytes == 0 or self._buffered_bytes + size_bytes <= _BUFFERED_BYTES_MAX
 
-        with self._settled:
-            if not self._settled.wait_for(has_room, self._delivery_timeout_s):
+        future: Future[Confirmation] = Future()
+        future.set_running_or_notify_cancel()  # A record that was handed to Kafka cannot be called back.
+        with self._changed:
+            if not self._changed.wait_for(has_room, self._delivery_timeout_s):
                 raise DependencyError(
-                    "kafka", f"{self._unconfirmed} records wait for confirmation since {self._delivery_timeout_s:g} s."
+                    "kafka", f"It has confirmed nothing for {self._delivery_timeout_s:g} s, and the buffer is full."
                 )
-            self._unconfirmed += 1
-            self._unconfirmed_bytes += size_bytes
+            number = next(self._numbers)
+            self._sendings[number] = _Sending(image_id, time.monotonic() + self._delivery_timeout_s, future)
+            self._unsettled += 1
+            self._buffered_bytes += size_bytes
+        return number, future
 
-    def _give_room(self, size_bytes: int) -> None:
-        with self._settled:
-            self._unconfirmed -= 1
-            self._unconfirmed_bytes -= size_bytes
-            self._settled.notify_all()
+    def _end(self, number: int, size_bytes: int, outcome: Confirmation | DependencyError) -> None:
+        """The client has let go of a record."""
+        with self._changed:
+            self._buffered_bytes -= size_bytes
+            self._changed.notify_all()
+        self._settle(number, outcome)
+
+    def _settle(self, number: int, outcome: Confirmation | DependencyError) -> None:
+        """Tell the caller, unless he was told before that the deadline had passed."""
+        with self._changed:
+            sending = self._sendings.pop(number, None)
+        if sending is None:
+            return
+        if isinstance(outcome, Confirmation):
+            sending.future.set_result(outcome)
+        else:
+            sending.future.set_exception(outcome)
+        # Only now: whoever waits in `flush` expects that the future's callbacks have run.
+        with self._changed:
+            self._unsettled -= 1
+            self._changed.notify_all()
+
+    def _watch_deadlines(self) -> None:
+        while not self._is_closed.wait(min(1.0, self._delivery_timeout_s / 4)):
+            self._expire(time.monotonic())
+
+    def _expire(self, now_s: float) -> None:
+        """Fail what should have been confirmed by now; the client still holds it, and it may arrive later."""
+        with self._changed:
+            late = list(itertools.takewhile(lambda pair: pair[1].deadline_s <= now_s, self._sendings.items()))
+        for number, sending in late:
+            detail = f"{sending.image_id!r} was not confirmed in time; it may still arrive."
+            self._settle(number, DependencyError("kafka", detail))
 
 
 def _metadata_bytes(metadata: Mapping[str, object] | str) -> bytes:

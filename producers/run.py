@@ -14,8 +14,6 @@ from producers.report import Report
 
 # Ctrl-C is answered within this time, whatever Kafka does.
 _INTERRUPTED_FLUSH_S = 10.0
-# A request that was on its way when the publisher's delivery timeout passed may take this much longer to fail.
-_LAST_REQUEST_S = 15.0
 
 
 def publish_all(
@@ -49,7 +47,7 @@ def publish_all(
             report.stopped_by = "it was interrupted"
         report.signal = interrupt.number
         try:
-            publisher.flush(_INTERRUPTED_FLUSH_S if report.signal else timeout_s + _LAST_REQUEST_S)
+            publisher.flush(_INTERRUPTED_FLUSH_S if report.signal else timeout_s + 5.0)
         except DependencyError as error:
             report.stopped_by = report.stopped_by or str(error)
         except KeyboardInterrupt:

@@ -1,0 +1,24 @@
+"""What a topic holds, read from a real Kafka."""
+
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from contract.settings import Settings
+
+
+def read_topic(settings: Settings, topic: str = "") -> list[Any]:
+    """All records of a topic in the order of (partition, offset)."""
+    topic = topic or settings.kafka_topic
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, auto_offset_reset="earliest")
+    try:
+        places = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(places)
+        ends = consumer.end_offsets(places)
+        records = []
+        while any(consumer.position(place) < ends[place] for place in places):
+            for batch in consumer.poll(1000).values():
+                records += batch
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+    finally:
+        consumer.close()

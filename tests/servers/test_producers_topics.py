@@ -1,0 +1,80 @@
+"""The topics on a real Kafka."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from contract.clients import open_admin
+from contract.errors import ConfigurationError, DependencyError
+from contract.settings import Settings
+from producers.topics import ensure_topics, topic_log
+from tests.conftest import fresh_road
+
+
+@pytest.fixture
+def admin(stack: Settings) -> Iterator[KafkaAdminClient]:
+    opened = open_admin(stack)
+    yield opened
+    opened.close()
+
+
+def configs(admin: KafkaAdminClient, topic: str) -> dict[str, str]:
+    found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+    return {name: config["value"] for name, config in found["topic"][topic].items()}
+
+
+def test_topics_are_created_as_promised_and_a_second_run_changes_nothing(
+    road: Settings, admin: KafkaAdminClient
+) -> None:
+    assert "Created" in ensure_topics(road)[0]
+    log = topic_log(road)
+    assert [sentence for sentence in ensure_topics(road) if "exists with 4 partitions." not in sentence] == []
+    assert topic_log(road) == log
+    for topic in (road.kafka_topic, road.rejected_topic):
+        found = configs(admin, topic)
+        assert found["message.timestamp.type"] == "LogAppendTime"
+        assert found["max.message.bytes"] == str(12 * 1024 * 1024)
+        assert found["retention.ms"] == "-1"
+        assert found["cleanup.policy"] == "delete"
+
+
+def test_settings_that_endanger_no_record_are_repaired(road: Settings, admin: KafkaAdminClient) -> None:
+    wrong = {"message.timestamp.type": "CreateTime", "max.message.bytes": "1000000", "retention.ms": "3600000"}
+    admin.create_topics({road.kafka_topic: {"num_partitions": 2, "configs": wrong}}, wait_for_metadata=True)
+    sentence = ensure_topics(road)[0]
+    assert "2 partitions" in sentence
+    assert "max.message.bytes=12582912 (was 1000000)" in sentence
+    found = configs(admin, road.kafka_topic)
+    assert (found["message.timestamp.type"], found["retention.ms"]) == ("LogAppendTime", "-1")
+
+
+def test_shorter_retention_is_not_applied_to_an_existing_topic(
+    stack: Settings, road: Settings, tmp_path: Path, admin: KafkaAdminClient
+) -> None:
+    ensure_topics(road)
+    shorter = fresh_road(stack, tmp_path, kafka_topic=road.kafka_topic, kafka_retention_hours=1)
+    assert "would delete records" in ensure_topics(shorter)[0]
+    assert configs(admin, road.kafka_topic)["retention.ms"] == "-1"
+
+
+def test_topic_whose_records_carry_their_producers_time_is_refused(road: Settings, admin: KafkaAdminClient) -> None:
+    admin.create_topics({road.kafka_topic: {"num_partitions": 1}}, wait_for_metadata=True)
+    producer = KafkaProducer(bootstrap_servers=road.kafka_bootstrap)
+    producer.send(road.kafka_topic, b"x").get(10)
+    producer.close()
+    with pytest.raises(ConfigurationError, match="LOOKALIKE_KAFKA_TOPIC"):
+        ensure_topics(road)
+
+
+def test_log_is_another_when_the_topic_was_created_anew(road: Settings, admin: KafkaAdminClient) -> None:
+    with pytest.raises(DependencyError, match="producers topics"):
+        topic_log(road)
+    ensure_topics(road)
+    before = topic_log(road)
+    admin.delete_topics([road.kafka_topic])
+    admin.create_topics({road.kafka_topic: {}}, wait_for_metadata=True)
+    assert topic_log(road) != before
+    assert topic_log(road).startswith(f"{road.kafka_topic}:")
