@@ -26,7 +26,10 @@ def neighbours_table(answer: Answer) -> str:
 
 def _notes(match: Neighbour) -> str:
     mark = "same bytes " if match.same_bytes else "same pixels " if match.same_pixels else ""
-    metadata = json.dumps(match.metadata, ensure_ascii=False) if match.metadata else ""
+    metadata = " ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in (match.metadata or {}).items()
+    )
     return _fitted(mark + metadata, METADATA_WIDTH)
 
 
