@@ -15,6 +15,7 @@ Metadata = Annotated[
     Field(description="The JSON object that was published with the image, {} without any; null while it is unknown."),
 ]
 Degraded = Annotated[list[str], Field(description="Fields that are null because what they come from is away.")]
+State = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
 
 
 class Source(BaseModel):
@@ -95,7 +96,7 @@ class TimelineAnswer(BaseModel):
     """How far one record has come. Times are null where they are unknown or have not come."""
 
     id: str
-    state: Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
+    state: State
     reason: str = Field(description="Why it was rejected, else empty.")
     source: Source | None = Field(description="Null until the embedder has come to the record.")
     confirmed_at: int | None = Field(description="Kafka's time of the record.")

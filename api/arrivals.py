@@ -1,6 +1,7 @@
 """What came with each swap: how fresh it was, which images are the newest, and when each offset became searchable."""
 
 import time
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ NEWEST_IMAGES = 20
 # Freshness is taken from at most so many images a swap and kept for so many.
 SAMPLES_PER_SWAP = 1000
 SAMPLES = 2000
-# Swaps remembered for timelines: an hour at one a second.
-SWAPS = 3600
+# Swaps remembered for timelines: at least a minute and a half, however fast generations come; 2 kB each.
+SWAPS = 2000
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,8 @@ class Arrivals:
 
     def searchable_since_ms(self, key: RecordKey) -> int | None:
         """When this process first covered the record; None when it did already at its start, or does not yet."""
-        before_all = True
-        for served_ms, manifest in self._swaps:
-            if is_covered(manifest, key):
-                return None if before_all else served_ms
-            before_all = False
-        return None
+        first = bisect_left(self._swaps, True, key=lambda swap: is_covered(swap[1], key))
+        return self._swaps[first][0] if 0 < first < len(self._swaps) else None
 
 
 def is_covered(manifest: Manifest, key: RecordKey) -> bool:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.answers import (
     ImageAnswer,
     ImageId,
+    State,
     TimelineAnswer,
     WriteAnswer,
     image_url,
@@ -202,7 +203,7 @@ def _picture(request: Request, key: RecordKey, at: str | None, content: bytes) -
     return Response(content, media_type=check_value(content), headers=headers)
 
 
-def _state(row: FeedRow | None, *, is_current: bool, covered: bool) -> Any:
+def _state(row: FeedRow | None, *, is_current: bool, covered: bool) -> State:
     if is_current:
         return "searchable"
     if row is None:

@@ -1,5 +1,6 @@
 """Uvicorn around the application: one process or several that share a port."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -42,7 +43,8 @@ def serve(settings: Settings, processes: int) -> int:
             Multiprocess(config, sockets=[listener]).run()
             return 0
         server = uvicorn.Server(config)
-        server.run([listener])
+        with contextlib.suppress(KeyboardInterrupt):  # the server ended as it should and raises the signal once more
+            server.run([listener])
         return 0 if server.started else 1
 
 

@@ -225,7 +225,7 @@ def test_ctrl_c_ends_all_processes_at_once_although_a_stream_is_open(api: Road, 
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=30) as client:
-                wait_until(lambda: answers(client), "two processes answer")
+                wait_until(lambda: answers(client), "two processes answer", timeout_s=90)
                 with client.stream("GET", "/v1/index/events") as events:
                     lines = events.iter_lines()
                     assert next(lines) == "event: index"
