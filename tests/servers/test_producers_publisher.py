@@ -144,7 +144,7 @@ def test_nothing_is_confirmed_while_kafka_does_not_answer(road: Settings) -> Non
     broker = next(
         psutil.Process(open_.pid)
         for open_ in psutil.net_connections("tcp")
-        if open_.status == psutil.CONN_LISTEN and open_.laddr.port == port
+        if open_.status == psutil.CONN_LISTEN and open_.laddr and open_.laddr.port == port
     )
     broker.suspend()
     try:

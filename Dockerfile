@@ -1,0 +1,22 @@
+# The programs of lookalike in one image: docker build -t lookalike .
+# TensorFlow is not in it: only training needs that.
+FROM python:3.11.14-slim-bookworm AS build
+WORKDIR /build
+COPY requirements.lock .
+RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+
+FROM python:3.11.14-slim-bookworm
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin lookalike \
+    && install -d -o lookalike -g lookalike /var/lib/lookalike/index
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /app
+COPY . .
+RUN /opt/venv/bin/python -m compileall -q contract model producers workers gallery api
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    LOOKALIKE_INDEX_DIR=/var/lib/lookalike/index \
+    LOOKALIKE_VAR_DIR=/tmp
+USER 10001:10001
+ENTRYPOINT ["python", "-m"]
+CMD ["api", "serve"]
