@@ -68,7 +68,7 @@ def metadata_of(headers: Headers) -> str:
         raise RejectedError("bad-metadata", f"metadata has {len(raw)} bytes, at most {METADATA_SIZE_BYTES_MAX}.")
     try:
         parsed = json.loads(raw.decode(), parse_constant=_refuse_constant)
-        text = json.dumps(parsed, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        text = json.dumps(parsed, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
         text.encode()
     except (ValueError, RecursionError) as error:
         raise RejectedError("bad-metadata", f"metadata is not JSON in UTF-8: {error}.") from error

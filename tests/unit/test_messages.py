@@ -54,7 +54,18 @@ def test_metadata_round_trips(metadata: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"[1]", b"{", b"\xff", b'{"a": NaN}', b'"text"', b"{" * 5000, b'{"a":"' + b"x" * 16384 + b'"}', b"[" * 16000],
+    [
+        b"",
+        b"[1]",
+        b"{",
+        b"\xff",
+        b'{"a": NaN}',
+        b'{"a": 1e400}',
+        b'"text"',
+        b"{" * 5000,
+        b'{"a":"' + b"x" * 16384 + b'"}',
+        b"[" * 16000,
+    ],
 )
 def test_bad_metadata_is_refused(raw: bytes) -> None:
     assert reason_of(metadata_of, [("metadata", raw)]) == "bad-metadata"
