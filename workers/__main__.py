@@ -6,6 +6,8 @@ import sys
 from contract import telemetry
 from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
+from workers.rejected import add_arguments
+from workers.rejected import run as run_rejected
 
 _EXAMPLE = """example:
   python -m workers embedder --slot 1
@@ -43,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     indexer = _add(verbs, "indexer", _indexer, "publish index generations from what is stored, until it is stopped")
     indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
+    rejected = _add(verbs, "rejected", _rejected, "list, show and publish again the messages that were refused")
+    add_arguments(rejected)
     return parser
 
 
@@ -64,6 +68,10 @@ def _indexer(settings: Settings, options: argparse.Namespace) -> int:
     from workers.indexer import run
 
     return run(settings, rebuild=options.rebuild)
+
+
+def _rejected(settings: Settings, options: argparse.Namespace) -> int:
+    return run_rejected(settings, options)
 
 
 if __name__ == "__main__":

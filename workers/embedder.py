@@ -26,7 +26,7 @@ from model.child import Decoder
 from model.encoder import load_encoder
 from workers.embedder_batch import BatchEmbedder, Record
 from workers.embedder_consumer import FeedConsumer, FeedTransport, Reached
-from workers.rejections import RejectedPublisher
+from workers.rejections import Publisher
 from workers.retrying import StoppedError, retrying
 from workers.topic import Topic
 
@@ -66,7 +66,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     except StoppedError:
         return 0
     decoder = Decoder(settings.encoder)
-    rejected = RejectedPublisher(settings, settings.rejected_topic)
+    rejected = Publisher(settings, settings.rejected_topic)
     batches = BatchEmbedder(topic, log_of_topic, fingerprint, decoder, store, rejected, stop)
     log.info("embedding", log=log_of_topic, encoder=fingerprint, slot=slot)
     embedder = _Embedder(settings, slot, fingerprint, log_of_topic, topic, store, batches, stop)
@@ -147,7 +147,9 @@ class _Embedder:
             key_serializer="raw",
             value_serializer="raw",
             processing_guarantee="at_least_once",
-            consumer_group_instance_id=f"{group}-slot-{self._slot}",
+            # With the topic's name, since Kafka hands a static member that comes back what it had before, also when it now
+            # subscribes to another topic.
+            consumer_group_instance_id=f"{group}-{settings.kafka_topic}-slot-{self._slot}",
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_SIZE_BYTES_MAX,
             broker_commit_interval=1.0,

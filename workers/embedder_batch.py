@@ -29,7 +29,7 @@ from gallery.rows import FeedRow, ImageRecord, Outcome, RecordKey
 from gallery.store import Store
 from model.child import Decoder, Verdict
 from model.encoder import DIMENSIONS
-from workers.rejections import RejectedPublisher
+from workers.rejections import Publisher, rejected_message
 from workers.retrying import retrying
 from workers.topic import Topic
 
@@ -76,7 +76,7 @@ class BatchEmbedder:
         encoder_fingerprint: str,
         decoder: Decoder,
         store: Store,
-        rejected: RejectedPublisher,
+        rejected: Publisher,
         stop: threading.Event,
     ) -> None:
         self._topic = topic
@@ -113,7 +113,7 @@ class BatchEmbedder:
         with timer("records"):
             self._write(self._store.write_records, [self._image_record(j) for j in judged if j.verdict])
         failpoint("embedder-after-records")
-        rejections = [(j.record, self._rejection(j)) for j in judged if j.outcome == "reject"]
+        rejections = [rejected_message(j.record, self._rejection(j)) for j in judged if j.outcome == "reject"]
         with timer("rejected"):
             if rejections:
                 retrying(lambda: self._rejected.publish(rejections), "kafka", self._stop)

@@ -21,6 +21,8 @@ from model.encoder import load_encoder
 from workers.retrying import StoppedError, retrying
 
 READ_ROWS_MAX = 2048
+# A feed that stays idle is read less and less often, down to once in this many of its usual pauses.
+IDLE_POLLS = 5
 LOGS_INTERVAL_S = 1.0
 # A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
 HOLES_INTERVAL_S = 5.0
@@ -57,9 +59,11 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
         log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
         indexer = Indexer(settings, encoder, store, writer)
         with contextlib.suppress(StoppedError):
-            while not stop.is_set():
-                if not retrying(indexer.step, "cassandra", stop):
-                    stop.wait(settings.feed_poll_ms / 1000)
+            pause_s = 0.0
+            while not stop.wait(pause_s):
+                advanced = retrying(indexer.step, "cassandra", stop)
+                poll_s = settings.feed_poll_ms / 1000
+                pause_s = 0.0 if advanced else min(max(poll_s, pause_s * 1.1), poll_s * IDLE_POLLS)
         indexer.close()
     finally:
         store.close()

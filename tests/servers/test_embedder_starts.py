@@ -1,0 +1,140 @@
+"""Where an embedder begins, and what it refuses: the feed decides, not the committed offset."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cassandra.cluster import Cluster
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic
+
+from contract.settings import Settings
+from gallery.rows import FeedRow
+from gallery.store import Store
+from producers.topics import topic_log
+from tests.embedding import (
+    Embedder,
+    Sent,
+    eventually,
+    feed_of,
+    make_topics,
+    picture,
+    publish,
+    running_embedder,
+    wait_for_feed,
+)
+
+
+@pytest.fixture
+def settings(road: Settings) -> Settings:
+    return road.model_copy(update={"kafka_partitions": 2})
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    opened = Store.connect(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    client = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    yield client
+    client.close()
+
+
+def test_a_topic_that_is_missing_or_keeps_producers_times_is_refused(
+    settings: Settings, admin: KafkaAdminClient, tmp_path: Path
+) -> None:
+    embedder = Embedder(settings, tmp_path)
+    assert embedder.wait() == 1
+    assert "python -m producers topics" in embedder.text()
+    admin.create_topics([NewTopic(settings.kafka_topic, 1, 1)])
+    embedder = Embedder(settings, tmp_path)
+    assert embedder.wait() == 1
+    assert "expected LogAppendTime" in embedder.text()
+
+
+def test_a_restart_goes_on_and_a_wiped_store_is_filled_again(settings: Settings, store: Store, tmp_path: Path) -> None:
+    log = make_topics(settings)
+    first = publish(settings, [Sent(f"a/{i}".encode(), picture(i), (), i % 2) for i in range(40)])
+    with running_embedder(settings, tmp_path) as embedder:
+        rows = wait_for_feed(store, settings, log, first)
+        assert embedder.stop() == 0
+    assert len(rows) == 40
+
+    second = publish(settings, [Sent(f"b/{i}".encode(), picture(i), (), i % 2) for i in range(10)])
+    with running_embedder(settings, tmp_path) as embedder:
+        more = wait_for_feed(store, settings, log, second)
+        assert '"starts": {"0": 20, "1": 20}' in embedder.text()
+        embedder.stop()
+    assert {place: more[place] for place in rows} == rows, "rows of the first run were not written again"
+
+    truncate(settings)
+    with running_embedder(settings, tmp_path) as embedder:
+        refilled = wait_for_feed(store, settings, log, second)
+        assert '"starts": {"0": 0, "1": 0}' in embedder.text()
+        assert store.logs(settings.kafka_topic) == [log]
+    assert timeless(refilled) == timeless(more)
+
+
+def test_a_topic_that_is_created_again_stops_it_and_a_restart_goes_on_with_both(
+    settings: Settings, store: Store, admin: KafkaAdminClient, tmp_path: Path
+) -> None:
+    old_log = make_topics(settings)
+    old = publish(settings, [Sent(b"old", picture(1))])
+    with running_embedder(settings, tmp_path) as embedder:
+        wait_for_feed(store, settings, old_log, old)
+        admin.delete_topics([settings.kafka_topic])
+        eventually("the topic is gone", lambda: settings.kafka_topic not in admin.list_topics())
+        new_log = make_topics(settings)
+        new = publish(settings, [Sent(b"new", picture(2))])
+        assert embedder.wait() == 1
+        assert "deleted and created again" in embedder.text()
+    assert not feed_of(store, settings, new_log, 0)
+    with running_embedder(settings, tmp_path):
+        rows = wait_for_feed(store, settings, new_log, new)
+    assert [row.image_id for row in rows.values()] == ["new"]
+    assert store.logs(settings.kafka_topic) == [old_log, new_log]
+    assert [row.image_id for row in feed_of(store, settings, old_log, 0)] == ["old"]
+    assert topic_log(settings) == new_log
+
+
+def test_records_that_kafka_expired_are_named_in_the_feed(
+    settings: Settings, store: Store, admin: KafkaAdminClient, tmp_path: Path
+) -> None:
+    log = make_topics(settings)
+    sent = publish(settings, [Sent(f"{i}".encode(), picture(i)) for i in range(10)])
+    admin.delete_records({TopicPartition(settings.kafka_topic, 0): 4})
+    with running_embedder(settings, tmp_path) as embedder:
+        rows = wait_for_feed(store, settings, log, sent)
+        embedder.stop()
+        assert "expired before they were embedded" in embedder.text()
+    assert sorted(offset for _, offset in rows) == list(range(4, 10))
+    assert (rows[0, 4].after, rows[0, 4].reason, rows[0, 4].outcome) == (0, "expired-before", "put")
+    assert {row.reason for row in rows.values() if row.offset > 4} == {""}
+
+    # Behind a feed that has rows already the chain has no break either.
+    later = publish(settings, [Sent(b"later", picture(i)) for i in range(5)])
+    admin.delete_records({TopicPartition(settings.kafka_topic, 0): 12})
+    with running_embedder(settings, tmp_path):
+        rows = wait_for_feed(store, settings, log, later)
+    assert (rows[0, 12].after, rows[0, 12].reason) == (10, "expired-before")
+
+
+def truncate(settings: Settings) -> None:
+    """Wipe the keyspace's tables."""
+    cluster = Cluster([settings.cassandra_hosts], port=settings.cassandra_port)
+    try:
+        session = cluster.connect(settings.cassandra_keyspace)
+        for table in ("feed", "records", "originals", "logs"):
+            session.execute(f"TRUNCATE {table}", timeout=60)
+    finally:
+        cluster.shutdown()
+
+
+def timeless(rows: dict[tuple[int, int], FeedRow]) -> dict[tuple[int, int], FeedRow]:
+    """The rows without when they were written."""
+    return {place: dataclasses.replace(row, embedded_at_ms=0) for place, row in rows.items()}

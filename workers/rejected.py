@@ -1,0 +1,210 @@
+"""python -m workers rejected list | show | replay: looks at refused messages, and publishes them again after a repair."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from contract.clients import CONNECT_TIMEOUT_S, connect
+from contract.errors import ConfigurationError, DependencyError, LookalikeError
+from contract.messages import Rejection
+from contract.settings import Settings
+from workers.rejections import CUT_HEADER, Publisher
+
+_PREFIX = "lookalike-"
+
+
+class Refused(NamedTuple):
+    """One message of the rejected topic.
+
+    Attributes:
+        key, value, headers: the original ones, without those that say why it was refused.
+        cut: what of them was not kept because it was too large: "", or some of ``key,value,headers``.
+    """
+
+    rejection: Rejection
+    time_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    cut: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs of `rejected`."""
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, run, summary in (
+        ("list", _list, "show every refused message with its place and reason"),
+        ("show", _show, "show one refused message; --save writes its value to a file"),
+        ("replay", _replay, "publish refused messages again as they were"),
+    ):
+        verb = verbs.add_parser(name, help=summary, description=summary)
+        verb.set_defaults(run_rejected=run)
+        if name == "list":
+            verb.add_argument("--json", action="store_true", help="one JSON object a line")
+        else:
+            many = {"nargs": "+"} if name == "replay" else {}
+            verb.add_argument("place", type=_place, metavar="P:O", help="partition and offset of the original", **many)  # type: ignore[arg-type]
+            verb.add_argument("--log", help="log of the original, where the topic was created more than once")
+        if name == "show":
+            verb.add_argument("--save", type=Path, metavar="FILE", help="write the value here")
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Run one verb; returns the exit status.
+
+    Raises:
+        DependencyError: Kafka did not answer.
+        LookalikeError: a message that was asked for is not there or was not kept whole.
+    """
+    return int(options.run_rejected(settings, options))
+
+
+def read_rejected(settings: Settings) -> Iterator[Refused]:
+    """Every refused message up to now, oldest first within a partition, repeats left out.
+
+    Raises:
+        ConfigurationError: the rejected topic does not exist.
+        DependencyError: Kafka did not answer.
+    """
+    consumer, _ = connect(
+        KafkaConsumer,
+        settings,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
+        client_id="lookalike-rejected",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+    )
+    seen = set()
+    try:
+        partitions = consumer.partitions_for_topic(settings.rejected_topic)
+        if not partitions:
+            raise ConfigurationError(
+                f"Topic {settings.rejected_topic} does not exist. Create it: `python -m producers topics`."
+            )
+        places = [TopicPartition(settings.rejected_topic, partition) for partition in sorted(partitions)]
+        consumer.assign(places)
+        consumer.seek_to_beginning(*places)
+        ends = consumer.end_offsets(places)
+        while any(consumer.position(place) < ends[place] for place in places):
+            for records in consumer.poll(timeout_ms=500, max_records=64).values():
+                for record in records:
+                    refused = _refused(record)
+                    if refused and (where := _where(refused)) not in seen:
+                        seen.add(where)
+                        yield refused
+    except KafkaError as error:
+        raise DependencyError("kafka", f"reading {settings.rejected_topic} failed: {error}") from error
+    finally:
+        consumer.close()
+
+
+def _list(settings: Settings, options: argparse.Namespace) -> int:
+    count = 0
+    for refused in read_rejected(settings):
+        if options.json:
+            print(json.dumps(_described(refused), ensure_ascii=False))
+        else:
+            if not count:
+                print(f"{'PLACE':<14}{'REASON':<20}{'BYTES':>10}  KEY / DETAIL")
+            rejection = refused.rejection
+            place = f"{rejection.partition}:{rejection.offset}"
+            print(f"{place:<14}{rejection.reason:<20}{len(refused.value or b''):>10}  {_shown(refused.key)}")
+            print(f"{'':<14}{rejection.detail}")
+        count += 1
+    print(f"{count} rejected message{'' if count == 1 else 's'}", file=sys.stderr)
+    return 0
+
+
+def _show(settings: Settings, options: argparse.Namespace) -> int:
+    refused = _find(settings, [options.place], options.log)[0]
+    for name, content in _described(refused).items():
+        print(f"{name:<12} {content}")
+    if options.save:
+        if refused.value is None:
+            raise LookalikeError("The message has a null value: there is nothing to save.")
+        options.save.write_bytes(refused.value)
+        print(f"{'saved':<12} {options.save}")
+    return 0
+
+
+def _replay(settings: Settings, options: argparse.Namespace) -> int:
+    found = _find(settings, options.place, options.log)
+    for refused in found:
+        if refused.cut:
+            rejection = refused.rejection
+            raise LookalikeError(
+                f"{rejection.partition}:{rejection.offset} cannot be published again: its {refused.cut} was too large to be kept."
+            )
+    publisher = Publisher(settings, settings.kafka_topic)
+    try:
+        places = publisher.publish([{"key": r.key, "value": r.value, "headers": r.headers} for r in found])
+    finally:
+        publisher.close()
+    for refused, (partition, offset) in zip(found, places, strict=True):
+        print(f"{refused.rejection.partition}:{refused.rejection.offset} published again as {partition}:{offset}")
+    return 0
+
+
+def _find(settings: Settings, places: list[tuple[int, int]], log: str | None) -> list[Refused]:
+    """The messages at these places, in this order."""
+    found: dict[tuple[int, int], Refused] = {}
+    for refused in read_rejected(settings):
+        rejection = refused.rejection
+        place = rejection.partition, rejection.offset
+        if place not in places or log not in (None, rejection.log):
+            continue
+        if place in found:
+            raise LookalikeError(
+                f"{place[0]}:{place[1]} was refused in {found[place].rejection.log} and in {rejection.log}: name one with --log."
+            )
+        found[place] = refused
+    for partition, offset in places:
+        if (partition, offset) not in found:
+            raise LookalikeError(f"{partition}:{offset} was not rejected. See `python -m workers rejected list`.")
+    return [found[place] for place in places]
+
+
+def _refused(record: object) -> Refused | None:
+    """None for a message that no embedder wrote."""
+    headers: list[tuple[str, bytes | None]] = list(record.headers)  # type: ignore[attr-defined]
+    try:
+        rejection = Rejection.from_headers(headers)
+    except ValueError:
+        return None
+    cut = next(((value or b"").decode() for name, value in headers if name == CUT_HEADER), "")
+    original = [(name, value) for name, value in headers if not name.startswith(_PREFIX)]
+    return Refused(rejection, record.timestamp, record.key, record.value, original, cut)  # type: ignore[attr-defined]
+
+
+def _where(refused: Refused) -> tuple[str, int, int]:
+    rejection = refused.rejection
+    return rejection.log, rejection.partition, rejection.offset
+
+
+def _described(refused: Refused) -> dict[str, object]:
+    return {
+        **vars(refused.rejection),
+        "time_ms": refused.time_ms,
+        "key": _shown(refused.key),
+        "value_bytes": None if refused.value is None else len(refused.value),
+        "headers": [name for name, _ in refused.headers],
+        "not_kept": refused.cut,
+    }
+
+
+def _shown(key: bytes | None) -> str | None:
+    return key if key is None else key.decode("utf-8", "backslashreplace")[:300]
+
+
+def _place(text: str) -> tuple[int, int]:
+    partition, _, offset = text.partition(":")
+    return int(partition), int(offset)
