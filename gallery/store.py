@@ -237,6 +237,12 @@ class Store:
                 partition for key_log, key_encoder, partition, _ in keys if (key_log, key_encoder) == (log, encoder)
             }
 
+    def feed_encoders(self, log: str) -> set[str]:
+        """Fingerprints of the encoders that have feed rows of `log`. Reads every partition key: seldom."""
+        with _cassandra("listing encoders"):
+            keys = self._session.execute(self._select_feed_keys)
+            return {encoder for key_log, encoder, _, _ in keys if key_log == log}
+
     def next_feed_bucket(self, log: str, encoder: str, partition: int, start_offset: int) -> int | None:
         """First offset of the first bucket past `start_offset`'s that holds rows. Reads every partition key: seldom."""
         with _cassandra("looking for feed buckets"):

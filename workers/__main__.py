@@ -43,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help="number of this embedder among those that run; each needs its own (default 0)",
     )
+    embedder.add_argument(
+        "--from-store",
+        action="store_true",
+        help="embed stored originals that Kafka holds no longer and this encoder's feed lacks, then end; "
+        "run it before the embedder",
+    )
     indexer = _add(verbs, "indexer", _indexer, "publish index generations from what is stored, until it is stopped")
     indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
     rejected = _add(verbs, "rejected", _rejected, "list, show and publish again the messages that were refused")
@@ -59,6 +65,10 @@ def _add(
 
 
 def _embedder(settings: Settings, options: argparse.Namespace) -> int:
+    if options.from_store:
+        from workers.embedder_restore import run as restore
+
+        return restore(settings)
     from workers.embedder import run
 
     return run(settings, slot=options.slot)

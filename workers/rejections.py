@@ -9,7 +9,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
-from contract.clients import CONNECT_TIMEOUT_S, connect
+from contract.clients import CONNECT_TIMEOUT_S, close_producer, connect
 from contract.errors import DependencyError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX, Headers, Rejection
 from contract.settings import Settings
@@ -74,7 +74,7 @@ class Publisher:
     def close(self) -> None:
         """Close the connection without waiting for what is not confirmed."""
         if self._producer is not None:
-            self._producer.close(timeout=0)
+            close_producer(self._producer, 0)
             self._producer = None
 
 

@@ -3,8 +3,8 @@
 import threading
 from typing import Any
 
-from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError
 
 from contract.clients import open_admin
@@ -63,6 +63,13 @@ class Topic:
                 f"Topic {self._name} was deleted and created again while it was read: its log was {log}, now it is {now}. "
                 "Images of both stay in the gallery; start the embedder again and it goes on with the new one."
             )
+
+    def begins(self) -> dict[int, int]:
+        """The first offset that Kafka holds, by partition; raises DependencyError like `open`."""
+        partitions = [found["partition_index"] for found in self._ask(self._describe)["partitions"]]
+        asked = {TopicPartition(self._name, partition): OffsetSpec.EARLIEST for partition in partitions}
+        found = self._ask(lambda admin: admin.list_partition_offsets(asked))
+        return {place.partition: answer.offset for place, answer in found.items()}
 
     def close(self) -> None:
         """Close the connection."""

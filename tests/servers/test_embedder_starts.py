@@ -1,6 +1,9 @@
 """Where an embedder begins, and what it refuses: the feed decides, not the committed offset."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,10 @@ from kafka.admin import NewTopic
 from contract.settings import Settings
 from gallery.rows import FeedRow
 from gallery.store import Store
+from model.encoder import load_encoder
 from producers.topics import topic_log
+from stack.jars import ROOT
+from stack.programs import environment
 from tests.embedding import (
     Embedder,
     Sent,
@@ -124,12 +130,74 @@ def test_records_that_kafka_expired_are_named_in_the_feed(
     assert (rows[0, 12].after, rows[0, 12].reason) == (10, "expired-before")
 
 
-def truncate(settings: Settings) -> None:
-    """Wipe the keyspace's tables."""
+def test_what_kafka_holds_no_longer_is_embedded_again_from_the_store(
+    settings: Settings, store: Store, admin: KafkaAdminClient, tmp_path: Path
+) -> None:
+    log = make_topics(settings)
+    sent = publish(
+        settings,
+        [Sent(f"{i}".encode(), picture(i, size=200 if i == 4 else 28), (), i % 2) for i in range(12)]
+        + [Sent(b"3", None), Sent(b"bad", b"no image", (), 1)],
+    )
+    with running_embedder(settings, tmp_path):
+        before = wait_for_feed(store, settings, log, sent)
+    lose_feed_to_another_encoder(settings)
+    admin.delete_records({TopicPartition(settings.kafka_topic, partition): 6 for partition in (0, 1)})
+    assert subprocess_embedder(settings, "--from-store") == 0
+    restored = {
+        (row.partition, row.offset): row for partition in (0, 1) for row in feed_of(store, settings, log, partition)
+    }
+    assert timeless(restored) == {place: row for place, row in timeless(before).items() if place[1] < 6}
+    with running_embedder(settings, tmp_path):
+        after = wait_for_feed(store, settings, log, sent)
+    assert timeless(after) == timeless(before)
+
+    # The topic is gone, and with it every record; deletes and rejects are known from the other encoder's feed.
+    admin.delete_topics([settings.kafka_topic])
+    eventually("the topic is gone", lambda: settings.kafka_topic not in admin.list_topics())
+    truncate(settings, "feed")
+    write_feed_of_another_encoder(store, list(before.values()))
+    assert subprocess_embedder(settings, "--from-store") == 0
+    rows = {
+        (row.partition, row.offset): row for partition in (0, 1) for row in feed_of(store, settings, log, partition)
+    }
+    assert timeless(rows) == timeless(before)
+
+
+ANOTHER = "another-encoder"
+
+
+def lose_feed_to_another_encoder(settings: Settings) -> None:
+    """Leave the store as it is when the encoder was changed: the feed belongs to another one."""
+    store = Store.connect(settings)
+    try:
+        encoder = load_encoder(settings.encoder).fingerprint
+        (log,) = store.logs(settings.kafka_topic)
+        rows = [row for partition in (0, 1) for row in store.read_feed(log, encoder, partition, 0, 1000)]
+        truncate(settings, "feed")
+        write_feed_of_another_encoder(store, rows)
+    finally:
+        store.close()
+
+
+def write_feed_of_another_encoder(store: Store, rows: list[FeedRow]) -> None:
+    """Write rows as another encoder's, whose embeddings are others."""
+    other = bytes(4 * 128)
+    store.write_feed(ANOTHER, [dataclasses.replace(row, embedding=row.embedding and other) for row in rows])
+
+
+def subprocess_embedder(settings: Settings, *arguments: str) -> int:
+    """Run an embedder command to its end."""
+    command = [sys.executable, "-m", "workers", "embedder", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment(settings)}, timeout=90).returncode
+
+
+def truncate(settings: Settings, *tables: str) -> None:
+    """Wipe these tables, or all."""
     cluster = Cluster([settings.cassandra_hosts], port=settings.cassandra_port)
     try:
         session = cluster.connect(settings.cassandra_keyspace)
-        for table in ("feed", "records", "originals", "logs"):
+        for table in tables or ("feed", "records", "originals", "logs"):
             session.execute(f"TRUNCATE {table}", timeout=60)
     finally:
         cluster.shutdown()
