@@ -3,7 +3,7 @@
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 from contract.errors import DependencyError
@@ -63,3 +63,13 @@ def open_admin(settings: Settings) -> KafkaAdminClient:
         request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
     )
     return admin
+
+
+def close_producer(producer: Any, timeout_s: float) -> None:
+    """Close a `KafkaProducer` for good; what is not confirmed within `timeout_s` fails, and may still have arrived."""
+    try:
+        producer.close(timeout_s)
+    except KafkaTimeoutError:
+        # It has given up waiting, but its thread would go on sending, and it offers no public way to stop that.
+        producer._sender.force_close()
+        producer._sender.join(1.0)

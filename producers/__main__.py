@@ -33,7 +33,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; nothing was published.", file=sys.stderr)
+        print("Interrupted.", file=sys.stderr)
         return 128 + signal.SIGINT
 
 

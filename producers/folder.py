@@ -21,8 +21,32 @@ class Found:
 
 
 def find_files(folder: str) -> Iterator[Found | Failure]:
-    """All files, sorted by name within each folder; links are followed, and one that leads back up is a failure."""
-    yield from _find(folder, "", frozenset())
+    """All files below a folder, sorted within each; links are followed, and one that leads back up is a failure."""
+    # A stack of our own, since folders may be nested deeper than Python recurses.
+    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
+    while waiting:
+        path, prefix, above = waiting.pop()
+        try:
+            here = os.stat(path)
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            yield Failure(path, "unreadable", f"The folder cannot be read: {error}.")
+            continue
+        identity = (here.st_dev, here.st_ino)
+        if identity in above:
+            yield Failure(path, "link-loop", "The link leads back to a folder above it.")
+            continue
+        for name in names:
+            below = os.path.join(path, name)
+            try:
+                found = os.stat(below)
+            except OSError as error:
+                yield Failure(below, "unreadable", f"It cannot be read: {error}.")
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                waiting.append((below, f"{prefix}{name}/", above | {identity}))
+            else:
+                yield Found(below, prefix + name, stamp_of(found))
 
 
 def folder_images(files: list[Found | Failure], state: State) -> Iterator[Outgoing | Failure]:
@@ -37,28 +61,3 @@ def is_state_file(file: Found | Failure, state: Path | None) -> bool:
     if state is None or isinstance(file, Failure):
         return False
     return os.path.realpath(file.path) in (os.path.realpath(state), os.path.realpath(fresh_file(state)))
-
-
-def _find(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[Found | Failure]:
-    try:
-        here = os.stat(folder)
-        identity = (here.st_dev, here.st_ino)
-        if identity in above:
-            yield Failure(folder, "link-loop", "The link leads back to a folder above it.")
-            return
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError as error:
-        yield Failure(folder, "unreadable", f"The folder cannot be read: {error}.")
-        return
-    for name in names:
-        path = os.path.join(folder, name)
-        try:
-            found = os.stat(path)
-        except OSError as error:
-            yield Failure(path, "unreadable", f"It cannot be read: {error}.")
-            continue
-        if stat.S_ISDIR(found.st_mode):
-            yield from _find(path, f"{prefix}{name}/", above | {identity})
-        else:
-            yield Found(path, prefix + name, stamp_of(found))

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from contract.clients import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, connect
+from contract.clients import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, close_producer, connect
 from contract.errors import DependencyError, RejectedError
 from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, log_of, metadata_of
 from contract.settings import Settings
@@ -161,12 +161,7 @@ class ImagePublisher:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Let go of Kafka after at most about `timeout_s`; the futures of what was not confirmed fail."""
-        try:
-            self._producer.close(timeout_s)
-        except KafkaTimeoutError:
-            # It has given up waiting, but its thread would go on sending; it offers no public way to stop that.
-            self._producer._sender.force_close()
-            self._producer._sender.join(1.0)
+        close_producer(self._producer, timeout_s)
         self._is_closed.set()
         self._expire(math.inf)
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 
 from contract.errors import DependencyError, RejectedError
 from contract.progress import progress_line
@@ -12,8 +13,8 @@ from producers.outgoing import Failure, Outgoing
 from producers.publisher import Confirmation, ImagePublisher
 from producers.report import Report
 
-# Ctrl-C is answered within this time, whatever Kafka does.
-_INTERRUPTED_FLUSH_S = 10.0
+# A run that was stopped ends within this time, whatever Kafka does.
+_LAST_FLUSH_S = 10.0
 
 
 def publish_all(
@@ -43,16 +44,18 @@ def publish_all(
                 ledger.send(publisher, image)
                 if report.stopped_by:
                     break
+            else:
+                with interrupt.idle():
+                    publisher.flush(timeout_s + 5.0)
         except KeyboardInterrupt:
             report.stopped_by = "it was interrupted"
-        report.signal = interrupt.number
-        try:
-            publisher.flush(_INTERRUPTED_FLUSH_S if report.signal else timeout_s + 5.0)
         except DependencyError as error:
-            report.stopped_by = report.stopped_by or str(error)
-        except KeyboardInterrupt:
-            report.signal = interrupt.number
-            report.stopped_by = "it was interrupted"
+            report.stopped_by = str(error)
+        if report.stopped_by:
+            # What is missing after this is reported as not confirmed. A second Ctrl-C ends the wait.
+            with suppress(DependencyError, KeyboardInterrupt):
+                publisher.flush(_LAST_FLUSH_S)
+        report.signal = interrupt.number
         ledger.close()
     report.seconds = time.monotonic() - started_s
     return report

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -20,8 +21,25 @@ from producers.publisher import ImagePublisher
 from producers.topics import ensure_topics, topic_log
 from tests.conftest import free_ports
 from tests.kafka_topic import read_topic
+from tests.waiting import wait_for
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
+
+
+@contextmanager
+def silent_broker(settings: Settings) -> Iterator[None]:
+    """Kafka's process stands still: it takes connections and bytes, and answers nothing."""
+    port = int(settings.kafka_bootstrap.rpartition(":")[2])
+    broker = next(
+        psutil.Process(found.pid)
+        for found in psutil.net_connections("tcp")
+        if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
+    )
+    broker.suspend()
+    try:
+        yield
+    finally:
+        broker.resume()
 
 
 @pytest.fixture
@@ -140,21 +158,28 @@ def test_nothing_is_confirmed_while_kafka_does_not_answer(road: Settings) -> Non
     ensure_topics(road)
     publisher = ImagePublisher(road, connect_timeout_s=2.0, delivery_timeout_s=2.0)
     publisher.put(PNG, image_id="before").result(10)
-    port = int(road.kafka_bootstrap.rpartition(":")[2])
-    broker = next(
-        psutil.Process(open_.pid)
-        for open_ in psutil.net_connections("tcp")
-        if open_.status == psutil.CONN_LISTEN and open_.laddr and open_.laddr.port == port
-    )
-    broker.suspend()
-    try:
+    with silent_broker(road):
         sent = publisher.put(PNG, image_id="during")
         with pytest.raises(DependencyError, match="1 records were not confirmed"):
             publisher.flush(0.2)
         with pytest.raises(DependencyError, match="'during' was not confirmed"):
             sent.result(4)
         publisher.flush(0)
-    finally:
-        broker.resume()
     assert publisher.put(PNG, image_id="after").result(10).image_id == "after"
+    publisher.close()
+
+
+def test_closing_while_kafka_does_not_answer_fails_what_is_open_and_ends_every_thread(road: Settings) -> None:
+    ensure_topics(road)
+    threads = set(threading.enumerate())
+    publisher = ImagePublisher(road)
+    publisher.put(PNG, image_id="before").result(10)
+    with silent_broker(road):
+        sent = publisher.put(PNG, image_id="during")
+        publisher.close(timeout_s=0.2)
+        with pytest.raises(DependencyError, match="'during' was not confirmed"):
+            sent.result(0)
+        wait_for(lambda: True if set(threading.enumerate()) <= threads else None, timeout_s=5)
+        with pytest.raises(DependencyError):
+            publisher.put(PNG, image_id="late")
     publisher.close()
