@@ -41,8 +41,8 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
         raise ConfigurationError(
             f"IMAGES={images}: choose 1 to {len(mnist.labels('train'))} of MNIST's training images."
         )
-    # A `kill` or a closed terminal ends the demo as Ctrl-C does: stopping what it started.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    # A `kill` or a closed terminal ends the demo as Ctrl-C does, also in the background: stopping what it started.
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     with _stack(settings):
         watcher, api = Watcher(settings), Client(api_address(settings))
