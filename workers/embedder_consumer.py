@@ -23,6 +23,7 @@ from faust.types import TP
 
 from contract import telemetry
 from contract.errors import LookalikeError
+from workers.embedder_headers import read_any_header_name
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
 
@@ -157,7 +158,15 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
         await super()._seek_wait(consumer, partitions)
 
     async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
-        fetched = await super()._fetch_records(consumer, *args, **kwargs)
+        try:
+            fetched = await super()._fetch_records(consumer, *args, **kwargs)
+        except UnicodeDecodeError as error:
+            log.warning("a header's name is not UTF-8; reading on more slowly", detail=str(error))
+            read_any_header_name()
+            # Partitions may have moved on whose records came with the failure.
+            for tp, (position, _) in self._reached.items():
+                consumer.seek(tp, position)
+            return {}
         # aiokafka hands out records from its position on, without an await behind it: these notes cannot be overtaken.
         batches: dict[TP, list[Reached]] = {}
         for tp, records in fetched.items():

@@ -188,6 +188,20 @@ def test_batches_in_every_compression_are_read(settings: Settings, log: str, sto
     assert [rows[1, record.offset].image_id for record in sent] == [c for codec in codecs for c in [codec] * 5]
 
 
+def test_a_header_whose_name_is_not_utf8_stops_nothing(settings: Settings, log: str, store: Store) -> None:
+    class RawName(str):
+        def encode(self, *_: str) -> bytes:
+            return b"\xff\xfe"
+
+    bad = Sent(b"odd header", picture(50), ((RawName("x"), b"1"), ("metadata", b'{"a":1}')))
+    others = [Sent(f"near it/{i}".encode(), picture(51 + i), (), i % 2) for i in range(20)]
+    sent = publish(settings, [*others[:10], bad, *others[10:]])
+    rows = wait_for_feed(store, settings, log, sent)
+    assert {rows[r.partition, r.offset].outcome for r in sent} == {"put"}
+    key = RecordKey(log, 0, sent[10].offset)
+    assert store.read_records([key])[key].metadata == '{"a":1}'
+
+
 def test_an_embedding_depends_on_its_own_bytes_alone(settings: Settings, log: str, store: Store) -> None:
     alone = publish(settings, [Sent(b"same", picture(40))])
     first = wait_for_feed(store, settings, log, alone)[0, alone[0].offset]
