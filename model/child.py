@@ -1,30 +1,30 @@
 """Decodes and encodes in a child process that hostile bytes may crash, fill or stall without harm.
 
-The child limits itself: memory by RLIMIT_AS, CPU time an image by an interval timer whose signal kills it. Parent and child
-exchange msgpack frames, so nothing that the child sends is executed.
+The child (`model.decoder`) limits itself: memory by RLIMIT_AS, CPU time an image by a timer whose signal kills it. Parent and
+child exchange msgpack frames over a socket, so nothing that the child sends is executed.
 """
 
-import contextlib
-import io
-import multiprocessing
-import os
-import resource
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import msgspec
-from PIL import Image
 
-from contract.errors import RejectedError
+from contract.errors import DependencyError
 
-CPU_LIMIT_S = 2.0
-WALL_LIMIT_S = 60.0
+CPU_LIMIT_S = 4.0
+# Only a child that is stopped, or a machine that is hopelessly overloaded, comes to this.
+WALL_LIMIT_S = 30.0
+START_LIMIT_S = 60.0
 # Address space: 0.2 GiB before the first image; 25 Mpx take 0.1 GiB a copy in RGBA and there are several at a time.
 MEMORY_LIMIT_BYTES = 1024**3
+OUT_OF_MEMORY_STATUS = 77
 TRIES_ALONE = 2
 
 
@@ -49,35 +49,42 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The child's frame: one verdict an image, and seconds spent on all of them."""
+    """The child's frame: one verdict an image in order, and seconds spent on all of them."""
 
     verdicts: list[Verdict]
-    decode_s: float
-    encode_s: float
+    decode_s: float = 0.0
+    encode_s: float = 0.0
 
 
 class Decoder:
     """One child process, started when first needed and again whenever it ended. Thread-safe: callers take turns."""
 
     def __init__(
-        self, encoder: str, *, cpu_limit_s: float = CPU_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES
+        self,
+        encoder: str,
+        *,
+        cpu_limit_s: float = CPU_LIMIT_S,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+        wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
-        self._encoder = encoder
-        self._cpu_limit_s = cpu_limit_s
-        self._memory_limit_bytes = memory_limit_bytes
+        self._arguments = [encoder, str(cpu_limit_s), str(memory_limit_bytes)]
+        self._wall_limit_s = wall_limit_s
         self._lock = threading.Lock()
-        self._child: tuple[BaseProcess, Connection] | None = None
+        self._child: _Child | None = None
 
     def verdicts(self, values: Sequence[bytes]) -> Answer:
         """One verdict an image, in order. Blocks.
 
-        When the child dies, every image is tried again alone; one that ends it on each of its own two tries as well is
-        refused as ``decoder-timeout`` or ``decoder-crashed``.
+        When the child ends, every image is tried again alone; one that ends it on both of its own tries as well is
+        refused as ``decoder-timeout``, ``decoder-memory`` or ``decoder-crashed``.
+
+        Raises:
+            DependencyError: a child cannot be started, which is no image's fault.
         """
         with self._lock:
             try:
                 return self._ask(values)
-            except _ChildEnded:
+            except _ChildEndedError:
                 answers = [self._ask_alone(value) for value in values]
         return Answer(
             [verdict for answer in answers for verdict in answer.verdicts],
@@ -95,103 +102,81 @@ class Decoder:
         for _ in range(TRIES_ALONE):
             try:
                 return self._ask([value])
-            except _ChildEnded as ended:
+            except _ChildEndedError as ended:
                 reason = ended.reason
-        detail = f"The decoder ended on this image {TRIES_ALONE} times in a row."
-        return Answer([Verdict(reason, detail)], 0.0, 0.0)
+        return Answer([Verdict(reason, f"The decoder ended on this image, {TRIES_ALONE} times on it alone.")])
 
     def _ask(self, values: Sequence[bytes]) -> Answer:
-        process, pipe = self._child or self._start()
+        if self._child is None:
+            self._child = _start(self._arguments)
         try:
-            pipe.send_bytes(msgspec.msgpack.encode(values))
-            if not pipe.poll(WALL_LIMIT_S + self._cpu_limit_s * len(values)):
-                self._end()
-                raise _ChildEnded("decoder-timeout")
-            return msgspec.msgpack.decode(pipe.recv_bytes(), type=Answer)
-        except (EOFError, OSError) as error:
-            process.join(5)
-            is_timeout = process.exitcode == -signal.SIGPROF
-            self._end()
-            raise _ChildEnded("decoder-timeout" if is_timeout else "decoder-crashed") from error
-
-    def _start(self) -> tuple[BaseProcess, Connection]:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        limits = (self._cpu_limit_s, self._memory_limit_bytes)
-        process = context.Process(target=_serve, args=(theirs, self._encoder, *limits), daemon=True, name="decoder")
-        process.start()
-        theirs.close()
-        self._child = process, ours
-        return self._child
+            return self._child.ask(values, self._wall_limit_s)
+        except BaseException:
+            self._end()  # also when interrupted: the answer to this question must not be taken for the next one's
+            raise
 
     def _end(self) -> None:
         if self._child is not None:
-            process, pipe = self._child
+            self._child.end()
             self._child = None
-            pipe.close()
-            process.kill()
-            process.join()
 
 
-class _ChildEnded(Exception):
+class _ChildEndedError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def _serve(pipe: Connection, encoder_name: str, cpu_limit_s: float, memory_limit_bytes: int) -> None:
-    """The child: answers frames until the parent is gone, which closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to end
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+class _Child:
+    def __init__(self, process: "subprocess.Popen[bytes]", pipe: Connection) -> None:
+        self._process = process
+        self._pipe = pipe
 
-    from model.encoder import load_encoder
-    from model.images import Picture, decode
-
-    encoder = load_encoder(encoder_name)
-
-    def judge(value: bytes) -> tuple[Verdict, float, float]:
-        began = time.perf_counter()
-        picture: Picture | None = None
+    def ask(self, values: Sequence[bytes], wall_limit_s: float) -> Answer:
+        began = time.monotonic()
+        watchdog = threading.Timer(wall_limit_s, self._process.kill)
+        watchdog.start()
         try:
-            picture = decode(value)
-            decoded = time.perf_counter()
-            embedding = encoder.embed(encoder.pixels(picture.image)).astype("<f4").tobytes()
-        except RejectedError as error:
-            return Verdict(error.reason, error.detail), time.perf_counter() - began, 0.0
-        except MemoryError:
-            detail = "Preparing the image took more memory than an image may."
-            return Verdict("decoder-memory", detail), time.perf_counter() - began, 0.0
-        verdict = Verdict(
-            "",
-            "",
-            embedding,
-            picture.media_type,
-            picture.width,
-            picture.height,
-            picture.pixels_sha256,
-            picture.thumbnail,
+            self._pipe.send_bytes(msgspec.msgpack.encode(values))
+            answer = msgspec.msgpack.decode(self._pipe.recv_bytes(), type=Answer)
+            if len(answer.verdicts) != len(values):
+                raise msgspec.ValidationError(f"{len(answer.verdicts)} verdicts for {len(values)} images")
+        except (EOFError, OSError, msgspec.MsgspecError) as error:
+            self.end()
+            is_late = time.monotonic() - began >= wall_limit_s
+            raise _ChildEndedError(_reason(self._process.returncode, is_late)) from error
+        finally:
+            watchdog.cancel()
+        return answer
+
+    def end(self) -> None:
+        self._pipe.close()
+        self._process.kill()  # does nothing to the status of one that already ended by itself
+        self._process.wait()
+
+
+def _start(arguments: list[str]) -> _Child:
+    """A child that is ready: it has loaded all that it needs, under no limits yet."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "model.decoder", str(theirs.fileno()), *arguments]
+    # Not multiprocessing: a spawned child would import the parent's main module, and Kafka's and Cassandra's clients with it.
+    with theirs:
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[1], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
-        return verdict, decoded - began, time.perf_counter() - decoded
-
-    _warm_up(judge)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            values = msgspec.msgpack.decode(pipe.recv_bytes(), type=list[bytes])
-            judged = []
-            for value in values:
-                signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)
-                judged.append(judge(value))
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            verdicts, decode_s, encode_s = zip(*judged, strict=True) if judged else ((), (), ())
-            pipe.send_bytes(msgspec.msgpack.encode(Answer(list(verdicts), sum(decode_s), sum(encode_s))))
-    os._exit(0)
+    child = _Child(process, Connection(ours.detach()))
+    try:
+        child.ask([], START_LIMIT_S)
+    except _ChildEndedError as ended:
+        raise DependencyError(
+            "decoder",
+            f"The decoder child ended with status {process.returncode} before it was ready; its stderr says why. "
+            "Is the machine out of memory or processes?",
+        ) from ended
+    return child
 
 
-def _warm_up(judge: Callable[[bytes], object]) -> None:
-    """Load the interpreter and Pillow's plugins, so that neither counts as an image's time."""
-    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGB", "WEBP")):
-        buffer = io.BytesIO()
-        Image.new(mode, (28, 28)).save(buffer, kind)
-        judge(buffer.getvalue())
+def _reason(status: int, is_late: bool) -> str:
+    if is_late or status == -signal.SIGPROF:
+        return "decoder-timeout"
+    return "decoder-memory" if status == OUT_OF_MEMORY_STATUS else "decoder-crashed"

@@ -2,12 +2,13 @@
 
 import hashlib
 import io
+import re
 import struct
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from contract.errors import RejectedError
 from contract.messages import IMAGE_PIXELS_MAX, check_value
@@ -17,6 +18,20 @@ JPEG_SCANS_MAX = 64
 TEXT_SIZE_BYTES_MAX = 1024 * 1024
 THUMBNAIL_SIDE_PX = 96
 PLUGINS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
+
+_HASHED_ROWS = 256
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# A marker that begins a segment, or the end; not stuffed bytes, fill bytes, restarts or the start.
+_JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 
 
 @dataclass(frozen=True)
@@ -39,11 +54,12 @@ class Picture:
 
 
 def decode(value: bytes) -> Picture:
-    """Decode an image completely.
+    """Decode an image completely; of an animation, its first frame.
 
     Raises:
         RejectedError: ``empty``, ``too-large``, ``unsupported-type``, ``too-many-pixels``, ``too-many-scans``,
-            ``truncated``, ``decoder-memory`` or ``corrupt``; the same bytes always give the same reason.
+            ``truncated`` or ``corrupt``; the same bytes always give the same reason.
+        MemoryError: it took more than the process may have.
     """
     media_type = check_value(value)
     if media_type == "image/jpeg":
@@ -61,92 +77,90 @@ def decode(value: bytes) -> Picture:
                     f"The image has {image.width} x {image.height} pixels, at most {IMAGE_PIXELS_MAX} in all.",
                 )
             image.load()
-            image = _plain(ImageOps.exif_transpose(image))
-            return _picture(media_type, image, value)
-        except RejectedError:
+            image = _upright(_plain(image), image)
+            return Picture(media_type, *image.size, _digest(image), _thumbnail(media_type, image, value), image)
+        except (RejectedError, MemoryError):
             raise
-        except MemoryError as error:
-            raise RejectedError("decoder-memory", "Decoding took more memory than an image may.") from error
         except Exception as error:  # Pillow raises nearly anything on hostile bytes; all of it is the image's fault
-            is_truncated = _is_cut_short(media_type, value)
-            reason = "truncated" if is_truncated else "corrupt"
+            reason = "truncated" if _is_cut_short(media_type, value) else "corrupt"
             raise RejectedError(reason, f"The {media_type} image cannot be decoded: {error}.") from error
-
-
-def _picture(media_type: str, image: Image.Image, value: bytes) -> Picture:
-    rgba = image.convert("RGBA")
-    digest = hashlib.sha256(struct.pack("<II", *image.size))
-    digest.update(rgba.tobytes())
-    return Picture(media_type, *image.size, digest.digest(), _thumbnail(media_type, image, value), image)
 
 
 def _plain(image: Image.Image) -> Image.Image:
     """8 bits a channel, grey or colour, with alpha where there is transparency."""
-    if image.mode in ("L", "RGB", "RGBA"):
-        if "transparency" in image.info:
-            return image.convert("RGBA")
-        return image
-    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        wide = np.asarray(image, dtype=np.int64)
-        return Image.fromarray((np.clip(wide, 0, 65535) >> 8).astype(np.uint8))
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
+    if image.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip
+        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("LA", "PA"):
         return image.convert("RGBA")
-    return image.convert("RGB")
+    if image.mode in ("L", "RGB", "RGBA"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _upright(plain: Image.Image, image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # noqa: BLE001 - cameras and editors write broken EXIF; the pixels are as good as without
+        return plain
+    operation = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return plain if operation is None else plain.transpose(operation)
+
+
+def _digest(image: Image.Image) -> bytes:
+    digest = hashlib.sha256(struct.pack("<II", *image.size))
+    for top in range(0, image.height, _HASHED_ROWS):  # strips, since a large picture in RGBA takes 100 MB more
+        bottom = min(top + _HASHED_ROWS, image.height)
+        strip = image if bottom - top == image.height else image.crop((0, top, image.width, bottom))
+        digest.update(strip.convert("RGBA").tobytes())
+    return digest.digest()
 
 
 def _thumbnail(media_type: str, image: Image.Image, value: bytes) -> bytes:
     is_small = max(image.size) <= THUMBNAIL_SIDE_PX
     if is_small and media_type == "image/png" and len(value) <= 1024 and not image.info:
         return value  # a digit's own file is its best thumbnail
-    small = image if is_small else image.copy()
-    small.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.BICUBIC)
-    clean = Image.frombytes(small.mode, small.size, small.tobytes())
-    buffer = io.BytesIO()
-    if max(clean.size) <= 32:
-        clean.save(buffer, "PNG", compress_level=1)
+    if is_small:
+        small = image.copy()
     else:
-        clean.save(buffer, "WEBP", quality=80, method=2)
+        scale = THUMBNAIL_SIDE_PX / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small.info = {}  # no colour profile, no place where the picture was taken
+    buffer = io.BytesIO()
+    if max(small.size) <= 32:
+        small.save(buffer, "PNG", compress_level=1)
+    else:
+        small.save(buffer, "WEBP", quality=80, method=2)
     return buffer.getvalue()
 
 
 def _check_scans(value: bytes) -> None:
-    scans = value.count(b"\xff\xda")
-    if scans > JPEG_SCANS_MAX and _count_scans(value) > JPEG_SCANS_MAX:
+    # Counting bytes is quick; only where there are many is it worth asking which of them are scans.
+    if value.count(b"\xff\xda") > JPEG_SCANS_MAX and _jpeg_outline(value)[0] > JPEG_SCANS_MAX:
         raise RejectedError("too-many-scans", f"The JPEG has more than {JPEG_SCANS_MAX} scans.")
 
 
-def _count_scans(value: bytes) -> int:
-    """Start-of-scan markers outside of segments, whose contents (an EXIF thumbnail, say) may hold the same bytes."""
+def _jpeg_outline(value: bytes) -> tuple[int, bool]:
+    """Number of scans up to the end of the image, at most one more than allowed, and whether that end is there.
+
+    Markers inside of segments do not count: an EXIF thumbnail, say, is a JPEG of its own.
+    """
     at, scans = 2, 0
-    while at + 4 <= len(value):
-        at = value.find(b"\xff", at)
-        if at < 0 or at + 4 > len(value):
-            break
-        marker = value[at + 1]
-        if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD9 or marker == 0x01:
-            at += 1 if marker == 0xFF else 2
-            continue
-        scans += marker == 0xDA
-        at += 2 + int.from_bytes(value[at + 2 : at + 4], "big")
-    return scans
+    while scans <= JPEG_SCANS_MAX and (marker := _JPEG_MARKER.search(value, at)):
+        if marker[1] == b"\xd9":
+            return scans, True
+        scans += marker[1] == b"\xda"
+        at = marker.end() + max(2, int.from_bytes(value[marker.end() : marker.end() + 2], "big"))
+    return scans, False
 
 
 def _is_cut_short(media_type: str, value: bytes) -> bool:
     """Whether the file ends before its format says that it does."""
-    if media_type == "image/png":
-        return b"IEND" not in value[-16:] and not _png_has_end(value)
     if media_type == "image/jpeg":
-        return b"\xff\xd9" not in value[-64:]
-    return len(value) < int.from_bytes(value[4:8], "little") + 8
-
-
-def _png_has_end(value: bytes) -> bool:
+        return not _jpeg_outline(value)[1]
+    if media_type == "image/webp":
+        return len(value) < int.from_bytes(value[4:8], "little") + 8
     at = 8
-    while at + 8 <= len(value):
-        size, kind = int.from_bytes(value[at : at + 4], "big"), value[at + 4 : at + 8]
-        if kind == b"IEND":
-            return True
-        at += 12 + size
-    return False
+    while at + 8 <= len(value) and value[at + 4 : at + 8] != b"IEND":
+        at += 12 + int.from_bytes(value[at : at + 4], "big")
+    return at + 8 > len(value)

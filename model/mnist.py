@@ -30,6 +30,11 @@ def labels(split: Split) -> NDArray[np.uint8]:
     return _read(f"{_FILE_PREFIX[split]}-labels-idx1-ubyte.gz", header_size_bytes=8)
 
 
+def pixels(split: Split) -> NDArray[np.float32]:
+    """Images as an encoder takes them: (60000 or 10000, 28, 28, 1) float32 in [0, 1]."""
+    return images(split)[..., None].astype(np.float32) / np.float32(255)
+
+
 def png(image: NDArray[np.uint8]) -> bytes:
     """One image (28, 28) uint8 as a greyscale PNG; the same pixels give the same bytes."""
     buffer = io.BytesIO()

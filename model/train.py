@@ -1,12 +1,13 @@
 """Trains the report's autoencoder: Adam, binary cross-entropy, batches of 128, seeded, resumable after any epoch."""
 
 import csv
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
+from contract.errors import ConfigurationError
 from model import mnist
 from model.autoencoder import build_autoencoder
 
@@ -14,24 +15,37 @@ SEED = 1
 BATCH_IMAGES = 128
 
 
-def train(folder: Path, epochs: int) -> None:
-    """Train up to `epochs` epochs, going on where `folder` says that an earlier run ended.
+def train(folder: Path, epochs: int, *, resume: bool = False) -> None:
+    """Train until `epochs` epochs are done.
 
-    Writes ``autoencoder.keras`` (weights and optimizer) and ``history.csv`` (loss and pixel accuracy of training and
-    test images) after each epoch; both belong to the same epoch whenever the process ends.
+    After each one it writes ``autoencoder.keras`` (weights and optimizer) and ``history.csv`` (loss and pixel accuracy
+    over training and test images) to `folder`, so that `resume` goes on behind the last finished epoch and ends with
+    the weights that an undisturbed run would have.
+
+    Raises:
+        ConfigurationError: there is an earlier run and `resume` is not set, or the other way round.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     checkpoint, history = folder / "autoencoder.keras", folder / "history.csv"
-    rows = read_history(history) if checkpoint.exists() else []
-    if rows:
+    if checkpoint.exists() != resume:
+        raise ConfigurationError(
+            f"There is no run to resume in {folder}: leave out --resume."
+            if resume
+            else f"{folder} holds an earlier run: go on with --resume, or delete that folder to start anew."
+        )
+    if resume:
         autoencoder = keras.saving.load_model(checkpoint)
     else:
+        folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(SEED)
         autoencoder, _ = build_autoencoder()
         autoencoder.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
-    train_pixels, test_pixels = _pixels("train"), _pixels("test")
-    for epoch in range(len(rows), epochs):
-        # Seeded by the epoch, so that a resumed run sees the batches that an uninterrupted one sees.
+    train_pixels, test_pixels = mnist.pixels("train"), mnist.pixels("test")
+    steps = -(-len(train_pixels) // BATCH_IMAGES)
+    # The weights know how far they are. The history is written first, so it may be an epoch ahead after a kill.
+    done = int(autoencoder.optimizer.iterations) // steps
+    rows = read_history(history)[:done] if done else []
+    for epoch in range(done, epochs):
+        # Seeded by the epoch, so that a resumed run sees the batches that an undisturbed one sees.
         order = np.random.default_rng((SEED, epoch)).permutation(len(train_pixels))
         shuffled = train_pixels[order]
         print(f"Epoch {epoch + 1}/{epochs}", flush=True)
@@ -41,10 +55,13 @@ def train(folder: Path, epochs: int) -> None:
             batch_size=BATCH_IMAGES,
             shuffle=False,
             validation_data=(test_pixels, test_pixels),
-            verbose="auto" if epochs else 0,
+            verbose=1 if sys.stdout.isatty() else 2,
         )
         rows.append({"epoch": epoch + 1.0} | {name: values[0] for name, values in result.history.items()})
-        _save(autoencoder, rows, checkpoint, history)
+        _write_history(rows, history)
+        unfinished = folder / "unfinished.keras"
+        autoencoder.save(unfinished)
+        unfinished.replace(checkpoint)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -53,16 +70,10 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _save(autoencoder: keras.Model, rows: list[dict[str, float]], checkpoint: Path, history: Path) -> None:
-    unfinished = checkpoint.with_name("unfinished.keras")
-    autoencoder.save(unfinished)
-    with history.with_suffix(".tmp").open("w", newline="") as file:
+def _write_history(rows: list[dict[str, float]], path: Path) -> None:
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    unfinished.replace(checkpoint)
-    history.with_suffix(".tmp").replace(history)
-
-
-def _pixels(split: mnist.Split) -> NDArray[np.float32]:
-    return (mnist.images(split)[..., None] / 255).astype(np.float32)
+    unfinished.replace(path)

@@ -1,0 +1,85 @@
+"""The decoder child's program; `model.child` starts it and says what it is for.
+
+Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorFlow's 670.
+"""
+
+import contextlib
+import io
+import os
+import resource
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+
+import msgspec
+from PIL import Image
+
+from contract.errors import RejectedError
+from contract.failpoints import failpoint
+from model.child import OUT_OF_MEMORY_STATUS, Answer, Verdict
+from model.encoder import Encoder, load_encoder
+from model.images import decode
+
+
+def main(descriptor: int, encoder_name: str, cpu_limit_s: float, memory_limit_bytes: int) -> None:
+    """Answer frames until the parent closes its end, which it also does by dying."""
+    # Ctrl-C and a supervisor's stop reach the whole process group; the parent decides when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pipe = Connection(descriptor)
+    encoder = load_encoder(encoder_name)
+    _warm_up(encoder)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            values = msgspec.msgpack.decode(pipe.recv_bytes(), type=list[bytes])
+            pipe.send_bytes(msgspec.msgpack.encode(_answer(encoder, values, cpu_limit_s)))
+
+
+def _answer(encoder: Encoder, values: list[bytes], cpu_limit_s: float) -> Answer:
+    verdicts = []
+    decode_s = encode_s = 0.0
+    for value in values:
+        failpoint("decoder-image")
+        signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
+        began = time.perf_counter()
+        try:
+            picture = decode(value)
+        except RejectedError as error:
+            verdicts.append(Verdict(error.reason, error.detail))
+            continue
+        decoded = time.perf_counter()
+        embedding = encoder.embed(encoder.pixels(picture.image)).astype("<f4").tobytes()
+        encode_s += time.perf_counter() - decoded
+        decode_s += decoded - began
+        verdicts.append(
+            Verdict(
+                "",
+                "",
+                embedding,
+                picture.media_type,
+                picture.width,
+                picture.height,
+                picture.pixels_sha256,
+                picture.thumbnail,
+            )
+        )
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return Answer(verdicts, decode_s, encode_s)
+
+
+def _warm_up(encoder: Encoder) -> None:
+    """Load the interpreter and Pillow's plugins, so that neither counts as an image's time or memory."""
+    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP")):
+        buffer = io.BytesIO()
+        Image.new(mode, (40, 40)).save(buffer, kind)
+        encoder.embed(encoder.pixels(decode(buffer.getvalue()).image))
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY_STATUS)  # at once: a normal end needs memory too

@@ -1,0 +1,127 @@
+"""The decoder child: one verdict an image whatever the bytes do to it, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from contract.errors import DependencyError
+from model import mnist
+from model.child import Decoder
+from model.encoder import load_encoder
+from tests.unit.test_images import DIGIT, encoded, picture
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    opened = Decoder("report-autoencoder")
+    yield opened
+    opened.close()
+
+
+def children_of(process: psutil.Process) -> list[psutil.Process]:
+    return [child for child in process.children() if "model.decoder" in child.cmdline()]
+
+
+def reasons(decoder: Decoder, *values: bytes) -> list[str]:
+    return [verdict.reason for verdict in decoder.verdicts(values).verdicts]
+
+
+def test_child_gives_one_verdict_an_image_in_order(decoder: Decoder) -> None:
+    verdicts = decoder.verdicts([DIGIT, b"GIF89a", DIGIT[:-30], DIGIT]).verdicts
+    assert [verdict.reason for verdict in verdicts] == ["", "unsupported-type", "truncated", ""]
+    assert verdicts[0] == verdicts[3]
+    expected = load_encoder("report-autoencoder").embed(mnist.pixels("test")[0])
+    assert (np.frombuffer(verdicts[0].embedding, "<f4") == expected).all()
+    assert (verdicts[0].media_type, verdicts[0].width, verdicts[0].height) == ("image/png", 28, 28)
+
+
+def test_verdict_does_not_depend_on_the_images_before(decoder: Decoder) -> None:
+    digits = [mnist.png(image) for image in mnist.images("test")[:50]]
+    together = decoder.verdicts(digits).verdicts
+    assert decoder.verdicts(digits[::-1]).verdicts == together[::-1]
+    assert [decoder.verdicts([digit]).verdicts[0] for digit in digits[:5]] == together[:5]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"cpu_limit_s": 0.05}, "decoder-timeout"), ({"memory_limit_bytes": 260 * 1024**2}, "decoder-memory")],
+)
+def test_image_that_costs_too_much_is_refused_and_its_neighbours_are_not(limits: dict[str, int], reason: str) -> None:
+    costly = encoded(Image.new("RGB", (4900, 5000)), "PNG")
+    decoder = Decoder("report-autoencoder", **limits)  # type: ignore[arg-type]
+    try:
+        assert reasons(decoder, DIGIT, costly, DIGIT) == ["", reason, ""]
+    finally:
+        decoder.close()
+
+
+def test_largest_image_that_is_allowed_is_decoded_within_the_limits(decoder: Decoder) -> None:
+    largest = picture(50, 50).resize((5000, 5000))
+    largest.putalpha(128)
+    assert reasons(decoder, encoded(largest, "PNG", compress_level=1)) == [""]
+
+
+def test_child_that_crashes_sometimes_costs_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_FAILPOINTS", "decoder-image:2")
+    decoder = Decoder("report-autoencoder")
+    try:
+        assert reasons(decoder, DIGIT, DIGIT, DIGIT) == ["", "", ""]
+    finally:
+        decoder.close()
+
+
+def test_image_that_crashes_the_child_every_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_FAILPOINTS", "decoder-image")
+    decoder = Decoder("report-autoencoder")
+    try:
+        assert reasons(decoder, DIGIT) == ["decoder-crashed"]
+    finally:
+        decoder.close()
+
+
+def test_child_that_is_killed_or_stopped_is_replaced() -> None:
+    decoder = Decoder("report-autoencoder", wall_limit_s=2)
+    try:
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            assert reasons(decoder, DIGIT) == [""]
+            children_of(psutil.Process())[-1].send_signal(number)
+            assert reasons(decoder, DIGIT, DIGIT) == ["", ""]
+    finally:
+        decoder.close()
+
+
+def test_child_that_cannot_start_is_no_images_fault() -> None:
+    with pytest.raises(DependencyError, match="before it was ready"):
+        Decoder("no-such-encoder").verdicts([DIGIT])
+    assert not [child for child in children_of(psutil.Process()) if "no-such-encoder" in child.cmdline()]
+
+
+def test_child_is_small_and_loads_no_client_and_no_tensorflow(decoder: Decoder) -> None:
+    decoder.verdicts([DIGIT] * 200)
+    child = max(children_of(psutil.Process()), key=lambda process: process.create_time())
+    assert child.memory_info().rss <= 100e6
+    loaded = "\n".join(mapped.path for mapped in child.memory_maps())
+    assert "litert" in loaded
+    assert not [name for name in ("/tensorflow/", "/scipy/", "/cassandra/", "/numba/") if name in loaded]
+
+
+def test_child_ends_with_its_parent() -> None:
+    program = "from model.child import Decoder; d = Decoder('report-autoencoder'); d.verdicts([]); print(1, flush=True); input()"
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None and parent.stdin is not None
+    with parent:
+        assert parent.stdout.readline() == b"1\n"
+        (child,) = children_of(psutil.Process(parent.pid))
+        os.kill(parent.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
