@@ -56,7 +56,7 @@ def test_verdict_does_not_depend_on_the_images_before(decoder: Decoder) -> None:
 )
 def test_image_that_costs_too_much_is_refused_and_its_neighbours_are_not(limits: dict[str, int], reason: str) -> None:
     costly = encoded(Image.new("RGB", (4900, 5000)), "PNG")
-    decoder = Decoder("report-autoencoder", **limits)  # type: ignore[arg-type]
+    decoder = Decoder("report-autoencoder", **limits)
     try:
         assert reasons(decoder, DIGIT, costly, DIGIT) == ["", reason, ""]
     finally:

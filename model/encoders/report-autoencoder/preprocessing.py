@@ -77,7 +77,8 @@ def _ground(grey: Image.Image, plain: NDArray[np.float32]) -> NDArray[np.float32
         light = np.linalg.lstsq(terms[is_ground], values[is_ground], rcond=None)[0]
         distance = np.abs(values - terms @ light)
         is_ground = distance <= 2.5 * np.median(distance) + 0.01
-    return (_terms(plain.shape) @ light).reshape(plain.shape)
+    ground: NDArray[np.float32] = (_terms(plain.shape) @ light).reshape(plain.shape)
+    return ground
 
 
 def _terms(shape: tuple[int, ...]) -> NDArray[np.float32]:
