@@ -21,7 +21,7 @@ from cassandra.cluster import (
     Session,
 )
 from cassandra.concurrent import execute_concurrent
-from cassandra.connection import ConnectionException
+from cassandra.connection import ConnectionBusy, ConnectionException
 from cassandra.policies import (
     DCAwareRoundRobinPolicy,
     ExponentialReconnectionPolicy,
@@ -49,6 +49,7 @@ BATCH_SIZE_BYTES_MAX = 1024 * 1024
 BATCH_ROWS_MAX = 64
 CONCURRENT_REQUESTS = 16
 REQUEST_TIMEOUT_S = 12.0
+BUSY_PAUSE_S = 0.005
 
 FAILURES = (
     NoHostAvailable,
@@ -327,7 +328,24 @@ class Store:
             by_partition.setdefault(values[:partition_columns], []).append((*values, time_ms * 1000))
         batches = [(batch, None) for group in by_partition.values() for batch in _batches(statement, group)]
         with _cassandra(doing):
-            execute_concurrent(self._session, batches, concurrency=CONCURRENT_REQUESTS, raise_on_first_error=True)
+            while batches:
+                results = execute_concurrent(
+                    self._session, batches, concurrency=CONCURRENT_REQUESTS, raise_on_first_error=False
+                )
+                failures = [None if result.success else result.result_or_exc for result in results]
+                for failure in failures:
+                    if failure and not _is_busy(failure):
+                        raise failure
+                batches = [batch for batch, failure in zip(batches, failures, strict=True) if failure]
+                if batches:
+                    time.sleep(BUSY_PAUSE_S)
+
+
+def _is_busy(failure: Exception) -> bool:
+    """Whether the driver did not send a request because the socket's buffer was full, as large originals make it."""
+    return isinstance(failure, NoHostAvailable) and all(
+        isinstance(reason, ConnectionBusy) for reason in dict(failure.errors).values()
+    )
 
 
 def _batches(statement: PreparedStatement, rows: list[tuple[Any, ...]]) -> Iterator[BatchStatement]:
