@@ -1,6 +1,7 @@
 """Real Kafka and Cassandra for the whole test session, and a road of its own for each test."""
 
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,12 @@ import pytest
 
 from contract.settings import Settings, load_settings
 from stack import groups
+
+
+def pytest_configure() -> None:
+    """Let child processes hear SIGINT also when the tests run in the background, where shells have it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

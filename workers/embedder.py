@@ -147,9 +147,9 @@ class _Embedder:
             key_serializer="raw",
             value_serializer="raw",
             processing_guarantee="at_least_once",
-            # With the topic's name, since Kafka hands a static member that comes back what it had before, also when it now
-            # subscribes to another topic.
-            consumer_group_instance_id=f"{group}-{settings.kafka_topic}-slot-{self._slot}",
+            # With the log, since Kafka hands a static member that comes back what it had before: also when it now subscribes
+            # to another topic, and nothing when the topic did not exist for a moment because it was created again.
+            consumer_group_instance_id=f"{group}-{self._log.replace(':', '-')}-slot-{self._slot}",
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_SIZE_BYTES_MAX,
             broker_commit_interval=1.0,
