@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -49,13 +50,24 @@ def configure_logging() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_StdoutHandler()], force=True)
 
 
 def serve_metrics(port: int) -> None:
     """Serve this process's metrics on loopback; port 0 serves none."""
     if port:
         start_http_server(port, addr="127.0.0.1")
+
+
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stdout` is at that moment, as structlog does, not to what it was at start."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout

@@ -168,5 +168,6 @@ def test_an_api_that_started_before_the_first_generation_is_not_ready_until_it_c
         for response in (client.get("/readyz"), client.get("/v1/index"), client.get("/v1/images?id=a")):
             assert (response.status_code, response.json()["code"]) == (503, "no-generation")
         Gallery(settings_for(tmp_path)).put({"a": digit(0)})
-        wait_until(lambda: client.get("/readyz").status_code == 200, "ready")
+        wait_until(lambda: client.get("/v1/index").json().get("count") == 1, "the image's generation")
+        assert client.get("/readyz").status_code == 200
         assert client.post("/v1/search", json={"image_id": "a"}).json()["matches"][0]["id"] == "a"
