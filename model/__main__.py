@@ -1,4 +1,4 @@
-"""Encoders: `python -m model train` and `python -m model export`."""
+"""Encoders: `python -m model train`, `export` and `evaluate`."""
 
 import argparse
 import sys
@@ -7,43 +7,88 @@ from pathlib import Path
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
 
-NAME = "report-autoencoder"
+TRAINED = "report-autoencoder"
 
 
 def main() -> int:
     """Run one verb and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model", description="Train and export encoders.", epilog="Example: python -m model train"
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    train_parser = verbs.add_parser("train", help="train the autoencoder; goes on where an earlier run ended")
-    train_parser.add_argument("--epochs", type=int, default=100, help="epochs in all (default %(default)s)")
-    export_parser = verbs.add_parser("export", help="write the trained encoder to its folder in model/encoders")
-    for verb in (train_parser, export_parser):
-        verb.add_argument("--folder", type=Path, help="checkpoint folder (default <var>/train/report-autoencoder)")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     try:
-        folder = arguments.folder or load_settings().var_dir / "train" / NAME
-        _check_tensorflow()
-        if arguments.verb == "train":
-            from model.train import train
-
-            train(folder, arguments.epochs)
-            print(f"Trained {arguments.epochs} epochs in {folder}. Next: python -m model export")
-        else:
-            if not (folder / "autoencoder.keras").exists():
-                raise LookalikeError(f"There is no trained autoencoder in {folder}: run `python -m model train` first.")
-            from model.export import export
-
-            export(folder, NAME)
-            print(f"Exported to model/encoders/{NAME}.")
+        {"train": _train, "export": _export, "evaluate": _evaluate}[arguments.verb](arguments)
     except LookalikeError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; finished epochs are kept, run the same command to go on.", file=sys.stderr)
+        print("\nStopped.", file=sys.stderr)
+        if arguments.verb == "train":
+            print("Finished epochs are kept; go on with: make train ARGS=--resume", file=sys.stderr)
         return 130
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model",
+        description="Train, export and evaluate encoders.",
+        epilog="Example: python -m model evaluate --encoder report-autoencoder",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    train = verbs.add_parser("train", help="train the report's autoencoder (needs TensorFlow)")
+    train.add_argument("--epochs", type=_positive, default=100, help="epochs in all (default %(default)s)")
+    train.add_argument("--resume", action="store_true", help="go on behind the last finished epoch")
+    export = verbs.add_parser("export", help="write the trained encoder to model/encoders (needs TensorFlow)")
+    for verb in (train, export):
+        verb.add_argument("--folder", type=Path, help=f"where training keeps its state (default <var>/train/{TRAINED})")
+    evaluate = verbs.add_parser("evaluate", help="measure encoders beside raw pixels and PCA")
+    evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all in model/encoders)")
+    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
+    evaluate.add_argument("--write", action="store_true", help="put the figures and a picture in the encoder's folder")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a number of epochs")
+    return number
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    _check_tensorflow()
+    from model.train import train
+
+    folder = _state_folder(arguments)
+    train(folder, arguments.epochs, resume=arguments.resume)
+    print(f"Trained {arguments.epochs} epochs in {folder}. Next: {sys.executable} -m model export")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    _check_tensorflow()
+    from model.export import export
+
+    folder = _state_folder(arguments)
+    if not (folder / "autoencoder.keras").exists():
+        raise ConfigurationError(f"There is no trained autoencoder in {folder}. Train one: make train")
+    export(folder, TRAINED)
+    print(f"Exported to model/encoders/{TRAINED}.")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from model.card import write_quality
+    from model.encoder import encoder_names, load_encoder
+    from model.evaluate import as_json, as_table, evaluate
+
+    names = [arguments.encoder] if arguments.encoder else encoder_names()
+    qualities = dict(evaluate(names))
+    if arguments.write:
+        for name in names:
+            write_quality(load_encoder(name), qualities[name])
+    print(as_json(qualities) if arguments.json else as_table(qualities))
+
+
+def _state_folder(arguments: argparse.Namespace) -> Path:
+    folder: Path = arguments.folder or load_settings().var_dir / "train" / TRAINED
+    return folder
 
 
 def _check_tensorflow() -> None:
@@ -51,7 +96,9 @@ def _check_tensorflow() -> None:
         import tensorflow  # noqa: F401
     except ImportError as error:
         raise ConfigurationError(
-            "Training and export need TensorFlow, which this environment lacks: run `make train`, which brings it."
+            "Training and export need TensorFlow, which this environment lacks. "
+            "`make train` installs it in an environment of its own, .venv-train, and trains there; "
+            "export with: .venv-train/bin/python -m model export"
         ) from error
 
 

@@ -77,7 +77,9 @@ def load_encoder(name: str) -> Encoder:
     folder = ENCODERS / name
     if not (folder / "encoder.tflite").is_file():
         known = ", ".join(encoder_names())
-        raise ConfigurationError(f"LOOKALIKE_ENCODER={name!r} is no folder in model/encoders; there is {known}.")
+        raise ConfigurationError(
+            f"There is no encoder {name!r} in model/encoders, only: {known}. LOOKALIKE_ENCODER must name one of them."
+        )
     return Encoder(folder)
 
 

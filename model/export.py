@@ -1,8 +1,6 @@
-"""Exports a trained encoder to LiteRT, with its card and Keras's own embeddings of 100 test images to compare with."""
+"""Exports a trained encoder to LiteRT, with its card and pictures, and Keras's own embeddings of 100 test images to compare with."""
 
-import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import keras
@@ -11,46 +9,61 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from model import mnist
+from model.card import write_card, write_quality
 from model.encoder import ENCODERS, Encoder
-from model.train import read_history
+from model.evaluate import encoder_embed, quality_of
+from model.pictures import draw_curves, draw_reconstructions
+from model.train import BATCH_IMAGES, read_history
 
 REFERENCE_IMAGES = 100
+RECONSTRUCTED_IMAGES = 12
 
 
-def export(trained: Path, name: str = "report-autoencoder") -> None:
-    """Write ``encoder.tflite``, ``reference.npz``, ``history.csv`` and ``card.json`` to the encoder's folder."""
+def export(trained: Path, name: str) -> None:
+    """Write all of an encoder's folder but its preprocessing, from what `model.train.train` left in `trained`."""
     folder = ENCODERS / name
     autoencoder = keras.saving.load_model(trained / "autoencoder.keras")
     encoder = keras.Model(autoencoder.inputs, autoencoder.get_layer("embedding").output)
     (folder / "encoder.tflite").write_bytes(_lite(encoder))
-    pixels = (mnist.images("test")[:REFERENCE_IMAGES, ..., None] / 255).astype(np.float32)
+    pixels = mnist.pixels("test")[:REFERENCE_IMAGES]
     np.savez_compressed(folder / "reference.npz", embeddings=encoder.predict(pixels, verbose=0))
-    shutil.copy(trained / "history.csv", folder / "history.csv")
     autoencoder.save(folder / "autoencoder.keras", include_optimizer=False)
-    last = read_history(trained / "history.csv")[-1]
-    card = {
+    shutil.copyfile(trained / "history.csv", folder / "history.csv")
+    history = read_history(folder / "history.csv")
+    draw_curves(history, folder / "curves.png")
+    shown = pixels[:RECONSTRUCTED_IMAGES]
+    draw_reconstructions(shown, autoencoder.predict(shown, verbose=0)).save(
+        folder / "reconstructions.png", optimize=True
+    )
+    last = history[-1]
+    exported = Encoder(folder)
+    facts = {
         "name": name,
-        "what": "The encoder of a convolutional autoencoder, 28 x 28 grey pixels to 128 numbers.",
-        "data": "MNIST, 60,000 training digits; validated on the 10,000 test digits",
-        "not_for": "Photographs of anything but single digits: it has seen nothing else.",
+        "what": "The encoder of a convolutional autoencoder: 28 x 28 grey pixels to 128 numbers.",
+        "for": "Single handwritten digits: MNIST images, drawings, scans and photographs of a digit on paper or a board.",
+        "not_for": "Photographs of anything else: it has seen nothing but digits, and its preprocessing looks for one.",
+        "data": "MNIST: trained on the 60,000 training digits, validated on the 10,000 test digits, no labels used",
         "epochs": int(last["epoch"]),
-        "batch_images": 128,
+        "batch_images": BATCH_IMAGES,
         "optimizer": "Adam",
         "loss_function": "binary cross-entropy",
         "loss": round(last["loss"], 5),
         "validation_loss": round(last["val_loss"], 5),
-        "weights": {"encoder": encoder.count_params(), "decoder": autoencoder.count_params() - encoder.count_params()},
-        "layers": [[layer.__class__.__name__, list(layer.output.shape[1:])] for layer in autoencoder.layers],
-        "fingerprint": Encoder(folder).fingerprint,
+        "pixel_accuracy": round(last["accuracy"], 5),
+        "validation_pixel_accuracy": round(last["val_accuracy"], 5),
+        "encoder_weights": encoder.count_params(),
+        "decoder_weights": autoencoder.count_params() - encoder.count_params(),
+        "layers": [
+            f"{layer.__class__.__name__} {'x'.join(map(str, layer.output.shape[1:]))}" for layer in autoencoder.layers
+        ],
     }
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    write_card(exported, facts)
+    write_quality(exported, quality_of(encoder_embed(exported), name))
 
 
 def _lite(encoder: keras.Model) -> bytes:
     signature = tf.TensorSpec((1, 28, 28, 1), tf.float32)
     function = tf.function(lambda pixels: encoder(pixels)).get_concrete_function(signature)
     # Without freezing, the converter keeps variables as resources that LiteRT cannot read.
-    frozen = convert_variables_to_constants_v2(function)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    with tempfile.TemporaryDirectory():
-        return bytes(converter.convert())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(function)])
+    return bytes(converter.convert())

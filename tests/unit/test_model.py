@@ -1,13 +1,19 @@
-"""The committed encoder is the report's, and runs without TensorFlow."""
+"""The committed encoder is the report's, runs without TensorFlow, and its card says what it is."""
 
+import json
+import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from contract.errors import ConfigurationError
 from model import mnist
 from model.encoder import load_encoder
+from model.evaluate import encoder_embed, nearest, precision
 
 ENCODER = load_encoder("report-autoencoder")
 
@@ -18,37 +24,64 @@ def test_mnist_is_complete() -> None:
     assert np.bincount(mnist.labels("test")).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
-def test_architecture_is_the_reports() -> None:
-    assert ENCODER.card["weights"] == {"encoder": 1904, "decoder": 2481}
+def test_altered_mnist_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "t10k-labels-idx1-ubyte.gz"
+    (tmp_path / name).write_bytes(b"something else")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
+    monkeypatch.setattr(mnist, "FOLDER", tmp_path)
+    mnist.labels.cache_clear()
+    with pytest.raises(ConfigurationError, match=name):
+        mnist.labels("test")
+
+
+def test_layers_and_weights_are_the_reports() -> None:
+    """As the committed model file has them, and as the card says."""
+    with zipfile.ZipFile(ENCODER.folder / "autoencoder.keras") as archive:
+        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    convolutions = [layer["config"] for layer in layers if layer["class_name"] == "Conv2D"]
+    assert [(c["filters"], c["activation"], c["padding"]) for c in convolutions] == [
+        (16, "relu", "same"),
+        (8, "relu", "same"),
+        (8, "relu", "same"),
+        (8, "relu", "same"),
+        (8, "relu", "same"),
+        (16, "relu", "valid"),
+        (1, "sigmoid", "same"),
+    ]
+    assert all(c["kernel_size"] == [3, 3] for c in convolutions)
+    inputs = [1, *(c["filters"] for c in convolutions)]
+    weights = [(9 * inputs[n] + 1) * c["filters"] for n, c in enumerate(convolutions)]
+    assert (sum(weights[:3]), sum(weights[3:])) == (1904, 2481)
+    assert (ENCODER.card["encoder_weights"], ENCODER.card["decoder_weights"]) == (1904, 2481)
     assert ENCODER.card["layers"] == [
-        ["InputLayer", [28, 28, 1]],
-        ["Conv2D", [28, 28, 16]],
-        ["MaxPooling2D", [14, 14, 16]],
-        ["Conv2D", [14, 14, 8]],
-        ["MaxPooling2D", [7, 7, 8]],
-        ["Conv2D", [7, 7, 8]],
-        ["MaxPooling2D", [4, 4, 8]],
-        ["Flatten", [128]],
-        ["Reshape", [4, 4, 8]],
-        ["Conv2D", [4, 4, 8]],
-        ["UpSampling2D", [8, 8, 8]],
-        ["Conv2D", [8, 8, 8]],
-        ["UpSampling2D", [16, 16, 8]],
-        ["Conv2D", [14, 14, 16]],
-        ["UpSampling2D", [28, 28, 16]],
-        ["Conv2D", [28, 28, 1]],
+        "InputLayer 28x28x1",
+        "Conv2D 28x28x16",
+        "MaxPooling2D 14x14x16",
+        "Conv2D 14x14x8",
+        "MaxPooling2D 7x7x8",
+        "Conv2D 7x7x8",
+        "MaxPooling2D 4x4x8",
+        "Flatten 128",
+        "Reshape 4x4x8",
+        "Conv2D 4x4x8",
+        "UpSampling2D 8x8x8",
+        "Conv2D 8x8x8",
+        "UpSampling2D 16x16x8",
+        "Conv2D 14x14x16",
+        "UpSampling2D 28x28x16",
+        "Conv2D 28x28x1",
     ]
 
 
-def test_card_belongs_to_the_committed_files() -> None:
+def test_card_belongs_to_the_committed_files_and_the_whole_training() -> None:
     assert ENCODER.card["fingerprint"] == ENCODER.fingerprint
     assert ENCODER.card["epochs"] >= 20
+    assert len((ENCODER.folder / "history.csv").read_text().splitlines()) == ENCODER.card["epochs"] + 1
 
 
 def test_litert_agrees_with_keras_on_100_images_without_tensorflow() -> None:
     expected = np.load(ENCODER.folder / "reference.npz")["embeddings"]
-    pixels = (mnist.images("test")[:100, ..., None] / 255).astype(np.float32)
-    found = np.stack([ENCODER.embed(image) for image in pixels])
+    found = np.stack([ENCODER.embed(pixels) for pixels in mnist.pixels("test")[:100]])
     assert found.dtype == np.float32
     assert found.shape == (100, 128)
     assert np.abs(found - expected).max() <= 1e-5
@@ -56,6 +89,38 @@ def test_litert_agrees_with_keras_on_100_images_without_tensorflow() -> None:
     assert "keras" not in sys.modules
 
 
+def test_quality_on_the_card_is_found_again() -> None:
+    """On a tenth of the queries; `python -m model evaluate` takes them all."""
+    embed = encoder_embed(ENCODER)
+    gallery = embed(map(Image.fromarray, mnist.images("train")))
+    found = nearest(gallery, embed(map(Image.fromarray, mnist.images("test")[::10])), 10)
+    _, p_at_10, map_at_10 = precision(mnist.labels("train")[found] == mnist.labels("test")[::10, None])
+    assert p_at_10 == pytest.approx(ENCODER.card["quality"]["p_at_10"], abs=0.015)
+    assert map_at_10 == pytest.approx(ENCODER.card["quality"]["map_at_10"], abs=0.02)
+
+
+def test_precision_counts_and_weighs_ranks() -> None:
+    is_same = np.array([[True, False, True, False], [False, False, False, True]])
+    p_at_1, p_at_4, map_at_4 = precision(is_same)
+    assert (p_at_1, p_at_4) == (0.5, 0.375)
+    assert map_at_4 == pytest.approx(((1 + 2 / 3) / 4 + (1 / 4) / 4) / 2, abs=1e-4)
+
+
+def test_nearest_are_the_nearest_in_order() -> None:
+    random = np.random.default_rng(1)
+    gallery, queries = (random.normal(size=(n, 8)).astype(np.float32) for n in (300, 20))
+    distances = np.linalg.norm(gallery[None] - queries[:, None], axis=-1)
+    assert (nearest(gallery, queries, 5) == np.argsort(distances, axis=1)[:, :5]).all()
+
+
 def test_unknown_encoder_is_refused_with_the_names_of_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"LOOKALIKE_ENCODER.*report-autoencoder"):
+    with pytest.raises(ConfigurationError, match=r"vgg.*only: report-autoencoder.*LOOKALIKE_ENCODER"):
         load_encoder("vgg")
+
+
+@pytest.mark.parametrize("verb", ["train", "export"])
+def test_without_tensorflow_training_names_the_command_that_brings_it(verb: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "model", verb], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "`make train`" in done.stderr
+    assert "Traceback" not in done.stderr
