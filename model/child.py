@@ -156,22 +156,28 @@ class _Child:
 
 
 def _start(arguments: list[str]) -> _Child:
-    """A child that is ready: it has loaded all that it needs, under no limits yet."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "model.decoder", str(theirs.fileno()), *arguments]
-    # Not multiprocessing: a spawned child would import the parent's main module, and Kafka's and Cassandra's clients with it.
-    with theirs:
-        process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-        )
-    child = _Child(process, Connection(ours.detach()))
+    """A child that is ready: it has loaded all that it needs, and only then limited itself.
+
+    Raises:
+        DependencyError: it cannot be started, or ended before it was ready.
+    """
+    try:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            command = [sys.executable, "-m", "model.decoder", str(theirs.fileno()), *arguments]
+            # Not multiprocessing: a spawned child would import the parent's main module, and with it Kafka's and Cassandra's clients.
+            process = subprocess.Popen(
+                command, cwd=Path(__file__).parents[1], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+            child = _Child(process, Connection(ours.detach()))
+    except OSError as error:
+        raise DependencyError("decoder", f"The decoder child cannot be started: {error}.") from error
     try:
         child.ask([], START_LIMIT_S)
     except _ChildEndedError as ended:
         raise DependencyError(
             "decoder",
-            f"The decoder child ended with status {process.returncode} before it was ready; its stderr says why. "
-            "Is the machine out of memory or processes?",
+            f"The decoder child ended with status {process.returncode} before it was ready; its stderr says why.",
         ) from ended
     return child
 
