@@ -37,7 +37,7 @@ class DependencyError(LookalikeError):
     """Kafka, Cassandra or the decoder child did not do what was asked; asking again later may work.
 
     Args:
-        dependency: ``kafka`` or ``cassandra``.
+        dependency: ``kafka``, ``cassandra`` or ``decoder``.
         detail: what was being done and what came back.
     """
 

@@ -129,8 +129,9 @@ class BatchEmbedder:
         judged = [judge(record) for record in records]
         places = [place for place, found in enumerate(judged) if found.outcome == "put"]
         if places:
-            verdicts = self._decoder.verdicts([records[place].value or b"" for place in places]).verdicts
-            for place, verdict in zip(places, verdicts, strict=True):
+            values = [records[place].value or b"" for place in places]
+            answer = retrying(lambda: self._decoder.verdicts(values), "decoder", self._stop)
+            for place, verdict in zip(places, answer.verdicts, strict=True):
                 judged[place] = _with_verdict(judged[place], verdict)
         return judged
 
