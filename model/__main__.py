@@ -7,7 +7,7 @@ from pathlib import Path
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
 
-TRAINED = "report-autoencoder"
+ENCODER = "report-autoencoder"
 
 
 def main() -> int:
@@ -21,7 +21,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         if arguments.verb == "train":
-            print("Finished epochs are kept; go on with: make train ARGS=--resume", file=sys.stderr)
+            again = f'make train ARGS="--encoder {arguments.encoder} --resume"'
+            print(f"Finished epochs are kept; go on with: {again}", file=sys.stderr)
         return 130
     return 0
 
@@ -33,12 +34,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: python -m model evaluate --encoder report-autoencoder",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    train = verbs.add_parser("train", help="train the report's autoencoder (needs TensorFlow)")
-    train.add_argument("--epochs", type=_positive, default=100, help="epochs in all (default %(default)s)")
+    train = verbs.add_parser("train", help="train an encoder (needs TensorFlow)")
+    train.add_argument("--epochs", type=_positive, help="epochs in all (default 100)")
     train.add_argument("--resume", action="store_true", help="go on behind the last finished epoch")
     export = verbs.add_parser("export", help="write the trained encoder to model/encoders (needs TensorFlow)")
     for verb in (train, export):
-        verb.add_argument("--folder", type=Path, help=f"where training keeps its state (default <var>/train/{TRAINED})")
+        verb.add_argument("--encoder", metavar="NAME", default=ENCODER, help="which one (default %(default)s)")
+        verb.add_argument("--folder", type=Path, help="where training keeps its state (default <var>/train/NAME)")
     evaluate = verbs.add_parser("evaluate", help="measure encoders beside raw pixels and PCA")
     evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all in model/encoders)")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -55,22 +57,28 @@ def _positive(text: str) -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
     _check_tensorflow()
+    from model.recipes import load_recipe
     from model.train import train
 
-    folder = _state_folder(arguments)
-    train(folder, arguments.epochs, resume=arguments.resume)
-    print(f"Trained {arguments.epochs} epochs in {folder}. Next: {sys.executable} -m model export")
+    recipe, folder = load_recipe(arguments.encoder), _state_folder(arguments)
+    epochs = arguments.epochs or recipe.epochs
+    train(recipe, folder, epochs, resume=arguments.resume)
+    print(f"Trained {epochs} epochs in {folder}. Next: {sys.executable} -m model export --encoder {arguments.encoder}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
     _check_tensorflow()
     from model.export import export
+    from model.recipes import load_recipe
+    from model.train import CHECKPOINT
 
-    folder = _state_folder(arguments)
-    if not (folder / "autoencoder.keras").exists():
-        raise ConfigurationError(f"There is no trained autoencoder in {folder}. Train one: make train")
-    export(folder, TRAINED)
-    print(f"Exported to model/encoders/{TRAINED}.")
+    recipe, folder = load_recipe(arguments.encoder), _state_folder(arguments)
+    if not (folder / CHECKPOINT).exists():
+        raise ConfigurationError(
+            f'There is no trained encoder in {folder}. Train one: make train ARGS="--encoder {arguments.encoder}"'
+        )
+    export(recipe, folder, arguments.encoder)
+    print(f"Exported to model/encoders/{arguments.encoder}.")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -87,7 +95,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _state_folder(arguments: argparse.Namespace) -> Path:
-    folder: Path = arguments.folder or load_settings().var_dir / "train" / TRAINED
+    folder: Path = arguments.folder or load_settings().var_dir / "train" / arguments.encoder
     return folder
 
 

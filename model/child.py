@@ -4,12 +4,13 @@ The child (`model.decoder`) limits itself: memory by RLIMIT_AS, CPU time an imag
 child exchange msgpack frames over a socket, so nothing that the child sends is executed.
 """
 
+import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -108,9 +109,9 @@ class Decoder:
 
     def _ask(self, values: Sequence[bytes]) -> Answer:
         if self._child is None:
-            self._child = _start(self._arguments)
+            self._child = _start(self._arguments, self._wall_limit_s)
         try:
-            return self._child.ask(values, self._wall_limit_s)
+            return self._child.ask(values)
         except BaseException:
             self._end()  # also when interrupted: the answer to this question must not be taken for the next one's
             raise
@@ -132,10 +133,16 @@ class _Child:
         self._process = process
         self._pipe = pipe
 
-    def ask(self, values: Sequence[bytes], wall_limit_s: float) -> Answer:
-        began = time.monotonic()
-        watchdog = threading.Timer(wall_limit_s, self._process.kill)
-        watchdog.start()
+    def limit_wall(self, limit_s: float) -> None:
+        """Have reads and writes fail that make no progress for so long. The kernel's own limit: a timer's thread for each
+        question would cost as much as a small image."""
+        whole_s = int(limit_s)
+        timeval = struct.pack("@ll", whole_s, int((limit_s - whole_s) * 1e6))
+        with socket.socket(fileno=os.dup(self._pipe.fileno())) as end:
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                end.setsockopt(socket.SOL_SOCKET, option, timeval)
+
+    def ask(self, values: Sequence[bytes]) -> Answer:
         try:
             self._pipe.send_bytes(msgspec.msgpack.encode(values))
             answer = msgspec.msgpack.decode(self._pipe.recv_bytes(), type=Answer)
@@ -143,10 +150,7 @@ class _Child:
                 raise msgspec.ValidationError(f"{len(answer.verdicts)} verdicts for {len(values)} images")
         except (EOFError, OSError, msgspec.MsgspecError) as error:
             self.end()
-            is_late = time.monotonic() - began >= wall_limit_s
-            raise _ChildEndedError(_reason(self._process.returncode, is_late)) from error
-        finally:
-            watchdog.cancel()
+            raise _ChildEndedError(_reason(self._process.returncode, isinstance(error, BlockingIOError))) from error
         return answer
 
     def end(self) -> None:
@@ -155,7 +159,7 @@ class _Child:
         self._process.wait()
 
 
-def _start(arguments: list[str]) -> _Child:
+def _start(arguments: list[str], wall_limit_s: float) -> _Child:
     """A child that is ready: it has loaded all that it needs, and only then limited itself.
 
     Raises:
@@ -173,7 +177,9 @@ def _start(arguments: list[str]) -> _Child:
     except OSError as error:
         raise DependencyError("decoder", f"The decoder child cannot be started: {error}.") from error
     try:
-        child.ask([], START_LIMIT_S)
+        child.limit_wall(START_LIMIT_S)
+        child.ask([])
+        child.limit_wall(wall_limit_s)
     except _ChildEndedError as ended:
         raise DependencyError(
             "decoder",

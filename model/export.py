@@ -12,50 +12,43 @@ from model import mnist
 from model.card import write_card, write_quality
 from model.encoder import ENCODERS, Encoder
 from model.evaluate import encoder_embed, quality_of
-from model.pictures import draw_curves, draw_reconstructions
-from model.train import BATCH_IMAGES, read_history
+from model.pictures import draw_curves, draw_pairs
+from model.recipes import Recipe
+from model.train import CHECKPOINT, read_history
 
 REFERENCE_IMAGES = 100
-RECONSTRUCTED_IMAGES = 12
+SHOWN_IMAGES = 12
 
 
-def export(trained: Path, name: str) -> None:
+def export(recipe: Recipe, trained: Path, name: str) -> None:
     """Write all of an encoder's folder but its preprocessing, from what `model.train.train` left in `trained`."""
     folder = ENCODERS / name
-    autoencoder = keras.saving.load_model(trained / "autoencoder.keras")
-    encoder = keras.Model(autoencoder.inputs, autoencoder.get_layer("embedding").output)
+    kept, encoder = recipe.exported(keras.saving.load_model(trained / CHECKPOINT))
     (folder / "encoder.tflite").write_bytes(_lite(encoder))
     pixels = mnist.pixels("test")[:REFERENCE_IMAGES]
     np.savez_compressed(folder / "reference.npz", embeddings=encoder.predict(pixels, verbose=0))
-    autoencoder.save(folder / "autoencoder.keras", include_optimizer=False)
+    kept.save(folder / recipe.keras_file, include_optimizer=False)
     shutil.copyfile(trained / "history.csv", folder / "history.csv")
     history = read_history(folder / "history.csv")
-    draw_curves(history, folder / "curves.png")
-    shown = pixels[:RECONSTRUCTED_IMAGES]
-    draw_reconstructions(shown, autoencoder.predict(shown, verbose=0)).save(
-        folder / "reconstructions.png", optimize=True
-    )
+    draw_curves(history, recipe.titles, folder / "curves.png")
+    shown = pixels[:SHOWN_IMAGES]
+    title, show = recipe.shown
+    draw_pairs(shown, show(kept, shown), title).save(folder / f"{title}.png", optimize=True)
     last = history[-1]
     exported = Encoder(folder)
     facts = {
         "name": name,
-        "what": "The encoder of a convolutional autoencoder: 28 x 28 grey pixels to 128 numbers.",
+        **recipe.facts,
         "for": "Single handwritten digits: MNIST images, drawings, scans and photographs of a digit on paper or a board.",
         "not_for": "Photographs of anything else: it has seen nothing but digits, and its preprocessing looks for one.",
         "data": "MNIST: trained on the 60,000 training digits, validated on the 10,000 test digits, no labels used",
         "epochs": int(last["epoch"]),
-        "batch_images": BATCH_IMAGES,
+        "batch_images": recipe.batch_images,
         "optimizer": "Adam",
-        "loss_function": "binary cross-entropy",
-        "loss": round(last["loss"], 5),
-        "validation_loss": round(last["val_loss"], 5),
-        "pixel_accuracy": round(last["accuracy"], 5),
-        "validation_pixel_accuracy": round(last["val_accuracy"], 5),
+        **{card: round(last[column], 5) for card, column in recipe.figures.items()},
         "encoder_weights": encoder.count_params(),
-        "decoder_weights": autoencoder.count_params() - encoder.count_params(),
-        "layers": [
-            f"{layer.__class__.__name__} {'x'.join(map(str, layer.output.shape[1:]))}" for layer in autoencoder.layers
-        ],
+        "decoder_weights": kept.count_params() - encoder.count_params(),
+        "layers": [f"{layer.__class__.__name__} {'x'.join(map(str, layer.output.shape[1:]))}" for layer in kept.layers],
     }
     write_card(exported, facts)
     write_quality(exported, quality_of(encoder_embed(exported), name))

@@ -64,6 +64,8 @@ def decode(value: bytes) -> Picture:
     media_type = check_value(value)
     if media_type == "image/jpeg":
         _check_scans(value)
+    if media_type == "image/webp":
+        _check_pixels(*_webp_size(value))  # Pillow makes room for the canvas before it tells how large it is
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK = TEXT_SIZE_BYTES_MAX
     Image.MAX_IMAGE_PIXELS = None  # our own limit is an error, not a warning
@@ -71,12 +73,10 @@ def decode(value: bytes) -> Picture:
         warnings.simplefilter("ignore")
         try:
             image: Image.Image = Image.open(io.BytesIO(value), formats=(PLUGINS[media_type],))
-            if image.width * image.height > IMAGE_PIXELS_MAX:
-                raise RejectedError(
-                    "too-many-pixels",
-                    f"The image has {image.width} x {image.height} pixels, at most {IMAGE_PIXELS_MAX} in all.",
-                )
+            _check_pixels(*image.size)
             image.load()
+            if _is_cut_short(media_type, value):  # Pillow does without a file's last bytes
+                raise RejectedError("truncated", f"The {media_type} file ends before its end marker or stated length.")
             image = _upright(_plain(image), image)
             return Picture(media_type, *image.size, _digest(image), _thumbnail(media_type, image, value), image)
         except (RejectedError, MemoryError):
@@ -134,6 +134,28 @@ def _thumbnail(media_type: str, image: Image.Image, value: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > IMAGE_PIXELS_MAX:
+        raise RejectedError(
+            "too-many-pixels", f"The image has {width} x {height} pixels, at most {IMAGE_PIXELS_MAX} in all."
+        )
+
+
+def _webp_size(value: bytes) -> tuple[int, int]:
+    """Width and height that the header states; (0, 0) where it has none."""
+    kind, content = value[12:16], value[20:30]
+    if len(content) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[4:7], "little"), 1 + int.from_bytes(content[7:10], "little")
+    if kind == b"VP8L":
+        packed = int.from_bytes(content[1:5], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(content[6:8], "little") & 0x3FFF, int.from_bytes(content[8:10], "little") & 0x3FFF
+    return 0, 0
+
+
 def _check_scans(value: bytes) -> None:
     # Counting bytes is quick; only where there are many is it worth asking which of them are scans.
     if value.count(b"\xff\xda") > JPEG_SCANS_MAX and _jpeg_outline(value)[0] > JPEG_SCANS_MAX:
@@ -161,6 +183,6 @@ def _is_cut_short(media_type: str, value: bytes) -> bool:
     if media_type == "image/webp":
         return len(value) < int.from_bytes(value[4:8], "little") + 8
     at = 8
-    while at + 8 <= len(value) and value[at + 4 : at + 8] != b"IEND":
+    while at + 12 <= len(value) and value[at + 4 : at + 8] != b"IEND":
         at += 12 + int.from_bytes(value[at : at + 4], "big")
-    return at + 8 > len(value)
+    return at + 12 > len(value)

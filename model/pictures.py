@@ -12,15 +12,15 @@ _TEXT_PX = 15
 _RIGHT, _WRONG, _TEXT = "#2e9e5b", "#d64545", "#444444"
 
 
-def draw_reconstructions(originals: NDArray[np.float32], reconstructions: NDArray[np.float32]) -> Image.Image:
-    """Images (n, 28, 28, 1) in [0, 1] above what the autoencoder makes of their embeddings."""
+def draw_pairs(originals: NDArray[np.float32], others: NDArray[np.float32], title: str) -> Image.Image:
+    """Images (n, 28, 28, 1) in [0, 1] above what was made of them, in a row that begins with `title`."""
     side = _TILE_PX + _GAP_PX
     margin = 130
     sheet = Image.new("RGB", (margin + len(originals) * side, 2 * side + _GAP_PX), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, (title, images) in enumerate((("original", originals), ("reconstructed", reconstructions))):
+    for row, (word, images) in enumerate((("original", originals), (title, others))):
         top = _GAP_PX + row * side
-        _write(draw, (margin - 14, top + _TILE_PX // 2), title, anchor="rm")
+        _write(draw, (margin - 14, top + _TILE_PX // 2), word, anchor="rm")
         for column, image in enumerate(images):
             sheet.paste(_tile(np.round(image[..., 0] * 255).astype(np.uint8)), (margin + column * side, top))
     return sheet
@@ -59,14 +59,13 @@ def draw_neighbours(
     return sheet
 
 
-def draw_curves(history: list[dict[str, float]], path: Path) -> None:
-    """Loss and pixel accuracy by epoch, of training and test images, as a PNG. Needs matplotlib."""
+def draw_curves(history: list[dict[str, float]], titles: dict[str, str], path: Path) -> None:
+    """Two figures by epoch, of training and test images, as a PNG: their names in `history` and titles. Needs matplotlib."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
     epochs = [row["epoch"] for row in history]
-    titles = (("loss", "Loss (binary cross-entropy)"), ("accuracy", "Pixel accuracy"))
-    for axes, (name, title) in zip(figure.subplots(1, 2), titles, strict=True):
+    for axes, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         axes.plot(epochs, [row[name] for row in history], color="#3b6fb6", label="training images")
         axes.plot(epochs, [row[f"val_{name}"] for row in history], color="#e08a2e", label="test images")
         axes.set_title(title, fontsize=11)

@@ -1,4 +1,4 @@
-"""Trains the report's autoencoder: Adam, binary cross-entropy, batches of 128, seeded, resumable after any epoch."""
+"""Trains an encoder by its recipe: seeded, resumable after any epoch."""
 
 import csv
 import sys
@@ -8,24 +8,24 @@ import keras
 import numpy as np
 
 from contract.errors import ConfigurationError
-from model import mnist
-from model.autoencoder import build_autoencoder
+from model.recipes import Recipe
 
 SEED = 1
-BATCH_IMAGES = 128
+TRAINING_IMAGES = 60000
+CHECKPOINT = "trained.keras"
 
 
-def train(folder: Path, epochs: int, *, resume: bool = False) -> None:
+def train(recipe: Recipe, folder: Path, epochs: int, *, resume: bool = False) -> None:
     """Train until `epochs` epochs are done.
 
-    After each one it writes ``autoencoder.keras`` (weights and optimizer) and ``history.csv`` (loss and pixel accuracy
-    over training and test images) to `folder`, so that `resume` goes on behind the last finished epoch and ends with
-    the weights that an undisturbed run would have.
+    After each one it writes ``trained.keras`` (weights and optimizer) and ``history.csv`` (the recipe's figures over
+    training and test images) to `folder`, so that `resume` goes on behind the last finished epoch and ends with the
+    weights that an undisturbed run would have.
 
     Raises:
         ConfigurationError: there is an earlier run and `resume` is not set, or the other way round.
     """
-    checkpoint, history = folder / "autoencoder.keras", folder / "history.csv"
+    checkpoint, history = folder / CHECKPOINT, folder / "history.csv"
     if checkpoint.exists() != resume:
         raise ConfigurationError(
             f"There is no run to resume in {folder}: leave out --resume."
@@ -33,34 +33,35 @@ def train(folder: Path, epochs: int, *, resume: bool = False) -> None:
             else f"{folder} holds an earlier run: go on with --resume, or delete that folder to start anew."
         )
     if resume:
-        autoencoder = keras.saving.load_model(checkpoint)
+        model = keras.saving.load_model(checkpoint)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(SEED)
-        autoencoder, _ = build_autoencoder()
-        autoencoder.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
-    train_pixels, test_pixels = mnist.pixels("train"), mnist.pixels("test")
-    steps = -(-len(train_pixels) // BATCH_IMAGES)
+        model = recipe.build()
+    validation = recipe.validation(folder)
+    steps = -(-TRAINING_IMAGES // recipe.batch_images)
+    batch_examples = recipe.batch_images * recipe.examples_an_image
     # The weights know how far they are. The history is written first, so it may be an epoch ahead after a kill.
-    done = int(autoencoder.optimizer.iterations) // steps
+    done = int(model.optimizer.iterations) // steps
     rows = read_history(history)[:done] if done else []
     for epoch in range(done, epochs):
         # Seeded by the epoch, so that a resumed run sees the batches that an undisturbed one sees.
-        order = np.random.default_rng((SEED, epoch)).permutation(len(train_pixels))
-        shuffled = train_pixels[order]
+        order = np.random.default_rng((SEED, epoch)).permutation(TRAINING_IMAGES)
+        inputs, targets = recipe.training(folder, order, epoch)
         print(f"Epoch {epoch + 1}/{epochs}", flush=True)
-        result = autoencoder.fit(
-            shuffled,
-            shuffled,
-            batch_size=BATCH_IMAGES,
+        result = model.fit(
+            inputs,
+            targets,
+            batch_size=batch_examples,
             shuffle=False,
-            validation_data=(test_pixels, test_pixels),
+            validation_data=validation,
+            validation_batch_size=batch_examples,
             verbose=1 if sys.stdout.isatty() else 2,
         )
         rows.append({"epoch": epoch + 1.0} | {name: values[0] for name, values in result.history.items()})
         _write_history(rows, history)
         unfinished = folder / "unfinished.keras"
-        autoencoder.save(unfinished)
+        model.save(unfinished)
         unfinished.replace(checkpoint)
 
 

@@ -122,11 +122,30 @@ def test_same_pixels_in_another_file_have_the_same_digest() -> None:
     assert lossless.pixels_sha256 == decode(encoded(picture(), "PNG", compress_level=1)).pixels_sha256
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_every_truncation_is_refused(kind: str) -> None:
-    whole = encoded(picture(200, 150), kind)
-    for size in range(12, len(whole) - 12, max(1, len(whole) // 60)):
-        assert reason_of(whole[:size]) == "truncated", f"cut at {size} of {len(whole)}"
+FILES = {
+    "PNG": encoded(picture(200, 150), "PNG"),
+    "PNG of a digit": DIGIT,
+    "PNG of two frames": encoded(picture(), "PNG", save_all=True, append_images=[picture().rotate(90)]),
+    "JPEG": encoded(picture(200, 150), "JPEG"),
+    "progressive JPEG": encoded(picture(200, 150), "JPEG", progressive=True),
+    "lossy WebP": encoded(picture(200, 150), "WEBP"),
+    "lossless WebP": encoded(picture(61, 41), "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@given(st.data())
+def test_every_truncation_is_refused(name: str, data: st.DataObject) -> None:
+    whole = FILES[name]
+    size = data.draw(st.integers(12, len(whole) - 1), "size")
+    assert reason_of(whole[:size]) == "truncated"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("lacking", [1, 2, 3, 4, 8, 12])
+def test_file_that_lacks_only_its_last_bytes_is_truncated(name: str, lacking: int) -> None:
+    assert reason_of(FILES[name][:-lacking]) == "truncated"
+    assert decode(FILES[name] + b"more behind the end").width
 
 
 @pytest.mark.parametrize(

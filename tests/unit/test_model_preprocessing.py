@@ -1,4 +1,4 @@
-"""The report's encoder sees the digit, whatever picture it is in."""
+"""Encoders see the digit, whatever picture it is in."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model import mnist
-from model.encoder import load_encoder
+from model.encoder import Encoder, encoder_names, load_encoder
 from model.evaluate import encoder_embed, nearest
 from tests.photographs import photograph
 
@@ -40,14 +40,19 @@ DEPICTIONS: dict[str, Depiction] = {
 }
 
 
+@pytest.fixture(scope="module", params=encoder_names())
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return load_encoder(request.param)
+
+
 @pytest.fixture(scope="module")
-def gallery() -> NDArray[np.float32]:
-    return encoder_embed(ENCODER)(map(Image.fromarray, mnist.images("train")[:10000]))
+def gallery(encoder: Encoder) -> NDArray[np.float32]:
+    return encoder_embed(encoder)(map(Image.fromarray, mnist.images("train")[:10000]))
 
 
 @pytest.mark.parametrize("depiction", DEPICTIONS.values(), ids=DEPICTIONS)
-def test_depicted_digit_finds_its_label(gallery: NDArray[np.float32], depiction: Depiction) -> None:
-    embeddings = encoder_embed(ENCODER)(depiction(digit, seed) for seed, digit in enumerate(DIGITS))
+def test_depicted_digit_finds_its_label(encoder: Encoder, gallery: NDArray[np.float32], depiction: Depiction) -> None:
+    embeddings = encoder_embed(encoder)(depiction(digit, seed) for seed, digit in enumerate(DIGITS))
     found = mnist.labels("train")[nearest(gallery, embeddings, 10)]
     assert (found == mnist.labels("test")[: len(DIGITS), None]).mean() >= 0.85
 
