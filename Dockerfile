@@ -14,7 +14,9 @@ COPY . .
 RUN /opt/venv/bin/python -m compileall -q contract model producers workers gallery api
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    NUMBA_CACHE_DIR=/tmp/numba \
+    MALLOC_ARENA_MAX=2 \
+    MALLOC_MMAP_THRESHOLD_=262144 \
+    MALLOC_TRIM_THRESHOLD_=262144 \
     LOOKALIKE_INDEX_DIR=/var/lib/lookalike/index \
     LOOKALIKE_VAR_DIR=/tmp
 USER 10001:10001

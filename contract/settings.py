@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         default_factory=lambda fields: fields["var_dir"] / "index",
         description="Folder of the index; may be deleted, it is rebuilt. By default `index` in the folder above.",
     )
+    compiled_dir: Path = Field(
+        default_factory=lambda fields: fields["var_dir"] / "numba",
+        description="Folder that keeps the compiled search; may be deleted. By default `numba` in the folder of the servers' data.",
+    )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
         "report-autoencoder", description="Encoder: a folder's name in model/encoders/."
     )
@@ -62,19 +66,18 @@ class Settings(BaseSettings):
     embedder_metrics_port: OptionalPort = Field(0, description="Prometheus port of the embedder; 0 is none.")
     indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
     batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(
-        512, description="Images that the embedder handles in one batch."
-    )
-    batch_wait_ms: Annotated[int, Field(ge=1, le=5000)] = Field(
-        20, description="Longest time that a batch waits for more images, in milliseconds."
+        512, description="Records with which the embedder closes a batch."
     )
     feed_poll_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="Pause between two reads of an idle feed, in milliseconds."
     )
     rebuild_interval_s: Annotated[float, Field(gt=0)] = Field(
-        60.0, description="Age at which a tail that is not empty is merged into a new base, in seconds."
+        60.0,
+        description="Age at which a tail of more than a thousandth of the base is merged into a new one, in seconds.",
     )
     rebuild_tail_images: Annotated[int, Field(ge=1)] = Field(
-        20_000, description="Entries in the tail at which a new base is built at once."
+        20_000,
+        description="Entries in the tail at which a new base is built at once; a fifth of the base where that is more.",
     )
 
     @cached_property

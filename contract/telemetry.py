@@ -2,10 +2,13 @@
 
 import logging
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from contract.errors import ConfigurationError
+from contract.settings import PREFIX
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -35,10 +38,10 @@ FRESHNESS_SECONDS = Histogram(
 )
 
 
-def configure_logging() -> None:
-    """Write one event a line to stdout: key=value on a terminal, JSON elsewhere."""
+def configure_logging(stream: Literal["stdout", "stderr"] = "stdout") -> None:
+    """Write one event a line: key=value on a terminal, JSON elsewhere; to stderr where stdout is for results."""
     renderer: structlog.typing.Processor
-    if sys.stdout.isatty():
+    if getattr(sys, stream).isatty():
         renderer = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
     else:
         renderer = structlog.processors.JSONRenderer()
@@ -50,24 +53,35 @@ def configure_logging() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=lambda *_: structlog.PrintLogger(getattr(sys, stream)),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_StdoutHandler()], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_StreamHandler(stream)], force=True)
 
 
-def serve_metrics(port: int) -> None:
-    """Serve this process's metrics on loopback; port 0 serves none."""
+def serve_metrics(port: int, setting: str) -> None:
+    """Serve this process's metrics on loopback; port 0 serves none.
+
+    Raises:
+        ConfigurationError: the port is taken; the message names the setting.
+    """
     if port:
-        start_http_server(port, addr="127.0.0.1")
+        try:
+            start_http_server(port, addr="127.0.0.1")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{PREFIX}{setting}={port}: {error.strerror}. Choose a free port, or 0 for none."
+            ) from error
 
 
-class _StdoutHandler(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stdout` is at that moment, as structlog does, not to what it was at start."""
+class _StreamHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stdout` or `sys.stderr` is at that moment, as structlog does, not to what it was at start."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         logging.Handler.__init__(self)
+        self._stream_name = name
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stdout
+        found: TextIO = getattr(sys, self._stream_name)
+        return found

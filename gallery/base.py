@@ -1,7 +1,7 @@
 """A base: the bulk of a generation as read-only files, sorted by image id.
 
 A folder holds, for the images that can be found and for the deletes that are remembered, their ids and positions, and for
-the images their embeddings and the tree over them. Row numbers follow the ids' byte order, so ties sort by row.
+the images their embeddings with what finds them. Row numbers follow the ids' byte order, so ties sort by row.
 """
 
 import hashlib
@@ -11,15 +11,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import KDTree
 
 from contract.errors import IndexDamagedError
 from gallery.fold import Position
-from gallery.neighbours import load_tree, save_tree
+from gallery.neighbours import Neighbours, build_neighbours, load_neighbours
+from gallery.tree import mapped
 
 DIMENSIONS = 128
 FILES_LIST = "files.json"
@@ -61,7 +60,7 @@ class IdTable:
     @classmethod
     def load(cls, folder: Path, name: str) -> "IdTable":
         """Map a saved table read-only."""
-        blob, ends, positions = (_mapped(folder / f"{name}-{part}.npy") for part in ("ids", "ends", "positions"))
+        blob, ends, positions = (mapped(folder / f"{name}-{part}.npy") for part in ("ids", "ends", "positions"))
         return cls(blob, ends, positions)
 
     @classmethod
@@ -80,15 +79,13 @@ class Base:
     Attributes:
         live: the images that can be found.
         deleted: the deletes that are remembered, since a slower partition may still bring an older put.
-        embeddings: (n, 128) float32, one row for each of `live`.
-        tree: over `embeddings`; None without any.
+        neighbours: their embeddings (n, 128) float32, searchable, one row for each of `live`.
     """
 
     name: str
     live: IdTable
     deleted: IdTable
-    embeddings: NDArray[np.float32]
-    tree: KDTree | None
+    neighbours: Neighbours
 
     def position(self, image_id: bytes) -> Position | None:
         """The record that `image_id` means here, a delete included."""
@@ -102,20 +99,22 @@ class Base:
 def empty_base() -> Base:
     """The base before the first one is built."""
     nothing = IdTable.build([], [])
-    return Base("", nothing, nothing, np.zeros((0, DIMENSIONS), np.float32), None)
+    return Base("", nothing, nothing, build_neighbours(np.zeros((0, DIMENSIONS), np.float32)))
 
 
 def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray[np.float32]) -> None:
-    """Write a base and build its tree; the folder appears whole, by rename."""
+    """Write a base and make it searchable; the folder appears whole, by rename.
+
+    Args:
+        embeddings: (n, 128) float32, finite, one row for each of `live`.
+    """
     unfinished = folder.with_name(f"{folder.name}.tmp")
     for leftover in (unfinished, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
     live.save(unfinished, "live")
     deleted.save(unfinished, "deleted")
-    np.save(unfinished / "embeddings.npy", embeddings, allow_pickle=False)
-    if len(embeddings):
-        save_tree(unfinished, embeddings)
+    build_neighbours(embeddings).save(unfinished)
     sums = {path.name: _sha256(path) for path in sorted(unfinished.iterdir())}
     (unfinished / FILES_LIST).write_text(json.dumps(sums, indent=1))
     unfinished.rename(folder)
@@ -130,7 +129,7 @@ def load_base(folder: Path, files: dict[str, str]) -> Base:
     """Map a base after checking that its files are what the manifest says.
 
     Raises:
-        IndexDamagedError: a file is missing or was altered.
+        IndexDamagedError: a file is missing, was altered, or does not fit the others.
     """
     for name, expected in files.items():
         try:
@@ -139,20 +138,17 @@ def load_base(folder: Path, files: dict[str, str]) -> Base:
             raise IndexDamagedError(f"{folder / name} cannot be read: {error}.") from error
         if found != expected:
             raise IndexDamagedError(f"{folder / name} has SHA-256 {found}, its manifest says {expected}.")
-    embeddings = _mapped(folder / "embeddings.npy")
-    return Base(
+    base = Base(
         name=folder.name,
         live=IdTable.load(folder, "live"),
         deleted=IdTable.load(folder, "deleted"),
-        embeddings=embeddings,
-        tree=load_tree(folder) if len(embeddings) else None,
+        neighbours=load_neighbours(folder),
     )
-
-
-def _mapped(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    # A plain view is cheaper to index than numpy's memmap class.
-    return array.view(np.ndarray)
+    if base.neighbours.embeddings.shape != (len(base.live), DIMENSIONS):
+        raise IndexDamagedError(
+            f"{folder} holds {len(base.live)} ids and {base.neighbours.embeddings.shape} embeddings."
+        )
+    return base
 
 
 def _sha256(path: Path) -> str:

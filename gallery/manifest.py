@@ -16,6 +16,7 @@ import msgspec
 from contract.errors import IndexDamagedError
 
 CURRENT = "CURRENT"
+FORMAT = 2  # of the whole folder; 1 kept the arrays of a KDTree over the embeddings
 
 
 class PartitionCoverage(msgspec.Struct, frozen=True):
@@ -60,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True):
         rejected: records refused so far, by reason.
         expired: offsets that Kafka expired before they were embedded.
         digest: SHA-256 over base and tail, so that equal digests mean equal contents.
+        format: of the folder; manifests of format 1 do not name it.
     """
 
     index_id: str
@@ -73,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     expired: int
     digest: str
     published_at_ms: int
+    format: int = 1
 
     @property
     def log(self) -> str:
@@ -119,13 +122,17 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
     """Read a manifest.
 
     Raises:
-        IndexDamagedError: it is missing or not a manifest.
+        IndexDamagedError: it is missing, not a manifest, or of a format that another version of this program wrote.
     """
     path = index_dir / "generations" / name
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise IndexDamagedError(f"{path} cannot be read: {error}.") from error
+    if manifest.format != FORMAT:
+        raise IndexDamagedError(
+            f"{path} has format {manifest.format}, this program reads format {FORMAT}. A starting indexer builds a new index."
+        )
     if manifest.digest != digest_of(manifest.base, manifest.tail):
         raise IndexDamagedError(f"{path} does not agree with its own digest {manifest.digest}.")
     return manifest

@@ -8,21 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
+from contract.failpoints import failpoint
 from gallery.base import IdTable, save_base
+from gallery.compiled import compile_search
 from gallery.fold import Position
 from gallery.manifest import read_manifest
 from gallery.reader import Reader
 from gallery.snapshot import Snapshot
 
 
-def build_base(index_dir: Path, generation_name: str, base_name: str) -> None:
-    """Merge base and tail of a generation into the folder ``bases/<base_name>``. Ends when the parent process does."""
+def build_base(index_dir: Path, generation_name: str, base_name: str, compiled_dir: Path | None = None) -> None:
+    """Merge base and tail of a generation into the folder ``bases/<base_name>``. Ends when the parent process does.
+
+    Args:
+        compiled_dir: where the compiled search is kept; None compiles it again when this process has not yet.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
         os.nice(10)  # searches and ingest go first
+    if compiled_dir is not None:
+        compile_search(compiled_dir)
     snapshot = Reader(index_dir, encoder=None).load(read_manifest(index_dir, generation_name))
+    failpoint("base-before-save")
     save_merged(snapshot, index_dir / "bases" / base_name)
+    failpoint("base-after-save")
 
 
 def save_merged(snapshot: Snapshot, folder: Path) -> None:
@@ -33,7 +43,7 @@ def save_merged(snapshot: Snapshot, folder: Path) -> None:
     positions = np.concatenate(
         [base.live.positions[rows], np.array([entries[n].position for n in numbers.tolist()], np.int64).reshape(-1, 5)]
     )
-    embeddings = np.concatenate([base.embeddings[rows], snapshot.embeddings[numbers]])
+    embeddings = np.concatenate([base.neighbours.embeddings_of(rows), snapshot.embeddings[numbers]])
     order = sorted(range(len(ids)), key=ids.__getitem__)
     deleted = _deleted(snapshot)
     save_base(

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from contract.errors import IndexDamagedError
+from contract.failpoints import failpoint
 from gallery.base import Base, empty_base, load_base
 from gallery.manifest import CURRENT, BaseFiles, Manifest, TailFile, current_name, read_manifest
 from gallery.snapshot import Snapshot
@@ -56,7 +57,9 @@ class Reader:
         try:
             name = current_name(self._index_dir)
             if name is not None:
-                self._swap(read_manifest(self._index_dir, name))
+                manifest = read_manifest(self._index_dir, name)
+                failpoint("reader-after-manifest")
+                self._swap(manifest)
             self.refused = ""
         except IndexDamagedError as error:
             # The folder may have moved on while it was read: then CURRENT is another one and the next call tries it.

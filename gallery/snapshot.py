@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.base import DIMENSIONS, Base
+from gallery.base import Base
 from gallery.fold import Entry, Position
 from gallery.manifest import Manifest
-from gallery.neighbours import nearest_rows
+from gallery.neighbours import Answer
 from gallery.rows import RecordKey
 from gallery.tail import Tail
-
-# Bound on the relative rounding error of |e|² - 2 e·q + |q|² in float32, whatever the order of its 128 additions.
-_ROUNDING = (DIMENSIONS + 8) * 2.0**-23
+from gallery.tree import frozen
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,10 @@ class Snapshot:
         self._tail = tail
         self._entry_count = n = len(tail.entries)
         self._entries = tail.entries
-        self._embeddings = tail.embeddings[:n]
-        self._squared_norms = tail.squared_norms[:n]
-        self._is_live = tail.is_live[:n].copy()
-        self._base_is_live = tail.base_is_live.copy()
-        self._base_dead_count = tail.base_dead_count
+        self._grown = tail.growing.first(n)
+        self._embeddings = self._grown.embeddings
+        self._is_live = frozen(tail.is_live[:n].copy())
+        self._base_is_live = frozen(tail.base_is_live.copy())
 
     @property
     def base(self) -> Base:
@@ -88,8 +85,10 @@ class Snapshot:
             k: at least 1; fewer come back when the gallery holds fewer.
             max_distance: leave out what is farther away.
         """
-        base_rows, base_distances = self._search_base(query, k)
-        tail_numbers, tail_distances = self._search_tail(query, k)
+        base_distances, base_rows = self.base.neighbours.nearest(query, k, self._base_is_live, max_distance)
+        # Beyond the base's k-th nothing of the tail can be among the k nearest.
+        farthest = max_distance if len(base_distances) < k else float(base_distances[-1])
+        tail_distances, tail_numbers = self._search_tail(query, k, farthest)
         candidates = [
             *((d, self.base.live.id_bytes(row), row, -1) for d, row in zip(base_distances, base_rows, strict=True)),
             *(
@@ -100,7 +99,6 @@ class Snapshot:
         return [
             self._match(image_id.decode(), float(distance), self._position(row, number))
             for distance, image_id, row, number in sorted(candidates)[:k]
-            if max_distance is None or distance <= max_distance
         ]
 
     def find(self, image_id: str) -> Found | None:
@@ -115,7 +113,7 @@ class Snapshot:
             row = self.base.live.find(image_id.encode())
             if row < 0:
                 return None
-            is_live, embedding = True, self.base.embeddings[row]
+            is_live, embedding = True, self.base.neighbours.embeddings_of(np.array([row]))[0]
         if not is_live:
             return None
         position = self._position(row, number)
@@ -130,8 +128,8 @@ class Snapshot:
     def contents(self) -> Iterator[tuple[str, tuple[Position, bytes]]]:
         """Every image that can be found: id, position, and embedding as little-endian float32 bytes."""
         rows, numbers = self.live_rows()
-        for row in rows.tolist():
-            yield self.base.live.id_bytes(row).decode(), (self._position(row, -1), self.base.embeddings[row].tobytes())
+        for row, embedding in zip(rows.tolist(), self.base.neighbours.embeddings_of(rows), strict=True):
+            yield self.base.live.id_bytes(row).decode(), (self._position(row, -1), embedding.tobytes())
         for number in numbers.tolist():
             entry = self._entries[number].entry
             yield entry.image_id, (entry.position, self._embeddings[number].tobytes())
@@ -140,35 +138,17 @@ class Snapshot:
         """Rows of the base and numbers of the tail's entries that can be found."""
         return np.flatnonzero(self._base_is_live), np.flatnonzero(self._is_live)
 
-    def _search_base(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Live rows that hold the k nearest and all that tie with the last of them."""
-        tree, n = self.base.tree, len(self.base.live)
-        if tree is None:
-            return np.zeros(0, np.int64), np.zeros(0)
-        wanted = min(n, k + 8)
-        while True:
-            tree_distances, rows = nearest_rows(tree, query, wanted)
-            live = self._base_is_live[rows]
-            # All that tie are here once something farther is; the tree's own rounding is far below the margin.
-            is_enough = live.sum() >= k and tree_distances[live][k - 1] * (1 + 1e-9) < tree_distances[-1]
-            if wanted == n or is_enough:
-                rows = rows[live]
-                return rows, distances(self.base.embeddings[rows], query)
-            wanted = min(n, wanted * 2 + self._base_dead_count)
+    def _search_tail(self, query: NDArray[np.float32], k: int, max_distance: float | None) -> Answer:
+        """Distances and entry numbers of the k nearest live entries and of all that tie with the last of them.
 
-    def _search_tail(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Live entries among which the k nearest are, found in float32 with a bound on its rounding."""
-        numbers = np.flatnonzero(self._is_live)
-        if len(numbers) > k:
-            with np.errstate(over="ignore", invalid="ignore"):
-                query_norm = query @ query
-                squares = (self._squared_norms - 2 * (self._embeddings @ query) + query_norm)[numbers]
-                largest = float(self._squared_norms[numbers].max())
-                slack = _ROUNDING * (np.sqrt(largest) + np.sqrt(float(query_norm))) ** 2
-                threshold = np.partition(squares, k - 1)[k - 1] + 2 * slack
-            if np.isfinite(threshold):
-                numbers = numbers[squares <= threshold]
-        return numbers, distances(self._embeddings[numbers], query)
+        Entries are not in the order of ids, so which of those that tie come first is decided by the caller.
+        """
+        wanted = k
+        while True:
+            distances, numbers = self._grown.nearest(query, wanted, self._is_live, max_distance)
+            if len(distances) < wanted or distances[k - 1] < distances[-1] or wanted > self._entry_count:
+                return distances, numbers
+            wanted = min(4 * wanted, self._entry_count + 1)
 
     def _position(self, row: int, number: int) -> Position:
         return self.base.live.position(row) if number < 0 else self._entries[number].entry.position
@@ -178,10 +158,3 @@ class Snapshot:
 
     def _match(self, image_id: str, distance: float, position: Position) -> Match:
         return Match(image_id, distance, self._source(position), position.kafka_time_ms)
-
-
-def distances(embeddings: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Euclidean distances (n,) float64 between `embeddings` (n, d) and `query` (d,), each row summed alike."""
-    differences = embeddings.astype(np.float64) - query.astype(np.float64)
-    result: NDArray[np.float64] = np.sqrt((differences * differences).sum(axis=1))
-    return result

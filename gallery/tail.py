@@ -6,7 +6,7 @@ the base that it supersedes, so that a reader need not look ids up. A file belon
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from contract.errors import IndexDamagedError
 from gallery.base import DIMENSIONS, Base
 from gallery.fold import Entry, Position
+from gallery.growing import Growing
 
 _HEAD = struct.Struct("<BHqqqqqq")  # is put, id size, Position, row of the base or -1
 _EMBEDDING_SIZE_BYTES = DIMENSIONS * 4
@@ -60,9 +61,8 @@ class Tail:
     """Entries over one base in memory. Grows at its end only, so that views of a prefix stay valid.
 
     Attributes:
-        entries: all entries, superseded ones too.
-        embeddings: (capacity, 128) float32, one row an entry; zeros for a delete.
-        squared_norms: (capacity,) float32, of `embeddings`.
+        entries: all entries, superseded ones too; a put's embedding is b"" here, since `growing` holds it.
+        growing: their embeddings, one an entry; zeros for a delete.
         is_live: (capacity,) bool: a put that no later entry supersedes.
         base_is_live: (rows of the base,) bool: rows that no entry supersedes.
     """
@@ -70,38 +70,47 @@ class Tail:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.entries: list[TailEntry] = []
-        self.embeddings = np.zeros((256, DIMENSIONS), np.float32)
-        self.squared_norms = np.zeros(256, np.float32)
+        tree = base.neighbours.tree
+        self.growing = Growing(DIMENSIONS, tree.contraction if tree else None)
         self.is_live = np.zeros(256, bool)
         self.base_is_live = np.ones(len(base.live), bool)
         self.base_dead_count = 0
         self._last: dict[str, int] = {}
 
     def append(self, entries: Iterable[TailEntry]) -> None:
-        """Take entries in the order of the file."""
-        for entry in entries:
-            (image_id, _, embedding), base_row = entry
+        """Take entries in the order of the file.
+
+        Raises:
+            IndexDamagedError: an embedding is not 128 finite numbers; nothing was taken.
+        """
+        added = list(entries)
+        embeddings = _embeddings_of(added)
+        while len(self.entries) + len(added) > len(self.is_live):
+            self.is_live = np.concatenate([self.is_live, np.zeros_like(self.is_live)])
+        for entry in added:
+            (image_id, position, embedding), base_row = entry
             number = len(self.entries)
-            if number == len(self.embeddings):
-                self.embeddings = _doubled(self.embeddings)
-                self.squared_norms = _doubled(self.squared_norms)
-                self.is_live = _doubled(self.is_live)
-            if embedding is not None:
-                vector = np.frombuffer(embedding, "<f4")
-                self.embeddings[number] = vector
-                self.squared_norms[number] = vector @ vector
-                self.is_live[number] = True
+            self.is_live[number] = embedding is not None
             if image_id in self._last:
                 self.is_live[self._last[image_id]] = False
             elif base_row >= 0:
                 self.base_is_live[base_row] = False
                 self.base_dead_count += 1
             self._last[image_id] = number
-            self.entries.append(entry)
+            self.entries.append(TailEntry(Entry(image_id, position, None if embedding is None else b""), base_row))
+        self.growing.append(embeddings)
 
     def supersede(self, entries: Iterable[Entry]) -> list[TailEntry]:
         """Say which row of the base each entry supersedes."""
         return [TailEntry(entry, self.base.live.find(entry.image_id.encode())) for entry in entries]
+
+    def entries_from(self, number: int) -> list[Entry]:
+        """Entry `number` and all behind it, with their embeddings."""
+        embeddings = self.growing.embeddings[number:]
+        return [
+            entry if entry.embedding is None else entry._replace(embedding=embedding.astype("<f4").tobytes())
+            for (entry, _), embedding in zip(self.entries[number:], embeddings, strict=True)
+        ]
 
     def find(self, image_id: str) -> int:
         """Number of the entry that `image_id` means, -1 when the tail does not speak of it."""
@@ -118,5 +127,22 @@ class Tail:
         return len(self.base.live) - self.base_dead_count + int(self.is_live.sum())
 
 
-def _doubled(array: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate([array, np.zeros_like(array)])
+def _embeddings_of(entries: list[TailEntry]) -> NDArray[np.float32]:
+    """Their embeddings (n, 128) float32, zeros for a delete."""
+    embeddings = np.zeros((len(entries), DIMENSIONS), np.float32)
+    for row, (entry, _) in zip(embeddings, entries, strict=True):
+        if entry.embedding is not None:
+            if len(entry.embedding) != row.nbytes:
+                raise _bad_embedding(entry, f"{len(entry.embedding)} bytes")
+            row[:] = np.frombuffer(entry.embedding, "<f4")
+    finite = np.isfinite(embeddings).all(1)
+    if not finite.all():
+        raise _bad_embedding(entries[int(finite.argmin())].entry, "numbers that are not finite")
+    return embeddings
+
+
+def _bad_embedding(entry: Entry, what: str) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"The embedding of {entry.image_id!r} (partition {entry.position.partition}, offset {entry.position.offset}) has {what}, "
+        f"expected {DIMENSIONS} finite float32. Its feed row was altered, or its encoder has a bug."
+    )

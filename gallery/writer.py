@@ -7,16 +7,19 @@ import shutil
 import time
 import uuid
 from collections import Counter, deque
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from contract.errors import IndexDamagedError
+from contract.failpoints import failpoint
 from gallery.base import Base, base_files, empty_base, load_base
 from gallery.fold import Entry, Fold, PartitionProgress
 from gallery.manifest import (
     CURRENT,
+    FORMAT,
     BaseFiles,
     LogCoverage,
     Manifest,
@@ -73,18 +76,20 @@ class Writer:
             self.manifest, self.tail = loaded
             self._open_tail(self.manifest.tail.name, self.manifest.tail.size_bytes)
             self.fold = self._resumed_fold()
-        self._published.append((time.monotonic(), self.manifest))
+        self._take_over()
         self._prune()
 
     def stage(self, entries: list[Entry]) -> None:
         """Append what the fold found; nobody sees it before the next `publish`."""
         tail_entries = self.tail.supersede(entries)
         self._append(encode_entries(tail_entries))
+        failpoint("indexer-after-append")
         self.tail.append(tail_entries)
 
     def publish(self) -> Manifest:
         """Publish all that was staged and all that the fold has progressed to."""
         os.fdatasync(self._tail_descriptor)
+        failpoint("indexer-after-sync")
         return self._publish(self.manifest.base)
 
     def set_logs(self, logs: list[str]) -> bool:
@@ -100,11 +105,13 @@ class Writer:
 
     def replace_base(self, name: str, entries_merged: int) -> Manifest:
         """Publish on a base that was built from the first `entries_merged` entries of the tail."""
+        failpoint("indexer-before-base")
         folder = self._index_dir / "bases" / name
         files = base_files(folder)
         base = load_base(folder, files)
-        later = [tail_entry.entry for tail_entry in self.tail.entries[entries_merged:]]
+        later = self.tail.entries_from(entries_merged)
         self._start_tail(base)
+        failpoint("indexer-after-new-tail")
         self.stage(later)
         os.fdatasync(self._tail_descriptor)
         return self._publish(BaseFiles(name, len(base.live), files))
@@ -144,6 +151,7 @@ class Writer:
             expired=0,
             digest="",
             published_at_ms=0,
+            format=FORMAT,
         )
         self._start_tail(empty_base())
         self.fold = self._resumed_fold()
@@ -198,10 +206,13 @@ class Writer:
             expired=self.fold.expired,
             digest=digest_of(base, tail),
             published_at_ms=time.time_ns() // 1_000_000,
+            format=FORMAT,
         )
         name = generation_name(self.manifest.generation)
         _write_whole(self._index_dir / "generations" / name, msgspec.json.encode(self.manifest))
+        failpoint("indexer-after-manifest")
         _write_whole(self._index_dir / CURRENT, name.encode())
+        failpoint("indexer-after-current")
         self._published.append((time.monotonic(), self.manifest))
         self._prune()
         return self.manifest
@@ -212,6 +223,26 @@ class Writer:
             partitions[number][str(partition)] = PartitionCoverage(progress.next_offset, progress.effective_ms)
         return [LogCoverage(name, found) for name, found in zip(self.logs, partitions, strict=True)]
 
+    def _take_over(self) -> None:
+        """Know what earlier writers published, so that it is deleted in its turn, and delete what they had not finished."""
+        found = []
+        for path in (self._index_dir / "generations").iterdir():
+            try:
+                manifest = read_manifest(self._index_dir, path.name)
+            except IndexDamagedError:  # an older format, or half of a file: nobody can read it
+                path.unlink()
+                continue
+            found.append((manifest.generation, time.time() - path.stat().st_mtime, manifest))
+        now = time.monotonic()
+        self._published.extend((now - age_s, manifest) for _, age_s, manifest in sorted(found, key=itemgetter(0)))
+        for folder, used in (
+            ("bases", {manifest.base.name for _, manifest in self._published}),
+            ("tails", {manifest.tail.name for _, manifest in self._published}),
+        ):
+            for path in (self._index_dir / folder).iterdir():
+                if path.name not in used:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def _prune(self) -> None:
         """Delete generations that are neither among the last 8 nor younger than a minute, and files only they used."""
         now = time.monotonic()
@@ -220,6 +251,7 @@ class Writer:
             dropped.append(self._published.popleft()[1])
         for manifest in dropped:
             (self._index_dir / "generations" / generation_name(manifest.generation)).unlink(missing_ok=True)
+            failpoint("indexer-while-pruning")
         bases = {manifest.base.name for _, manifest in self._published}
         tails = {manifest.tail.name for _, manifest in self._published}
         for manifest in dropped:

@@ -1,6 +1,7 @@
 """Real Kafka and Cassandra for the whole test session, and a road of its own for each test."""
 
 import os
+import random
 import signal
 import socket
 import uuid
@@ -13,11 +14,34 @@ import pytest
 from contract.settings import Settings, load_settings
 from stack import groups
 
+# Compiling the search takes longer than most tests.
+COMPILED_DIR = Path(__file__).parents[1] / "var" / "numba"
+SEED = int(os.environ.get("LOOKALIKE_TEST_SEED") or random.SystemRandom().randrange(2**32))
+
 
 def pytest_configure() -> None:
     """Let child processes hear SIGINT also when the tests run in the background, where shells have it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    """Tell how to repeat what this run draws by chance."""
+    return f"seed: LOOKALIKE_TEST_SEED={SEED}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in tests/faults, so that `make faults` finds it."""
+    for item in items:
+        if "faults" in item.path.parts:
+            item.add_marker("faults")
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """A test's own source of chance: the same for the same seed, whatever else runs."""
+    print(f"LOOKALIKE_TEST_SEED={SEED}")
+    return random.Random(f"{SEED} {request.node.name}")
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """
     keyspace = f"test_{uuid.uuid4().hex[:12]}"
     if os.environ.get("LOOKALIKE_TEST_RUNNING"):
-        yield load_settings(cassandra_keyspace=keyspace)
+        yield load_settings(cassandra_keyspace=keyspace, compiled_dir=COMPILED_DIR)
         return
     kafka, controller, cassandra, storage, jmx = free_ports(5)
     settings = load_settings(
@@ -42,6 +66,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         cassandra_heap_mib=512,
         cassandra_keyspace=keyspace,
         var_dir=tmp_path_factory.mktemp("var"),
+        compiled_dir=COMPILED_DIR,
     )
     groups.up(settings, "servers", tied=True)
     try:

@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done or told to stop, 1 failed, 130 stopped by Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        telemetry.configure_logging()
+        telemetry.configure_logging(options.log_stream)
         return int(options.run(load_settings(), options))
     except LookalikeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     indexer = _add(verbs, "indexer", _indexer, "publish index generations from what is stored, until it is stopped")
     indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
     rejected = _add(verbs, "rejected", _rejected, "list, show and publish again the messages that were refused")
+    rejected.set_defaults(log_stream="stderr")
     add_arguments(rejected)
     return parser
 
@@ -60,7 +61,7 @@ def _add(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: object, summary: str
 ) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=summary, description=summary)
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=run, log_stream="stdout")
     return verb
 
 

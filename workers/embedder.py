@@ -24,7 +24,7 @@ from contract.settings import Settings
 from gallery.store import Store
 from model.child import Decoder
 from model.encoder import load_encoder
-from workers.embedder_batch import BatchEmbedder, Record
+from workers.embedder_batch import Batch, BatchEmbedder, Record
 from workers.embedder_consumer import FeedConsumer, FeedTransport, Reached
 from workers.rejections import Publisher
 from workers.retrying import StoppedError, retrying
@@ -37,6 +37,8 @@ SESSION_TIMEOUT_S = 10.0
 # Shorter than Faust's own limit for an assignment, so that the reason is told.
 ASSIGNMENT_S_MAX = 60.0
 FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
+# Those of one batch; as many again wait in Faust's buffer.
+FETCHED_STRETCHES_MAX = 4
 LOG_APPEND_TIME = 1
 
 log = structlog.get_logger()
@@ -55,7 +57,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.embedder_metrics_port)
+    telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
     telemetry.READY.set(0)
     fingerprint = load_encoder(settings.encoder).fingerprint
     topic = Topic(settings)
@@ -100,8 +102,9 @@ class _Embedder:
         self._store = store
         self._batches = batches
         self._stop = stop
-        # One thread embeds, so batches never overtake each other; another asks where to start.
-        self._embedding = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        # One thread judges and one writes, so batches never overtake each other; others ask where to start.
+        self._judging = ThreadPoolExecutor(1, thread_name_prefix="judge")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._asking = ThreadPoolExecutor(2, thread_name_prefix="ask")
 
     async def run(self) -> int:
@@ -112,7 +115,7 @@ class _Embedder:
             loop.add_signal_handler(number, told.set)
         if self._stop.is_set():
             return 0
-        self._embedding.submit(self._batches.warm_up)
+        self._judging.submit(self._batches.warm_up)
         app = self._app()
         tasks = {
             "start": asyncio.create_task(app.start()),
@@ -159,7 +162,7 @@ class _Embedder:
             # However long a dependency is away, the partitions stay here: another embedder would wait for it too.
             broker_max_poll_interval=86_400.0,
             broker_max_poll_records=2 * settings.batch_images_max,
-            stream_buffer_maxsize=2 * settings.batch_images_max,
+            stream_buffer_maxsize=FETCHED_STRETCHES_MAX,
             # What is not acknowledged is read again: waiting for it would only delay the end, or a rebalance.
             stream_wait_empty=False,
             topic_allow_declare=False,
@@ -173,16 +176,40 @@ class _Embedder:
         return app
 
     async def _embed(self, stream: Any) -> None:
-        """The agent. Acknowledging is ours alone: Faust's own would also acknowledge what failed."""
-        loop = asyncio.get_running_loop()
+        """The agent: one batch is judged while the one before is written. Acknowledging is ours alone: Faust's own would
+        also acknowledge what failed."""
         stream = stream.noack()
+        fetched: asyncio.Queue[Any] = asyncio.Queue(FETCHED_STRETCHES_MAX)
+        judged: asyncio.Queue[tuple[list[Any], Batch]] = asyncio.Queue(1)
+        try:
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(self._judge(fetched, judged))
+                stages.create_task(self._write(judged, stream))
+                async for event in stream.events():
+                    await fetched.put(event)
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _judge(self, fetched: asyncio.Queue[Any], judged: asyncio.Queue[tuple[list[Any], Batch]]) -> None:
+        """Batches are what has come meanwhile: small and quick when little comes, large and cheap when much does."""
+        loop = asyncio.get_running_loop()
+        while True:
+            events = [await fetched.get()]
+            count = len(events[0].message.stretch.records)
+            while count < self._settings.batch_images_max and not fetched.empty():
+                events.append(fetched.get_nowait())
+                count += len(events[-1].message.stretch.records)
+            records = [_record(reached) for event in events for reached in event.message.stretch.records]
+            await judged.put((events, await loop.run_in_executor(self._judging, self._batches.judge, records)))
+
+    async def _write(self, judged: asyncio.Queue[tuple[list[Any], Batch]], stream: Any) -> None:
+        loop = asyncio.get_running_loop()
         consumer: FeedConsumer = stream.app.consumer
-        within_s = self._settings.batch_wait_ms / 1000
-        async for events in stream.noack_take(self._settings.batch_images_max, within=within_s):
-            reached = [event.message.reached for event in events]
-            await loop.run_in_executor(self._embedding, self._batches.embed, [_record(found) for found in reached])
+        while True:
+            events, batch = await judged.get()
+            await loop.run_in_executor(self._writing, self._batches.write, batch)
             failpoint("embedder-before-ack")
-            consumer.finished(reached)
+            consumer.finished(event.message.stretch for event in events)
             for event in events:
                 await stream.ack(event)
 

@@ -1,13 +1,13 @@
 """What the embedder does with a batch of records: judge each, then make the outcome durable in the promised order.
 
-Everything here blocks and runs on one thread; decoding and encoding happen in the decoder's child process.
+Everything here blocks; decoding and encoding happen in the decoder's child process.
 """
 
 import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -66,8 +66,17 @@ class Judged(NamedTuple):
     verdict: Verdict | None
 
 
+class Batch(NamedTuple):
+    """Judged records on their way to Cassandra, and whether they still belong to the log."""
+
+    judged: list[Judged]
+    verified: Future[None]
+    timer: "Timer"
+
+
 class BatchEmbedder:
-    """Embeds batches of one log. When `embed` returns, everything about the batch is durable."""
+    """Embeds batches of one log. `judge` and `write` may run at once, each for one batch at a time; when `write` returns,
+    everything about the batch is durable."""
 
     def __init__(
         self,
@@ -92,19 +101,27 @@ class BatchEmbedder:
         """Start the decoder's child, so that the first image does not wait for it."""
         self._decoder.verdicts([])
 
-    def embed(self, records: Sequence[Record]) -> None:
-        """Judge the records and write originals, details, rejected messages and feed rows, in this order.
+    def judge(self, records: Sequence[Record]) -> Batch:
+        """What becomes of the records; nothing is written.
+
+        Raises:
+            StoppedError: the process is to end.
+        """
+        failpoint("embedder-after-fetch")
+        timer = Timer()
+        with timer("judge"):
+            # Overlapped with decoding, but before anything is written: the records were fetched by the topic's name.
+            verified = self._verifying.submit(retrying, lambda: self._topic.verify(self._log), "kafka", self._stop)
+            return Batch(self._judge(records), verified, timer)
+
+    def write(self, batch: Batch) -> None:
+        """Write originals, details, rejected messages and feed rows, in this order.
 
         Raises:
             TopicReplacedError: the records may belong to another topic of the same name; nothing was written.
             StoppedError: the process is to end; what is missing is done again by the next.
         """
-        failpoint("embedder-after-fetch")
-        timer = _Timer()
-        with timer("judge"):
-            # Overlapped with decoding, but before anything is written: the records were fetched by the topic's name.
-            verified = self._verifying.submit(retrying, lambda: self._topic.verify(self._log), "kafka", self._stop)
-            judged = self._judge(records)
+        judged, verified, timer = batch
         with timer("verify"):
             verified.result()
         with timer("originals"):
@@ -172,6 +189,7 @@ class BatchEmbedder:
 
     def _feed_row(self, judged: Judged) -> FeedRow:
         record = judged.record
+        assert record.after <= record.offset, record[:3]
         return FeedRow(
             log=self._log,
             partition=record.partition,
@@ -206,7 +224,7 @@ def _with_verdict(judged: Judged, verdict: Verdict) -> Judged:
     return judged._replace(verdict=verdict)
 
 
-class _Timer:
+class Timer:
     """Milliseconds by stage, for the batch's log line and the metrics."""
 
     def __init__(self) -> None:
@@ -221,7 +239,7 @@ class _Timer:
         self.ms[f"{stage}_ms"] = round(seconds * 1000, 1)
 
 
-def _report(judged: list[Judged], timer: _Timer) -> None:
+def _report(judged: list[Judged], timer: Timer) -> None:
     offsets: dict[int, list[int]] = {}
     rejected = 0
     for record, outcome, reason, *_ in judged:

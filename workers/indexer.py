@@ -27,6 +27,10 @@ LOGS_INTERVAL_S = 1.0
 # A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
 HOLES_INTERVAL_S = 5.0
 
+# A tail of one part in five costs half a search more (docs/benchmarks.md); one part in a thousand costs nothing.
+TAIL_SHARE_MAX = 5
+TAIL_SHARE_OLD = 1000
+
 log = structlog.get_logger()
 
 
@@ -46,7 +50,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.indexer_metrics_port)
+    telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
     encoder = load_encoder(settings.encoder).fingerprint
     if not _wait_for_lock(settings.index_dir, stop):
         return 0
@@ -166,7 +170,10 @@ class Indexer:
         tail = self._writer.manifest.tail
         if self._build is None:
             is_old = time.monotonic() - self._base_published > self._settings.rebuild_interval_s
-            if tail.entries >= self._settings.rebuild_tail_images or (tail.entries and is_old):
+            # In proportion to the base, whose size a build costs: so an image is merged a few times, however many come.
+            base_images = self._writer.manifest.base.count
+            is_long = tail.entries >= max(self._settings.rebuild_tail_images, base_images // TAIL_SHARE_MAX)
+            if is_long or (is_old and tail.entries > base_images // TAIL_SHARE_OLD):
                 self._build = self._begin_build()
         elif not self._build.process.is_alive():
             build, self._build = self._build, None
@@ -189,7 +196,9 @@ class Indexer:
         base_name = self._writer.next_base_name()
         # Spawned: the lock's descriptor is not inherited, so a build never keeps a dead indexer's lock.
         process = multiprocessing.get_context("spawn").Process(
-            target=build_base, args=(self._settings.index_dir, self._writer.current_name(), base_name), daemon=True
+            target=build_base,
+            args=(self._settings.index_dir, self._writer.current_name(), base_name, self._settings.compiled_dir),
+            daemon=True,
         )
         process.start()
         return _Build(process, base_name, manifest.tail.entries, time.monotonic())

@@ -1,6 +1,7 @@
 """The index on disk and in memory: exact answers, atomic generations, damage refused."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from contract.errors import IndexDamagedError
 from gallery.merge import build_base
 from gallery.reader import Reader
 from gallery.rows import FeedRow
@@ -151,11 +153,37 @@ def test_damaged_generation_is_refused_and_the_last_good_one_answers(tmp_path: P
     assert Writer(tmp_path, ENCODER).manifest.index_id != feed.writer.manifest.index_id
 
 
+@pytest.mark.parametrize("what", ["finite", "bytes"])
+def test_embedding_that_is_none_is_never_published(tmp_path: Path, what: str) -> None:
+    feed = Feed(tmp_path)
+    feed.add(("good", embedding(1)))
+    bad = embedding(2)[:100] if what == "bytes" else embedding(2) * np.float32("nan")
+    with pytest.raises(IndexDamagedError, match=f"'bad' .*offset 1.*{what}"):
+        feed.add(("bad", bad))
+    assert answer(Reader(tmp_path, ENCODER).current(), embedding(2), 5) == ["good"]
+
+
 def test_generation_of_another_encoder_is_refused(tmp_path: Path) -> None:
     Feed(tmp_path).add(("a", embedding(1)))
     reader = Reader(tmp_path, "another")
     assert reader.current() is None
     assert "LOOKALIKE_ENCODER" in reader.refused
+
+
+def test_folder_of_an_older_format_starts_a_new_index(tmp_path: Path) -> None:
+    feed = Feed(tmp_path)
+    feed.add(("a", embedding(1)))
+    file = tmp_path / "generations" / (tmp_path / "CURRENT").read_text()
+    manifest = json.loads(file.read_text())
+    del manifest["format"]  # as the first format was written
+    file.write_text(json.dumps(manifest))
+    reader = Reader(tmp_path, ENCODER)
+    assert reader.current() is None
+    assert "format 1" in reader.refused
+    started = Writer(tmp_path, ENCODER).manifest
+    assert started.index_id != feed.writer.manifest.index_id
+    assert started.generation > feed.writer.manifest.generation
+    assert reader.current() is not None
 
 
 def test_index_rebuilt_from_the_feed_is_served_once_it_covers_as_much(tmp_path: Path) -> None:
@@ -171,6 +199,30 @@ def test_index_rebuilt_from_the_feed_is_served_once_it_covers_as_much(tmp_path: 
     feed.add(("b", embedding(2)))
     new = reader.current()
     assert new is not None and new.manifest.index_id == feed.writer.manifest.index_id
+
+
+def test_what_earlier_writers_left_is_deleted_but_nothing_recent(tmp_path: Path) -> None:
+    feed = Feed(tmp_path)
+    for n in range(20):
+        feed.add((f"image/{n}", embedding(n)))
+        if n % 6 == 5:
+            feed.rebuild()
+    (tmp_path / "bases" / "abandoned.tmp").mkdir()
+    files = sorted((tmp_path / "generations").iterdir())
+    Writer(tmp_path, ENCODER).close()
+    assert sorted((tmp_path / "generations").iterdir()) == files, "all are younger than a minute"
+    for path in files:
+        os.utime(path, (0, 0))
+    feed.add(("now", embedding(99)))
+    Writer(tmp_path, ENCODER).close()
+    left = sorted((tmp_path / "generations").iterdir())
+    assert left == [*files[-7:], tmp_path / "generations" / (tmp_path / "CURRENT").read_text()]
+    used = [json.loads(path.read_text()) for path in left]
+    assert {path.name for path in (tmp_path / "bases").iterdir()} == {manifest["base"]["name"] for manifest in used}
+    assert {path.name for path in (tmp_path / "tails").iterdir()} == {manifest["tail"]["name"] for manifest in used}
+    snapshot = Reader(tmp_path, ENCODER).current()
+    assert snapshot is not None
+    assert snapshot.count == 21
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Settings: documented, checked at start, and every mistake names its variable."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
 from contract.errors import ConfigurationError
 from contract.settings import PREFIX, Settings, load_settings
+from contract.telemetry import serve_metrics
 
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
 
@@ -40,3 +42,10 @@ def test_bad_value_is_refused_with_the_name_of_its_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=variable):
         load_settings()
+
+
+def test_taken_metrics_port_names_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"LOOKALIKE_INDEXER_METRICS_PORT={port}: Address already in use"):
+            serve_metrics(port, "INDEXER_METRICS_PORT")
