@@ -1,4 +1,4 @@
-"""`python -m api serve` answers searches; `python -m api search FILE` asks one."""
+"""`python -m api serve` answers searches; `search FILE` asks one; `openapi` prints what can be asked."""
 
 import argparse
 import json
@@ -28,11 +28,14 @@ def main() -> int:
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
+    verbs.add_parser("openapi", help="print the OpenAPI document")
     arguments = parser.parse_args()
     try:
         settings = load_settings()
         if arguments.verb == "serve":
             return _serve(settings, arguments.processes or settings.api_processes)
+        if arguments.verb == "openapi":
+            return _openapi(settings)
         return _search(arguments.file, arguments.k, arguments.json, arguments.url or _address(settings))
     except LookalikeError as error:
         print(error, file=sys.stderr)
@@ -45,6 +48,13 @@ def _serve(settings: Settings, processes: int) -> int:
     from api.server import serve  # brings NumPy, scikit-learn and the drivers, which a search does not need
 
     return serve(settings, processes)
+
+
+def _openapi(settings: Settings) -> int:
+    from api.app import create_app
+
+    print(json.dumps(create_app(settings).openapi(), indent=1))
+    return 0
 
 
 def _search(file: Path, k: int, as_json: bool, address: str) -> int:

@@ -1,11 +1,13 @@
 """The bodies of answers, as OpenAPI shows them. Times are milliseconds since 1970, as Kafka counts them."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, Field
 
 from api.ends import Ends
+from api.problems import Problem
 from contract.messages import ID_SIZE_BYTES_MAX
 from gallery.manifest import Manifest
 from gallery.rows import RecordKey
@@ -70,6 +72,22 @@ class SearchAnswer(BaseModel):
     """The nearest images, nearest first, ties by id."""
 
     matches: list[SearchMatch]
+    coverage: Coverage
+    degraded: Degraded
+    timing_ms: Timing
+
+
+class QueryAnswer(BaseModel):
+    """One query's answer in a batch: `matches`, or the `problem` that it alone has; the other one is null."""
+
+    matches: list[SearchMatch] | None
+    problem: Problem | None
+
+
+class BatchAnswer(BaseModel):
+    """One answer for each query in their order, all from one generation; times are sums over the queries."""
+
+    answers: list[QueryAnswer]
     coverage: Coverage
     degraded: Degraded
     timing_ms: Timing
@@ -173,6 +191,23 @@ class IndexAnswer(BaseModel):
     dependencies: dict[str, bool] = Field(description="Whether the last call to each worked.")
 
 
+class RejectedRecord(BaseModel):
+    """A record that was refused, and why."""
+
+    key: str | None = Field(description="The record's key, its first 300 characters; null without one.")
+    reason: str = Field(description="A stable code.")
+    detail: str
+    size_bytes: int | None = Field(description="Of the value as the rejected topic keeps it; null of a null value.")
+    source: Source = Field(description="Where the record stood; the time is that of its refusal.")
+
+
+class RejectedAnswer(BaseModel):
+    """The records that were refused last, newest first."""
+
+    rejected: list[RejectedRecord]
+    degraded: Annotated[list[str], Field(description="`rejected` while Kafka is away: newer ones may be missing.")]
+
+
 class Health(BaseModel):
     """Whether searches can be answered, and what each dependency's last call came to."""
 
@@ -216,6 +251,7 @@ def record_text(key: RecordKey) -> str:
     return f"{key.log}:{key.partition}:{key.offset}"
 
 
+@lru_cache(maxsize=65536)
 def image_url(image_id: str, key: RecordKey, what: str) -> str:
     """Address of an image's thumbnail, original or timeline, of that very record."""
     return f"/v1/images/{what}?{urlencode({'id': image_id, 'at': record_text(key)})}"

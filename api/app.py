@@ -15,10 +15,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import docs, health, images, index, search
+from api import docs, health, images, index, rejected, search
 from api.problems import Problem, add_problem_handlers
 from api.services import Services, open_services
 from contract.settings import Settings, load_settings
@@ -28,7 +27,7 @@ DESCRIPTION = (
     "Live reverse image search: exact nearest neighbours over everything that the coverage names. "
     "Every error is RFC 9457 problem+json with a stable code."
 )
-PAGES = (Path(__file__).parents[1] / "web" / "dist", Path(__file__).with_name("page"))
+PAGE = Path(__file__).parents[1] / "web" / "dist"
 # blob: and data: are pictures that a person chose and the page shows before they are sent.
 HEADERS = {
     "Content-Security-Policy": (
@@ -39,6 +38,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,9 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for part in (search, images, index, health, docs):
+    for part in (search, images, index, rejected, health, docs):
         app.include_router(part.router)
-    app.frontend("/", directory=next(page for page in PAGES if (page / "index.html").is_file()), fallback=None)
+    app.frontend("/", directory=PAGE, fallback=None)
     add_problem_handlers(app)
     app.add_middleware(SafeHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -90,9 +90,7 @@ class SafeHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
+                message["headers"] = [*message["headers"], *_RAW_HEADERS]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -1,10 +1,11 @@
 """Request bodies of bounded size: raw, JSON or multipart."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.problems import ProblemError
@@ -63,29 +64,58 @@ async def read_body(request: Request, size_bytes_max: int) -> bytes:
     return bytes(body)
 
 
+async def read_uploads(request: Request, count_max: int, size_bytes_max: int) -> list[bytes]:
+    """The images of a form with several fields named file, in order.
+
+    Raises:
+        ProblemError: 413 ``too-large``, 415 ``unsupported-content-type``, 400 ``bad-multipart``.
+    """
+    kind = content_type(request)
+    if kind != "multipart/form-data":
+        raise ProblemError(
+            415, "unsupported-content-type", f"The request's Content-Type is {kind!r}; send a form or application/json."
+        )
+    async with _form(request, count_max, size_bytes_max) as form:
+        files = form.getlist("file")
+        images = [await file.read() for file in files if isinstance(file, UploadFile)]
+        if not images or len(images) != len(form.multi_items()):
+            raise _bad_form(form, f"1 to {count_max} file fields named file")
+        return images
+
+
 async def _read_form(request: Request) -> Upload:
-    body = await read_body(request, IMAGE_SIZE_BYTES_MAX + FORM_OVERHEAD_BYTES_MAX)
+    async with _form(request, 1, IMAGE_SIZE_BYTES_MAX) as form:
+        file, metadata = form.get("file"), form.get("metadata")
+        if not isinstance(file, UploadFile) or isinstance(metadata, UploadFile):
+            raise _bad_form(form, "a file field named file")
+        return Upload(await file.read(), metadata)
+
+
+@asynccontextmanager
+async def _form(request: Request, files_max: int, size_bytes_max: int) -> AsyncIterator[FormData]:
+    body = await read_body(request, size_bytes_max + FORM_OVERHEAD_BYTES_MAX)
 
     async def once() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = MultiPartParser(request.headers, once(), max_files=1, max_fields=1, max_part_size=FORM_OVERHEAD_BYTES_MAX)
+    parser = MultiPartParser(
+        request.headers, once(), max_files=files_max, max_fields=1, max_part_size=FORM_OVERHEAD_BYTES_MAX
+    )
     parser.spool_max_size = len(body)  # the body is in memory already: never write it to disk
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeDecodeError, ValueError) as error:
         raise ProblemError(
-            400, "bad-multipart", f"The body is not multipart/form-data: {error}. Send one file field named file."
+            400, "bad-multipart", f"The body is not multipart/form-data: {error}. Send file fields named file."
         ) from error
     try:
-        file, metadata = form.get("file"), form.get("metadata")
-        if not isinstance(file, UploadFile) or isinstance(metadata, UploadFile):
-            raise ProblemError(
-                400, "bad-multipart", f"The form has the fields {sorted(form)}, expected a file field named file."
-            )
-        return Upload(await file.read(), metadata)
+        yield form
     finally:
         await form.close()
+
+
+def _bad_form(form: FormData, expected: str) -> ProblemError:
+    return ProblemError(400, "bad-multipart", f"The form has the fields {sorted(form)}, expected {expected}.")
 
 
 def _too_large(found: str, size_bytes_max: int) -> ProblemError:

@@ -26,7 +26,7 @@ def render(document: dict[str, Any]) -> str:
     bodies = [_schema(name, schema) for name, schema in sorted(schemas.items())]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{escape(info["title"])}: routes</title><link rel="stylesheet" href="/page.css"></head><body><main>'
+        f'<title>{escape(info["title"])}: routes</title><link rel="stylesheet" href="/docs.css"></head><body><main>'
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"
         '<p><a href="/">The page</a> · <a href="/openapi.json">This as OpenAPI</a></p>'
         f"<h2>Routes</h2>{''.join(routes)}<h2>Bodies</h2>{''.join(bodies)}</main></body></html>"

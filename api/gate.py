@@ -31,14 +31,16 @@ class Gate:
             ProblemError: 503 ``busy``.
         """
         if self._inside >= self._inside_max:
-            raise ProblemError(
-                503,
-                "busy",
-                f"{self._inside} requests are being worked on or wait already; try again later.",
-                retry=True,
-            )
+            raise busy(self._inside)
         self._inside += 1
         try:
             return await anyio.to_thread.run_sync(function, limiter=self._limiter)
         finally:
             self._inside -= 1
+
+
+def busy(requests: int) -> ProblemError:
+    """503: more requests are here than can be answered soon."""
+    return ProblemError(
+        503, "busy", f"{requests} requests are being worked on or wait already; try again later.", retry=True
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from contract.failpoints import failpoint
 from gallery.reader import Reader
 from gallery.snapshot import Snapshot
 
@@ -95,10 +96,12 @@ class Live:
                 continue
             if snapshot is not newest and snapshot is not None:
                 newest = snapshot
+                failpoint("api-before-swap")
                 self._loop.call_soon_threadsafe(self._swap, snapshot)
 
     def _swap(self, snapshot: Snapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot
         for listener in self._listeners:
             listener(before, snapshot)
+        failpoint("api-after-swap")
         self.wake()

@@ -57,6 +57,12 @@ class ProblemError(Exception):
         self.headers = {"Retry-After": str(RETRY_AFTER_S)} if retry else {}
         self.extensions = extensions
 
+    def body(self) -> Problem:
+        """The problem as the body of an answer."""
+        title = HTTPStatus(self.status).phrase
+        told = {"title": title, "status": self.status, "code": self.code, "detail": self.detail}
+        return Problem.model_validate(told | self.extensions)
+
 
 def rejected_problem(error: RejectedError) -> ProblemError:
     """The problem of an image, id or metadata that would be refused by the embedder too, for the same reason."""
@@ -85,17 +91,14 @@ def _described(description: str) -> dict[str, Any]:
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
-def _response(
-    status: int, code: str, detail: str, headers: Mapping[str, str] | None = None, **extensions: object
-) -> JSONResponse:
-    title = HTTPStatus(status).phrase
-    problem = Problem.model_validate({"title": title, "status": status, "code": code, "detail": detail} | extensions)
-    return JSONResponse(problem.model_dump(mode="json"), status, headers=headers, media_type=MEDIA_TYPE)
+def _response(problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    body = problem.body().model_dump(mode="json")
+    return JSONResponse(body, problem.status, headers={**problem.headers, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return _response(error.status, error.code, error.detail, error.headers, **error.extensions)
+    return _response(error)
 
 
 async def _answer_rejected(request: Request, error: Exception) -> Response:
@@ -120,22 +123,25 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     name = str(first["loc"][-1])
     if first["type"] == "missing":
-        return _response(400, f"missing-{_kebab(name)}", f"The parameter {name} is missing; see /docs for its meaning.")
+        return _response(
+            ProblemError(400, f"missing-{_kebab(name)}", f"The parameter {name} is missing; see /docs for its meaning.")
+        )
     given = repr(first["input"])[:200]
-    return _response(400, f"bad-{_kebab(name)}", f"{name} is {given}: {first['msg']}. See /docs for its meaning.")
+    detail = f"{name} is {given}: {first['msg']}. See /docs for its meaning."
+    return _response(ProblemError(400, f"bad-{_kebab(name)}", detail))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:
-        return _response(404, "unknown-route", f"There is nothing at {path}; /docs lists all routes.")
+        return _response(ProblemError(404, "unknown-route", f"There is nothing at {path}; /docs lists all routes."))
     if error.status_code == 405:
         methods = ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, {"get": {}}))
         detail = f"{path} does not take {request.method}, it takes {methods}; see /docs."
-        return _response(405, "method-not-allowed", detail, {"Allow": methods})
+        return _response(ProblemError(405, "method-not-allowed", detail), {"Allow": methods})
     phrase = HTTPStatus(error.status_code).phrase
-    return _response(error.status_code, _kebab(phrase), f"{error.detail}. See /docs.", error.headers)
+    return _response(ProblemError(error.status_code, _kebab(phrase), f"{error.detail}. See /docs."), error.headers)
 
 
 async def _answer_nobody(_: Request, __: Exception) -> Response:
@@ -145,9 +151,8 @@ async def _answer_nobody(_: Request, __: Exception) -> Response:
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
     log.error("request failed", path=request.url.path, exc_info=error)
-    return _response(
-        500, "internal-error", "This is a bug in the service; its log has the details. Other requests work."
-    )
+    detail = "This is a bug in the service; its log has the details. Other requests work."
+    return _response(ProblemError(500, "internal-error", detail))
 
 
 def _kebab(name: str) -> str:

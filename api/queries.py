@@ -1,19 +1,29 @@
 """From a query to its embedding: an image goes through the same function as when it is indexed, in the same kind of child."""
 
+import asyncio
 import hashlib
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from api.gate import Gate
+from api.gate import busy
 from contract.errors import RejectedError
 from contract.messages import check_value
 from model.child import Decoder
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
+# What one question to the child holds at most: with more, the first of a crowd would wait for the last.
+BATCH_IMAGES_MAX = 16
+BATCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Query:
     Attributes:
         embedding: (128,) float32, finite.
         bytes_sha256, pixels_sha256: of the image, None when the query is none.
-        decode_ms, encode_ms: what the child took.
+        decode_ms, encode_ms: what the child took; of images that it was asked for at once, the mean.
     """
 
     embedding: NDArray[np.float32]
@@ -33,40 +43,90 @@ class Query:
     encode_ms: float = 0.0
 
 
+class _Waiting(NamedTuple):
+    value: bytes
+    then: Callable[[Query], Any]
+    answer: asyncio.Future[Any]
+
+
 class QueryEncoder:
-    """Owns the decoder child; one image at a time."""
+    """Owns the decoder child. Images that come while it works are its next question together: one hop to a thread for all,
+    which also does what comes next, since a hop costs more than a search.
+
+    Used on the event loop only.
+    """
 
     def __init__(self, encoder: str) -> None:
         self._decoder = Decoder(encoder)
-        self._gate = Gate(1, QUERIES_WAITING_MAX)
+        self._waiting: deque[_Waiting] = deque()
+        self._draining: asyncio.Task[None] | None = None
 
-    async def encode(self, value: bytes) -> Query:
-        """The query that an encoded image makes.
+    async def encode(self, value: bytes, then: Callable[[Query], T]) -> T:
+        """What `then` makes, off the event loop, of the query that an encoded image makes.
 
         Raises:
             RejectedError: the image would not be indexed either, for the same reason.
+            DependencyError: no decoder child can be started.
             ProblemError: 503 ``busy``.
         """
         check_value(value)
-        return await self._gate.run(lambda: self._encode(value))
+        if len(self._waiting) >= QUERIES_WAITING_MAX:
+            raise busy(len(self._waiting))
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(value, then, answer))
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return await answer
 
     async def start(self) -> None:
         """Start the child now, so that the first query need not wait for it."""
-        await self._gate.run(lambda: self._decoder.verdicts([]))
+        await anyio.to_thread.run_sync(self._decoder.verdicts, [])
 
     async def stop(self) -> None:
         """End the child."""
         await anyio.to_thread.run_sync(self._decoder.close)
 
-    def _encode(self, value: bytes) -> Query:
-        answer = self._decoder.verdicts([value])
-        verdict = answer.verdicts[0]
-        if verdict.reason:
-            raise RejectedError(verdict.reason, verdict.detail)
-        return Query(
-            np.frombuffer(verdict.embedding, "<f4"),
-            hashlib.sha256(value).digest(),
-            verdict.pixels_sha256,
-            answer.decode_s * 1000,
-            answer.encode_s * 1000,
-        )
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch = self._next_batch()
+            # Whatever goes wrong, each of those who asked gets it: none waits for ever.
+            answering = asyncio.gather(anyio.to_thread.run_sync(self._answer, batch), return_exceptions=True)
+            told: list[Any] | BaseException = (await answering)[0]
+            answers = [told] * len(batch) if isinstance(told, BaseException) else told
+            for waiting, answer in zip(batch, answers, strict=True):
+                if waiting.answer.done():
+                    continue  # its client went away
+                if isinstance(answer, BaseException):
+                    waiting.answer.set_exception(answer)
+                else:
+                    waiting.answer.set_result(answer)
+        self._draining = None
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        size_bytes = len(batch[0].value)
+        while self._waiting and len(batch) < BATCH_IMAGES_MAX:
+            size_bytes += len(self._waiting[0].value)
+            if size_bytes > BATCH_SIZE_BYTES_MAX:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _answer(self, batch: list[_Waiting]) -> list[Any]:
+        """For each what its `then` returned, or why its image makes no query."""
+        told = self._decoder.verdicts([waiting.value for waiting in batch])
+        decode_ms, encode_ms = (seconds * 1000 / len(batch) for seconds in (told.decode_s, told.encode_s))
+        return [
+            RejectedError(verdict.reason, verdict.detail)
+            if verdict.reason
+            else waiting.then(
+                Query(
+                    np.frombuffer(verdict.embedding, "<f4"),
+                    hashlib.sha256(waiting.value).digest(),
+                    verdict.pixels_sha256,
+                    decode_ms,
+                    encode_ms,
+                )
+            )
+            for waiting, verdict in zip(batch, told.verdicts, strict=True)
+        ]

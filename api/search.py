@@ -1,91 +1,69 @@
-"""`POST /v1/search`: the nearest images to an image, an id or an embedding."""
+"""`POST /v1/search` and `/v1/search/batch`: the nearest images to an image, an id or an embedding, or to many at once."""
 
+import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.answers import ImageId, SearchAnswer, SearchMatch, Timing, coverage_of, image_url, source_of
-from api.bodies import content_type, read_body, read_upload
+from api.answers import (
+    BatchAnswer,
+    QueryAnswer,
+    SearchAnswer,
+    SearchMatch,
+    Timing,
+    coverage_of,
+    image_url,
+    source_of,
+)
+from api.bodies import content_type, read_body, read_upload, read_uploads
 from api.offsets import MIN_OFFSETS_PATTERN, read_min_offsets, wait_covered
-from api.problems import ProblemError, describe_problems
+from api.problems import ProblemError, describe_problems, rejected_problem
 from api.queries import Query as SearchQuery
+from api.questions import ById, Question, described_body, read_question, read_questions
 from api.services import Services, services
+from contract.errors import RejectedError
 from contract.telemetry import SEARCH_SECONDS
-from gallery.base import DIMENSIONS
-from gallery.rows import ImageRecord
+from gallery.rows import ImageRecord, RecordKey
 from gallery.snapshot import Match, Snapshot
 
 K_MAX = 100
 WAIT_MS_MAX = 5000
 # 128 numbers of 20 digits are 3 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024
+BATCH_QUERIES_MAX = 256
+BATCH_MATCHES_MAX = BATCH_QUERIES_MAX * 10
+BATCH_JSON_SIZE_BYTES_MAX = 2 * 1024 * 1024
+BATCH_FORM_SIZE_BYTES_MAX = 32 * 1024 * 1024
+# So many of a batch's queries are worked on at once: others come in between.
+BATCH_CONCURRENCY = 16
 
 router = APIRouter()
 
-
-class ById(BaseModel):
-    """Search with the embedding of an image in the gallery."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    image_id: ImageId
-
-
-class ByEmbedding(BaseModel):
-    """Search with an embedding."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    embedding: Annotated[
-        list[Annotated[float, Field(allow_inf_nan=False, ge=-3.4e38, le=3.4e38)]],
-        Field(min_length=DIMENSIONS, max_length=DIMENSIONS),
-    ]
-
-
-_IMAGE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "image/png": _IMAGE,
-        "image/jpeg": _IMAGE,
-        "image/webp": _IMAGE,
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            }
-        },
-        "application/json": {"schema": {"oneOf": [ById.model_json_schema(), ByEmbedding.model_json_schema()]}},
-    },
-}
+K = Annotated[int, Query(ge=1, le=K_MAX, description="How many neighbours.")]
+MaxDistance = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Leave farther images out.")]
+MinOffsets = Annotated[
+    str | None,
+    Query(
+        pattern=MIN_OFFSETS_PATTERN,
+        description="Answer only from an index that covers all records below these offsets, else 412.",
+        examples=["0:1240,1:1198"],
+    ),
+]
+WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets`.")]
 
 
 @router.post(
     "/v1/search",
     responses=describe_problems(400, 404, 412, 413, 415, 422, 503),
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra=described_body(),
 )
 async def search(
-    request: Request,
-    k: Annotated[int, Query(ge=1, le=K_MAX, description="How many neighbours.")] = 10,
-    max_distance: Annotated[
-        float | None, Query(ge=0, allow_inf_nan=False, description="Leave farther images out.")
-    ] = None,
-    min_offsets: Annotated[
-        str | None,
-        Query(
-            pattern=MIN_OFFSETS_PATTERN,
-            description="Answer only from an index that covers all records below these offsets, else 412.",
-            examples=["0:1240,1:1198"],
-        ),
-    ] = None,
-    wait_ms: Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets`.")] = 0,
+    request: Request, k: K = 10, max_distance: MaxDistance = None, min_offsets: MinOffsets = None, wait_ms: WaitMs = 0
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
@@ -94,70 +72,117 @@ async def search(
     start_s = time.perf_counter()
     road = services(request)
     wanted = read_min_offsets(min_offsets, road)
-    asked = await _read_question(request, road)
+    asked = await _read_question(request)
     if wanted:
         await wait_covered(wanted, wait_ms, road)
     snapshot = road.snapshot()
-    query = await _with_id(asked.image_id, snapshot, road) if isinstance(asked, ById) else asked
-
-    search_s = time.perf_counter()
-    matches = await road.searches.run(lambda: snapshot.search(query.embedding, k, max_distance))
+    looked = await _look(asked, snapshot, k, max_distance, road)
     lookup_s = time.perf_counter()
-    records, is_complete = await road.details.records([match.source for match in matches])
-    end_s = time.perf_counter()
-    timing = Timing(
-        decode=_rounded(query.decode_ms),
-        encode=_rounded(query.encode_ms),
-        search=_rounded((lookup_s - search_s) * 1000),
-        lookup=_rounded((end_s - lookup_s) * 1000),
-        total=_rounded((end_s - start_s) * 1000),
-    )
+    records, is_complete = await road.details.records([match.source for match in looked.matches])
+    timing = _timing([looked], start_s, lookup_s)
     for stage, took_ms in timing:
         SEARCH_SECONDS.labels(stage).observe(took_ms / 1000)
     return SearchAnswer(
-        matches=[_match(match, records.get(match.source), query) for match in matches],
+        matches=_matches(looked, records),
         coverage=coverage_of(snapshot.manifest, road.ends),
         degraded=[] if is_complete else ["metadata"],
         timing_ms=timing,
     )
 
 
-async def _read_question(request: Request, road: Services) -> ById | SearchQuery:
-    if content_type(request) != "application/json":
-        return await road.queries.encode((await read_upload(request)).value)
-    question = read_question(await read_body(request, JSON_SIZE_BYTES_MAX))
-    if isinstance(question, ById):
-        return question
-    return SearchQuery(np.array(question.embedding, np.float32))
+@router.post(
+    "/v1/search/batch",
+    responses=describe_problems(400, 412, 413, 415, 503),
+    openapi_extra=described_body(many=BATCH_QUERIES_MAX),
+)
+async def search_batch(
+    request: Request, k: K = 10, max_distance: MaxDistance = None, min_offsets: MinOffsets = None, wait_ms: WaitMs = 0
+) -> BatchAnswer:
+    """Answer up to 256 queries from one generation, in their order; at most 2,560 matches in all.
 
-
-def read_question(body: bytes) -> ById | ByEmbedding:
-    """The question that a JSON body asks.
-
-    Raises:
-        ProblemError: 400 ``bad-json``, ``bad-query``, ``bad-image-id`` or ``bad-embedding``.
+    The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [128 numbers]}, …]}`. A query
+    that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
     """
-    try:
-        asked = json.loads(body)
-        body.decode()
-    except (ValueError, RecursionError) as error:
+    start_s = time.perf_counter()
+    road = services(request)
+    wanted = read_min_offsets(min_offsets, road)
+    asked = await _read_questions(request)
+    if len(asked) * k > BATCH_MATCHES_MAX:
         raise ProblemError(
-            400, "bad-json", f"The body is not JSON in UTF-8: {error}. See /docs for examples."
-        ) from error
-    if not isinstance(asked, dict) or len(asked) != 1 or not asked.keys() & {"image_id", "embedding"}:
-        raise ProblemError(
-            400, "bad-query", 'The body must be {"image_id": text} or {"embedding": [128 numbers]} and nothing else.'
+            400,
+            "too-many-matches",
+            f"{len(asked)} queries with k={k} ask for {len(asked) * k} matches, at most {BATCH_MATCHES_MAX} are given at "
+            "once. Send fewer queries or a smaller k.",
         )
+    if wanted:
+        await wait_covered(wanted, wait_ms, road)
+    snapshot = road.snapshot()
+    answered: list[_Looked | ProblemError] = []
+    for at in range(0, len(asked), BATCH_CONCURRENCY):
+        part = asked[at : at + BATCH_CONCURRENCY]
+        answered += await asyncio.gather(*(_look_or_problem(each, snapshot, k, max_distance, road) for each in part))
+    looked = [found for found in answered if isinstance(found, _Looked)]
+    lookup_s = time.perf_counter()
+    sources = {match.source for found in looked for match in found.matches}
+    records, is_complete = await road.details.records(list(sources))
+    return BatchAnswer(
+        answers=[
+            QueryAnswer(matches=_matches(found, records), problem=None)
+            if isinstance(found, _Looked)
+            else QueryAnswer(matches=None, problem=found.body())
+            for found in answered
+        ],
+        coverage=coverage_of(snapshot.manifest, road.ends),
+        degraded=[] if is_complete else ["metadata"],
+        timing_ms=_timing(looked, start_s, lookup_s),
+    )
+
+
+class _Looked(NamedTuple):
+    query: SearchQuery
+    matches: list[Match]
+    search_ms: float
+
+
+async def _look(asked: Question, snapshot: Snapshot, k: int, max_distance: float | None, road: Services) -> _Looked:
+    def look(query: SearchQuery) -> _Looked:
+        began_s = time.perf_counter()
+        matches = snapshot.search(query.embedding, k, max_distance)
+        return _Looked(query, matches, (time.perf_counter() - began_s) * 1000)
+
+    if isinstance(asked, bytes):
+        return await road.queries.encode(asked, look)
+    if isinstance(asked, ById):
+        query = await _with_id(asked.image_id, snapshot, road)
+    else:
+        query = SearchQuery(np.array(asked.embedding, np.float32))
+    return await road.searches.run(lambda: look(query))
+
+
+async def _look_or_problem(
+    asked: Question, snapshot: Snapshot, k: int, max_distance: float | None, road: Services
+) -> _Looked | ProblemError:
+    """What was found, or why this query alone cannot be answered."""
     try:
-        return ById.model_validate(asked) if "image_id" in asked else ByEmbedding.model_validate(asked)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name, *place = (str(part) for part in first["loc"])
-        where = f"{name}[{place[0]}]" if place else name
-        expected = "1 to 256 bytes of text" if name == "image_id" else f"{DIMENSIONS} finite numbers"
-        raise ProblemError(
-            400, f"bad-{name.replace('_', '-')}", f"{where}: {first['msg']}. Expected {expected}."
-        ) from error
+        return await _look(asked, snapshot, k, max_distance, road)
+    except RejectedError as error:
+        return rejected_problem(error)
+    except ProblemError as error:
+        if error.status >= 500:  # not this query's fault
+            raise
+        return error
+
+
+async def _read_question(request: Request) -> Question:
+    if content_type(request) != "application/json":
+        return (await read_upload(request)).value
+    return read_question(await read_body(request, JSON_SIZE_BYTES_MAX))
+
+
+async def _read_questions(request: Request) -> Sequence[Question]:
+    if content_type(request) != "application/json":
+        return await read_uploads(request, BATCH_QUERIES_MAX, BATCH_FORM_SIZE_BYTES_MAX)
+    return read_questions(await read_body(request, BATCH_JSON_SIZE_BYTES_MAX), BATCH_QUERIES_MAX)
 
 
 async def _with_id(image_id: str, snapshot: Snapshot, road: Services) -> SearchQuery:
@@ -181,6 +206,10 @@ def unknown_image(image_id: str) -> ProblemError:
     )
 
 
+def _matches(looked: _Looked, records: dict[RecordKey, ImageRecord]) -> list[SearchMatch]:
+    return [_match(match, records.get(match.source), looked.query) for match in looked.matches]
+
+
 def _match(match: Match, record: ImageRecord | None, query: SearchQuery) -> SearchMatch:
     return SearchMatch(
         id=match.image_id,
@@ -202,6 +231,18 @@ def metadata_object(record: ImageRecord | None) -> dict[str, Any] | None:
         return None
     parsed: dict[str, Any] = json.loads(record.metadata) if record.metadata else {}
     return parsed
+
+
+def _timing(looked: list[_Looked], start_s: float, lookup_s: float) -> Timing:
+    """What each stage took for all of them; they were worked on side by side, so the total may be less than the sum."""
+    end_s = time.perf_counter()
+    return Timing(
+        decode=_rounded(sum(found.query.decode_ms for found in looked)),
+        encode=_rounded(sum(found.query.encode_ms for found in looked)),
+        search=_rounded(sum(found.search_ms for found in looked)),
+        lookup=_rounded((end_s - lookup_s) * 1000),
+        total=_rounded((end_s - start_s) * 1000),
+    )
 
 
 def _rounded(milliseconds: float) -> float:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import signal
 import socket
 
 import structlog
@@ -43,7 +44,9 @@ def serve(settings: Settings, processes: int) -> int:
             Multiprocess(config, sockets=[listener]).run()
             return 0
         server = uvicorn.Server(config)
-        with contextlib.suppress(KeyboardInterrupt):  # the server ended as it should and raises the signal once more
+        # Once the server has ended as it should, it raises the signal that ended it once more.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with contextlib.suppress(KeyboardInterrupt):
             server.run([listener])
         return 0 if server.started else 1
 

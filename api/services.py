@@ -17,7 +17,9 @@ from api.problems import ProblemError
 from api.publishing import Publishing
 from api.queries import QueryEncoder
 from api.rate import Rate
+from api.rejections import Rejections
 from contract.settings import Settings
+from gallery.compiled import compile_search
 from gallery.snapshot import Snapshot
 from model.encoder import load_encoder
 
@@ -39,6 +41,7 @@ class Services:
     details: Details
     queries: QueryEncoder
     publishing: Publishing
+    rejections: Rejections
     searches: Gate
     arrivals: Arrivals = field(default_factory=Arrivals)
     ends: Ends | None = None
@@ -86,6 +89,8 @@ def services(request: Request) -> Services:
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open all; only the index folder and the encoder must work, the rest connects in the background."""
     encoder = (await asyncio.to_thread(load_encoder, settings.encoder)).fingerprint
+    # Waited for, since the first queries would compile it as well, each in a thread that cannot be stopped.
+    await asyncio.to_thread(compile_search, settings.compiled_dir)
     opened = Services(
         settings=settings,
         encoder=encoder,
@@ -93,6 +98,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         details=Details(settings),
         queries=QueryEncoder(settings.encoder),
         publishing=Publishing(settings),
+        rejections=Rejections(settings),
         searches=Gate(os.cpu_count() or 1, SEARCHES_WAITING_MAX),
     )
     loop = asyncio.get_running_loop()
@@ -114,4 +120,5 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await opened.live.stop()
         await opened.details.stop()
         await opened.publishing.stop()
+        await asyncio.to_thread(opened.rejections.close)
         await opened.queries.stop()

@@ -1,4 +1,4 @@
-"""Look at the gallery: `python -m gallery stats` and `python -m gallery verify`."""
+"""Look at the gallery: `python -m gallery stats`, `verify` and `watch`."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from gallery.reader import Reader
 from gallery.snapshot import Snapshot
 from gallery.store import Store
 from gallery.verify import verify
+from gallery.watch import watch
 
 
 def main() -> int:
@@ -24,9 +25,15 @@ def main() -> int:
     stats_parser = verbs.add_parser("stats", help="what the current generation holds and covers")
     stats_parser.add_argument("--json", action="store_true", help="print the whole manifest as JSON")
     verbs.add_parser("verify", help="read the feed again and compare it with the current generation")
+    watch_parser = verbs.add_parser("watch", help="the figures of a running API, live, until Ctrl-C")
+    watch_parser.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
+    watch_parser.add_argument("--interval-s", type=float, default=1.0, help="seconds between two looks (default 1)")
+    watch_parser.add_argument("--looks", type=int, help="end after so many looks; status 1 when the last one failed")
     arguments = parser.parse_args()
     try:
         settings = load_settings()
+        if arguments.verb == "watch":
+            return watch(arguments.url or _address(settings), arguments.interval_s, arguments.looks)
         snapshot = _current(settings)
         if arguments.verb == "stats":
             return _stats(snapshot, as_json=arguments.json)
@@ -37,6 +44,11 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped; nothing was changed.", file=sys.stderr)
         return 130
+
+
+def _address(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
+    return f"http://{host}:{settings.api_port}"
 
 
 def _current(settings: Settings) -> Snapshot:

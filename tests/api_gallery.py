@@ -19,6 +19,7 @@ from gallery.writer import Writer
 from model import mnist
 from model.encoder import load_encoder
 from model.images import decode
+from tests.conftest import COMPILED_DIR
 
 LOG = "images:api-test"
 
@@ -87,7 +88,8 @@ def digit(number: int) -> bytes:
 def settings_for(folder: Path, **overrides: object) -> Settings:
     """Settings of an API whose servers are away."""
     away = {"kafka_bootstrap": "127.0.0.1:9", "cassandra_port": 9}
-    return load_settings(index_dir=folder / "index", var_dir=folder, api_port=free_port(), **away | overrides)
+    folders = {"index_dir": folder / "index", "var_dir": folder, "compiled_dir": COMPILED_DIR}
+    return load_settings(api_port=free_port(), **folders | away | overrides)
 
 
 def free_port() -> int:
@@ -106,7 +108,9 @@ def running_api(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        wait_until(lambda: server.started or not thread.is_alive(), "the API has started")
+        wait_until(
+            lambda: server.started or not thread.is_alive(), "the API has started", 90.0
+        )  # it may compile its search
         assert server.started
         yield f"http://127.0.0.1:{settings.api_port}"
     finally:

@@ -230,6 +230,28 @@ def test_details_thumbnail_and_original_are_those_of_the_record_that_was_found(
     assert (match.width, match.height, match.media_type) == (28, 28, "image/png")
 
 
+def test_ids_of_any_characters_are_written_found_shown_and_deleted(client: Client) -> None:
+    ids = ["a/b", "..", "%2F", "?", "#", "🦊", " ", "a&b=c+d", "\u202egnp.exe", "<img src=x>", "x" * 256, "é" * 128]
+    written = {image_id: client.put(digit(700 + n), image_id=image_id) for n, image_id in enumerate(ids)}
+    for n, image_id in enumerate(ids):
+        found = wait_for(
+            lambda image_id=image_id: _unless_behind(  # type: ignore[misc]
+                lambda: client.search_id(image_id, k=1, min_offsets=written[image_id].min_offsets, wait_ms=5000)
+            )
+        )
+        assert [(match.id, match.distance) for match in found.matches] == [(image_id, 0.0)]
+        assert client.image(image_id)["id"] == image_id
+        assert client.original(image_id) == digit(700 + n)
+    deleted = {image_id: client.delete(image_id) for image_id in ids}
+    for image_id in ids:
+        with pytest.raises(ApiError, match="unknown-image"):
+            wait_for(
+                lambda image_id=image_id: _unless_behind(  # type: ignore[misc]
+                    lambda: client.search_id(image_id, min_offsets=deleted[image_id].min_offsets, wait_ms=5000)
+                )
+            )
+
+
 def feed_embeddings(settings: Settings) -> dict[str, Any]:
     """The embeddings of the feed, read without the index: of each id the record with the latest (time, partition, offset)."""
     store = Store.connect(settings)

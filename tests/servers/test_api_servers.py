@@ -173,6 +173,24 @@ def test_a_write_is_answered_with_where_kafka_has_it(api: Road) -> None:
     assert (timeline["id"], timeline["state"]) in {("a/b", "confirmed"), ("a/b", "searchable")}
 
 
+def test_an_id_of_any_characters_is_published_found_shown_and_deleted(api: Road) -> None:
+    ids = ["a/b", "..", "%2F", "?", "#", "a&id=b", "a+b c", "\u202eabc", "🦊", "k" * 256, "é" * 128]
+    api.put({image_id: digit(50 + n) for n, image_id in enumerate(ids)})
+    wait_until(lambda: api.client.get("/v1/images", params={"id": ids[-1]}).status_code == 200, "they are searchable")
+    for n, image_id in enumerate(ids):
+        asked = {"id": image_id}
+        published = api.client.post("/v1/images", params=asked, content=digit(50 + n), headers=PNG)
+        assert (published.status_code, published.json()["id"]) == (202, image_id)
+        assert api.client.post("/v1/search?k=1", json={"image_id": image_id}).json()["matches"][0]["id"] == image_id
+        details = api.client.get("/v1/images", params=asked).json()
+        assert details["id"] == image_id
+        for address in (details["thumbnail_url"], details["original_url"]):
+            assert api.client.get(address).content == digit(50 + n)
+        assert api.client.get("/v1/images/thumbnail", params=asked).status_code == 200
+        deleted = api.client.delete("/v1/images", params=asked)
+        assert (deleted.status_code, deleted.json()["id"]) == (202, image_id)
+
+
 def test_a_page_of_the_same_origin_may_write(api: Road) -> None:
     origin = str(api.client.base_url).rstrip("/")
     response = api.client.post("/v1/images?id=own", content=digit(1), headers=PNG | {"Origin": origin})

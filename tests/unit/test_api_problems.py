@@ -181,7 +181,7 @@ def test_every_route_refuses_other_methods_and_missing_parameters_in_the_same_sh
 
 
 def test_every_answer_forbids_a_browser_foreign_code(client: httpx.Client) -> None:
-    for path in ("/", "/page.js", "/page.css", "/docs", "/v1/index", "/nope", "/openapi.json"):
+    for path in ("/", "/docs.css", "/docs", "/v1/index", "/nope", "/openapi.json"):
         response = client.get(path)
         assert "script-src 'self'" in response.headers["Content-Security-Policy"]
         assert response.headers["X-Content-Type-Options"] == "nosniff"

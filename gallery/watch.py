@@ -1,0 +1,117 @@
+"""`python -m gallery watch`: the figures of `GET /v1/index`, live in a terminal; one line a look where it is piped."""
+
+import json
+import sys
+import time
+import unicodedata
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TextIO
+
+WIDTH = 78
+BAR_WIDTH = 40
+TIMEOUT_S = 2.0
+_HISTORY = 60
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def watch(address: str, interval_s: float, looks: int | None = None, output: TextIO = sys.stdout) -> int:
+    """Look every `interval_s` seconds, `looks` times or until Ctrl-C; returns the exit status, 1 when the last look failed."""
+    rates: deque[float] = deque(maxlen=_HISTORY)
+    is_terminal, drawn, done = output.isatty(), 0, 0
+    status = 0
+    while True:
+        try:
+            index = read_index(address)
+            rates.append(index["rates"]["out_per_s"])
+            lines = panel(index, address, list(rates)) if is_terminal else [line(index)]
+            status = 0
+        except (OSError, ValueError) as error:
+            status, lines = 1, [f"{address} does not answer, trying again: {_reason(error)}"[:WIDTH]]
+        # Up to where the last panel began, and clear what it leaves below.
+        output.write((f"\x1b[{drawn}F\x1b[J" if is_terminal and drawn else "") + "\n".join(lines) + "\n")
+        output.flush()
+        drawn, done = len(lines), done + 1
+        if looks is not None and done >= looks:
+            return status
+        time.sleep(interval_s)
+
+
+def read_index(address: str) -> dict[str, Any]:
+    """The body of `GET /v1/index`.
+
+    Raises:
+        OSError: nothing answers, or the answer is a problem.
+        ValueError: the answer is not JSON.
+    """
+    with urllib.request.urlopen(f"{address}/v1/index", timeout=TIMEOUT_S) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def panel(index: dict[str, Any], address: str, rates: list[float]) -> list[str]:
+    """The state as lines of at most `WIDTH` columns."""
+    base, tail = index["base"]["count"], index["tail"]["entries"]
+    filled = round(BAR_WIDTH * base / max(1, base + tail))
+    rejected = ", ".join(f"{count:,} {reason}" for reason, count in index["rejected"].items()) or "none"
+    away = [name for name, is_up in index["dependencies"].items() if not is_up]
+    newest = index["newest"][0]["id"] if index["newest"] else "none yet"
+    rows = [
+        ("images", f"{index['count']:,}"),
+        ("in", _per_s(index["rates"]["in_per_s"])),
+        ("out", f"{_per_s(index['rates']['out_per_s']):<14}{_sparks(rates)}"),
+        ("lag", _known(index["lag"], lambda lag: f"{lag:,} records")),
+        ("freshness", _known(index["freshness_ms"], lambda f: f"p50 {f['p50']:,.0f} ms   p99 {f['p99']:,.0f} ms")),
+        ("base, tail", f"{'█' * filled}{'░' * (BAR_WIDTH - filled)}  {base:,} + {tail:,}"),
+        ("generation", f"{index['generation']:,}, published {index['age_s']:.1f} s ago"),
+        ("rejected", rejected),
+        ("newest", newest),
+        ("away", ", ".join(away) or "nothing"),
+    ]
+    head = f"lookalike   {address}"
+    return [_fitted(head), "", *(_fitted(f"{name:<12}{value}") for name, value in rows)]
+
+
+def line(index: dict[str, Any]) -> str:
+    """The state as one line of key=value."""
+    fresh = index["freshness_ms"] or {"p50": None, "p99": None}
+    told = {
+        "time": time.strftime("%H:%M:%S"),
+        "images": index["count"],
+        "in_per_s": index["rates"]["in_per_s"],
+        "out_per_s": index["rates"]["out_per_s"],
+        "lag": index["lag"],
+        "p50_ms": fresh["p50"],
+        "p99_ms": fresh["p99"],
+        "base": index["base"]["count"],
+        "tail": index["tail"]["entries"],
+        "generation": index["generation"],
+        "rejected": sum(index["rejected"].values()),
+    }
+    return " ".join(f"{name}={'unknown' if value is None else value}" for name, value in told.items())
+
+
+def _known(value: Any, told: Callable[[Any], str]) -> str:
+    return "unknown" if value is None else told(value)
+
+
+def _per_s(rate: float | None) -> str:
+    return _known(rate, lambda known: f"{known:,.1f}/s")
+
+
+def _sparks(rates: list[float]) -> str:
+    highest = max([*rates, 1.0])
+    shown = rates[-BAR_WIDTH:]
+    return "".join(_SPARKS[round((len(_SPARKS) - 1) * rate / highest)] for rate in shown)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
+
+
+def _fitted(text: str) -> str:
+    """`text` within `WIDTH`, without what could steer a terminal."""
+    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text)
+    return safe if len(safe) <= WIDTH else safe[: WIDTH - 1] + "…"

@@ -1,0 +1,168 @@
+"""The page in a real browser against the real road: everything that a person does there, and what they see when things fail."""
+
+import base64
+import hashlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.client import ApiError, Client
+from contract.settings import Settings
+from model import mnist
+from producers.publisher import ImagePublisher
+from stack import groups
+from stack.programs import answers_ready, api_address
+from stack.state import read_state
+from tests.browser.driver import Driver, picture
+from tests.conftest import fresh_road
+from tests.waiting import wait_for
+
+DIGITS = 3000
+ID = "mnist/train/00007"
+HOSTILE = {
+    "label": "<img src=x onerror=alert(1)>",
+    "\u202edrawkcab": "right \u202e to left \u2066 and on",
+    "long": "x" * 10_000,
+}
+
+
+@pytest.fixture(scope="module")
+def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a road whose programs run, with the first training digits and one hostile image."""
+    folder = tmp_path_factory.mktemp("page")
+    settings = fresh_road(
+        stack,
+        folder,
+        var_dir=folder / "var",
+        cassandra_keyspace=f"{stack.cassandra_keyspace}_page",
+        rebuild_interval_s=20,
+    )
+    groups.up(settings, "programs", tied=True)
+    try:
+        images, labels = mnist.images("train"), mnist.labels("train")
+        with ImagePublisher(settings) as publisher:
+            sent = [
+                publisher.put(mnist.png(images[n]), image_id=f"mnist/train/{n:05}", metadata={"label": int(labels[n])})
+                for n in range(DIGITS)
+            ]
+            sent.append(publisher.put(digit(900), image_id="hostile <b>id</b>", metadata=HOSTILE))
+            publisher.flush(60)
+            for future in sent:
+                future.result(60)
+        wait_for(lambda: _searchable(settings) > DIGITS or None, timeout_s=180)
+        yield settings
+    finally:
+        groups.down(settings, "programs")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def run(browser: Driver, running: Settings) -> Any:
+    wait_for(lambda: answers_ready(api_address(running)) or None, timeout_s=60)
+    return lambda scenario, **args: browser.run(scenario, api_address(running), **args)
+
+
+def test_search_by_file_shows_neighbours_details_and_coverage_in_both_themes(run: Any) -> None:
+    known = mnist.png(mnist.images("train")[7])
+    run("search by file", known=upload("seven.png", known))
+
+
+def test_search_by_paste(run: Any) -> None:
+    run("search by paste", known=upload("seven.png", mnist.png(mnist.images("train")[7])))
+
+
+def test_search_by_id_stays_in_the_address_and_back_and_forward_work(run: Any) -> None:
+    run("search by id, back and forward", id=ID)
+
+
+def test_drawn_digits_find_mostly_their_own_class(run: Any) -> None:
+    found = run("search by drawing", picture=picture("drawn.png"))
+    right = [labels.count(f"label {digit}") for digit, labels in enumerate(found)]
+    print("of ten neighbours of each drawn digit, of its own class:", right)
+    assert sum(right) > 70
+    assert sum(n > 5 for n in right) >= 8
+
+
+def test_added_image_appears_completes_its_life_line_finds_itself_and_is_deleted(run: Any) -> None:
+    fresh, whole = digit(1234), digit(1235)
+    run(
+        "add, watch, find, delete",
+        fresh={**upload("fresh.png", fresh), "id": hashlib.sha256(fresh).hexdigest()},
+        broken=upload("broken.png", whole[:-60]),
+        text=upload("<img src=x onerror=alert(1)>.txt", b"no image", "text/plain"),
+    )
+
+
+def test_hostile_metadata_is_shown_as_text(run: Any) -> None:
+    run("hostile metadata is text", id="hostile <b>id</b>")
+
+
+def test_everything_can_be_reached_with_the_keyboard_alone(run: Any) -> None:
+    run("keyboard only")
+
+
+def test_page_fits_375_pixels_and_respects_reduced_motion(run: Any) -> None:
+    run("narrow, and with reduced motion", picture=picture("narrow.png"))
+
+
+def test_sixty_updates_a_second_do_not_freeze_the_page(run: Any) -> None:
+    run("sixty updates a second")
+
+
+def test_from_drop_to_neighbours(run: Any) -> None:
+    files = [base64.b64encode(digit(2000 + n)).decode() for n in range(40)]
+    browser_ms, api_ms = np.percentile(run("time from drop to neighbours", files=files), 50, axis=0)
+    print(f"drop to neighbours on screen: p50 {browser_ms:.0f} ms, of which the API {api_ms:.1f} ms")
+
+
+def test_lost_connection_is_said_and_mended(run: Any, running: Settings) -> None:
+    def kill() -> None:
+        os.kill(_pid(running, "programs", "api"), signal.SIGKILL)
+
+    run("API away and back", outside={"kill the api": kill})
+
+
+def test_without_kafka_adding_says_so_and_search_goes_on(run: Any, running: Settings, stack: Settings) -> None:
+    kafka = _pid(stack, "servers", "kafka")
+    try:
+        run(
+            "Kafka away",
+            fresh=upload("late.png", digit(77)),
+            outside={
+                "freeze kafka": lambda: os.kill(kafka, signal.SIGSTOP),
+                "thaw kafka": lambda: os.kill(kafka, signal.SIGCONT),
+            },
+        )
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+
+
+def digit(number: int) -> bytes:
+    return mnist.png(mnist.images("test")[number])
+
+
+def upload(name: str, value: bytes, media_type: str = "image/png") -> dict[str, str]:
+    return {"name": name, "type": media_type, "base64": base64.b64encode(value).decode()}
+
+
+def _searchable(settings: Settings) -> int:
+    try:
+        return int(Client(api_address(settings)).index()["count"])
+    except ApiError:
+        return 0
+
+
+def _pid(settings: Settings, group: str, name: str) -> int:
+    state = read_state(settings, group)
+    assert state is not None
+    return next(process.pid for process in state.processes if process.name == name)

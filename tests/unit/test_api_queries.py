@@ -1,0 +1,70 @@
+"""Queries that come at once share a question to the decoder child, and each gets its own answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from api.problems import ProblemError
+from api.queries import QUERIES_WAITING_MAX, Query, QueryEncoder
+from contract.errors import RejectedError
+from model import mnist
+from model.encoder import load_encoder
+
+ENCODER = "report-autoencoder"
+DIGITS = mnist.images("test")[:40]
+
+
+def itself(query: Query) -> Query:
+    return query
+
+
+@asynccontextmanager
+async def started() -> AsyncIterator[QueryEncoder]:
+    encoder = QueryEncoder(ENCODER)
+    await encoder.start()
+    try:
+        yield encoder
+    finally:
+        await encoder.stop()
+
+
+def test_each_of_many_gets_the_embedding_of_its_own_image_or_its_own_reason() -> None:
+    async def ask() -> list[Query | BaseException]:
+        async with started() as encoder:
+            values = [mnist.png(digit) for digit in DIGITS]
+            values[7] = values[7][:100]
+            return await asyncio.gather(*(encoder.encode(value, itself) for value in values), return_exceptions=True)
+
+    answers = asyncio.run(ask())
+    refused = answers.pop(7)
+    assert isinstance(refused, RejectedError)
+    assert refused.reason == "truncated"
+    known = load_encoder(ENCODER)
+    expected = [known.embed(pixels) for n, pixels in enumerate(mnist.pixels("test")[: len(DIGITS)]) if n != 7]
+    found = [answer.embedding for answer in answers if isinstance(answer, Query)]
+    assert np.array_equal(found, expected)
+
+
+def test_one_that_gave_up_costs_the_others_nothing() -> None:
+    async def ask() -> Query:
+        async with started() as encoder:
+            asked = [asyncio.create_task(encoder.encode(mnist.png(digit), itself)) for digit in DIGITS]
+            await asyncio.sleep(0)
+            for task in asked[:-1]:
+                task.cancel()
+            return await asked[-1]
+
+    assert np.array_equal(asyncio.run(ask()).embedding, load_encoder(ENCODER).embed(mnist.pixels("test")[39]))
+
+
+def test_a_crowd_beyond_the_limit_is_told_to_come_again() -> None:
+    async def ask() -> list[Query | BaseException]:
+        async with started() as encoder:
+            crowd = [encoder.encode(mnist.png(DIGITS[0]), itself) for _ in range(QUERIES_WAITING_MAX + 40)]
+            return await asyncio.gather(*crowd, return_exceptions=True)
+
+    refused = [answer for answer in asyncio.run(ask()) if isinstance(answer, ProblemError)]
+    assert len(refused) in range(1, 41)
+    assert {error.code for error in refused} == {"busy"}

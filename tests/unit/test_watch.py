@@ -1,0 +1,72 @@
+"""The live view of a terminal: within 80 columns, plain when piped, and steered by nobody."""
+
+import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from gallery.watch import WIDTH, line, panel, read_index, watch
+from tests.api_gallery import Gallery, digit, free_port, running_api, settings_for
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    settings = settings_for(tmp_path)
+    gallery = Gallery(settings)
+    gallery.put({"a" * 250: digit(0), "turns \u202e and \u2066": digit(1)})
+    gallery.reject("truncated")
+    with running_api(settings) as address:
+        yield address
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_panel_fits_80_columns_and_says_what_is_unknown(address: str) -> None:
+    lines = panel(read_index(address), address, [0.0, 5.0])
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= WIDTH < 80
+    assert "images      2\n" in text
+    assert "lag         unknown" in text
+    assert "1 truncated" in text
+    assert "kafka" in text
+    assert "\u202e" not in text
+
+
+def test_terminal_is_drawn_over_and_a_pipe_gets_plain_lines(address: str) -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    assert watch(address, 0.01, looks=2, output=terminal) == 0
+    assert terminal.getvalue().count("\x1b[12F\x1b[J") == 1
+    assert watch(address, 0.01, looks=2, output=pipe) == 0
+    assert "\x1b" not in pipe.getvalue()
+    assert [" images=2 " in told for told in pipe.getvalue().splitlines()] == [True, True]
+    assert "lag=unknown" in line(read_index(address))
+
+
+def test_api_that_is_away_is_said_and_asked_again() -> None:
+    said = io.StringIO()
+    assert watch(f"http://127.0.0.1:{free_port()}", 0.01, looks=2, output=said) == 1
+    assert said.getvalue().count("does not answer, trying again") == 2
+
+
+def test_answer_of_another_program_is_said_and_asked_again() -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        said = io.StringIO()
+        assert watch(f"http://127.0.0.1:{server.server_port}", 0.01, looks=1, output=said) == 1
+        server.shutdown()
+        thread.join()
+    assert "status 503" in said.getvalue()

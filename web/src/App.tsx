@@ -1,0 +1,69 @@
+import { useCallback } from "react";
+
+import { AddView } from "./add/AddView";
+import { usePlace, type View } from "./address";
+import type { Question } from "./api/calls";
+import { LiveView } from "./live/LiveView";
+import { useIndex, type Feed } from "./live/useIndex";
+import { SearchView } from "./search/SearchView";
+import { count } from "./text";
+
+const VIEWS: [View, string][] = [["search", "Search"], ["live", "Live"], ["add", "Add"]];
+
+export function App() {
+  const [place, go] = usePlace();
+  const feed = useIndex();
+  const ask = useCallback(
+    (question: Question, replace = false) => go({ view: "search", question }, replace), [go],
+  );
+  return (
+    <>
+      <header className="top">
+        <a className="name" href="/" onClick={(event) => { event.preventDefault(); go({ view: "search", question: null }); }}>
+          <Mark /> lookalike
+        </a>
+        <nav aria-label="Views">
+          {VIEWS.map(([view, name]) => (
+            <button key={view} aria-current={place.view === view ? "page" : undefined} onClick={() => go({ view })}>
+              {name}
+            </button>
+          ))}
+        </nav>
+        <Standing feed={feed} />
+      </header>
+      <main>
+        {place.view === "search" && <SearchView place={place} ask={ask} setK={(k) => go({ k }, true)} />}
+        {place.view === "live" && <LiveView feed={feed} ask={ask} />}
+        <AddView hidden={place.view !== "add"} ask={ask} />
+      </main>
+      <footer>
+        Exact neighbours, and every answer says what it covers.
+        <span><a href="/docs">API</a> <a href="/openapi.json">OpenAPI</a> <a href="/metrics">Metrics</a></span>
+      </footer>
+    </>
+  );
+}
+
+function Mark() {
+  return (
+    <svg viewBox="0 0 32 32" aria-hidden="true">
+      <rect x="3.5" y="3.5" width="17" height="17" rx="5" />
+      <rect className="near" x="11.5" y="11.5" width="17" height="17" rx="5" />
+    </svg>
+  );
+}
+
+function Standing({ feed: { index, isConnected } }: { feed: Feed }) {
+  const away = index ? Object.entries(index.dependencies).filter(([, isUp]) => !isUp).map(([name]) => name) : [];
+  const state = !isConnected ? "lost" : away.length ? "partly" : "well";
+  return (
+    <p className="standing" data-state={state} role="status">
+      {!isConnected ? (index ? "Connection lost, trying again …" : "Connecting …") : (
+        <>
+          <b>{index ? count(index.count) : "…"}</b> images
+          {away.length > 0 && <> · {away.join(" and ")} away</>}
+        </>
+      )}
+    </p>
+  );
+}

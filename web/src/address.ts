@@ -1,0 +1,57 @@
+/** What the page shows is in its address where it can be, so that back, forward, reload and links work. */
+import { useCallback, useEffect, useState } from "react";
+
+import type { Question } from "./api/calls";
+
+export type View = "search" | "live" | "add";
+export type Place = { view: View; question: Question | null; k: number };
+
+const K = 15;
+const PICTURES_MAX = 20;
+/** Pictures that a person chose, by the number that the browser's history keeps for them. */
+const pictures = new Map<number, Question>();
+let pictureNumber = 0;
+
+/** The place that the address names, and a function that goes to another one. */
+export function usePlace(): [Place, (to: Partial<Place>, replace?: boolean) => void] {
+  const [place, setPlace] = useState(readPlace);
+  useEffect(() => {
+    const read = () => setPlace(readPlace());
+    addEventListener("popstate", read);
+    return () => removeEventListener("popstate", read);
+  }, []);
+  const go = useCallback((to: Partial<Place>, replace = false) => {
+    const next = { ...readPlace(), ...to };
+    history[replace ? "replaceState" : "pushState"](stateOf(next), "", addressOf(next));
+    setPlace(next);
+  }, []);
+  return [place, go];
+}
+
+export function addressOf({ view, question, k }: Place): string {
+  const query = new URLSearchParams();
+  if (view !== "search") query.set("view", view);
+  if (question?.kind === "id" && view === "search") query.set("id", question.id);
+  if (k !== K) query.set("k", String(k));
+  return `/${query.size ? `?${query}` : ""}`;
+}
+
+function readPlace(): Place {
+  const query = new URLSearchParams(location.search);
+  const id = query.get("id");
+  const k = Number(query.get("k") ?? K);
+  const view = query.get("view");
+  return {
+    view: view === "live" || view === "add" ? view : "search",
+    question: id ? { kind: "id", id } : pictures.get((history.state as { picture?: number } | null)?.picture ?? 0) ?? null,
+    k: Number.isInteger(k) && k >= 1 && k <= 100 ? k : K,
+  };
+}
+
+function stateOf({ question }: Place): { picture?: number } {
+  if (question?.kind !== "image") return {};
+  for (const [number, kept] of pictures) if (kept === question) return { picture: number };
+  pictures.set(++pictureNumber, question);
+  pictures.delete(pictureNumber - PICTURES_MAX);
+  return { picture: pictureNumber };
+}

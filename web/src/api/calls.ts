@@ -1,0 +1,80 @@
+/** What the page asks of the API; every type comes from its OpenAPI document. */
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+export type SearchAnswer = Schemas["SearchAnswer"];
+export type Match = Schemas["SearchMatch"];
+export type ImageAnswer = Schemas["ImageAnswer"];
+export type IndexAnswer = Schemas["IndexAnswer"];
+export type Timeline = Schemas["TimelineAnswer"];
+export type Written = Schemas["WriteAnswer"];
+export type Rejected = Schemas["RejectedAnswer"];
+
+/** The API refused, or did not answer: then `status` is 0. */
+export class Refusal extends Error {
+  constructor(readonly status: number, readonly code: string, detail: string) {
+    super(detail);
+  }
+}
+
+/** What is searched for: an image of the gallery, or a picture that was never published. */
+export type Question =
+  | { kind: "id"; id: string }
+  | { kind: "image"; image: Blob; name: string; minOffsets?: string };
+
+export function search(question: Question, k: number, signal?: AbortSignal): Promise<SearchAnswer> {
+  const query = new URLSearchParams({ k: String(k) });
+  if (question.kind === "id") {
+    return call(`/v1/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
+  }
+  if (question.minOffsets) {
+    query.set("min_offsets", question.minOffsets);
+    query.set("wait_ms", "5000");
+  }
+  return call(`/v1/search?${query}`, "POST", question.image, "application/octet-stream", signal);
+}
+
+export function image(id: string, signal?: AbortSignal): Promise<ImageAnswer> {
+  return call(`/v1/images?${new URLSearchParams({ id })}`, "GET", undefined, undefined, signal);
+}
+
+export function rejected(limit: number): Promise<Rejected> {
+  return call(`/v1/rejected?limit=${limit}`);
+}
+
+/** Publish an image under the SHA-256 of its bytes; the file's name goes along as metadata. */
+export function publish(file: File): Promise<Written> {
+  const form = new FormData();
+  form.set("file", file);
+  form.set("metadata", JSON.stringify({ name: file.name }));
+  return call("/v1/images", "POST", form);
+}
+
+export function remove(id: string): Promise<Written> {
+  return call(`/v1/images?${new URLSearchParams({ id })}`, "DELETE");
+}
+
+export function timeline({ id, log, partition, offset }: Written): Promise<Timeline> {
+  return call(`/v1/images/timeline?${new URLSearchParams({ id, at: `${log}:${partition}:${offset}` })}`);
+}
+
+export const originalUrl = (id: string): string => `/v1/images/original?${new URLSearchParams({ id })}`;
+
+async function call<T>(
+  address: string, method = "GET", body?: BodyInit, contentType?: string, signal?: AbortSignal,
+): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(address, {
+      method, body: body ?? null, signal: signal ?? null, headers: contentType ? { "Content-Type": contentType } : {},
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refusal(0, "unreachable", "The service does not answer. Is it running? Try again in a moment.");
+  }
+  const answer: unknown = await response.json().catch(() => null);
+  if (response.ok) return answer as T;
+  const { code = "failed", detail = `The service answered with status ${response.status}.` } =
+    (answer ?? {}) as Partial<Schemas["Problem"]>;
+  throw new Refusal(response.status, code, detail);
+}

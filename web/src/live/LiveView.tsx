@@ -1,0 +1,149 @@
+import { useEffect, useMemo, useRef, useState } from "react";
+
+import { rejected, type IndexAnswer, type Question, type Rejected } from "../api/calls";
+import { loaded } from "../search/picture";
+import { count, Foreign, ms, rate, size, time } from "../text";
+import { Chart } from "./Chart";
+import type { Feed, Happening } from "./useIndex";
+
+const REJECTED_SHOWN = 12;
+const HAPPENINGS_SHOWN = 7;
+const STRIP_STEP_MS = 500;
+
+export function LiveView({ feed, ask }: { feed: Feed; ask: (question: Question) => void }) {
+  const { index, samples, happenings } = feed;
+  const times = useMemo(() => samples.map(({ at }) => at), [samples]);
+  const lines = useMemo(() => ({
+    count: [{ name: "images", values: samples.map((s) => s.count), tone: "accent", isFilled: true }],
+    rates: [
+      { name: "in", values: samples.map((s) => s.inPerS), tone: "quiet" },
+      { name: "out", values: samples.map((s) => s.outPerS), tone: "accent" },
+    ],
+    lag: [{ name: "records", values: samples.map((s) => s.lag), tone: "accent", isFilled: true }],
+    fresh: [
+      { name: "p99", values: samples.map((s) => s.p99), tone: "quiet" },
+      { name: "p50", values: samples.map((s) => s.p50), tone: "accent" },
+    ],
+  }) as const, [samples]);
+  const rebuilds = useMemo(() => happenings.filter(({ kind }) => kind === "rebuild").map(({ at }) => at), [happenings]);
+  if (!index) return <><h1>Live</h1><p className="hint">Waiting for the index …</p></>;
+  return (
+    <>
+      <h1>Live</h1>
+      <div className="charts">
+        <Chart title="Images" times={times} lines={lines.count} marks={rebuilds} format={count} />
+        <Chart title="Images per second" times={times} lines={lines.rates} marks={rebuilds} format={rate} />
+        <Chart title="Lag" times={times} lines={lines.lag} format={count} />
+        <Chart title="Freshness" times={times} lines={lines.fresh} format={ms} />
+      </div>
+      <div className="pair">
+        <Make index={index} />
+        <Happenings happenings={happenings} />
+      </div>
+      <Newest index={index} ask={ask} />
+      <Refused totals={index.rejected} isConnected={feed.isConnected} />
+    </>
+  );
+}
+
+function Make({ index: { base, tail, generation, refused, expired, coverage } }: { index: IndexAnswer }) {
+  const total = Math.max(1, base.count + tail.entries);
+  return (
+    <section className="card">
+      <h2>Base and tail</h2>
+      <div className="make" aria-hidden="true">
+        <i className="base" style={{ flexGrow: base.count / total }} /><i className="tail" style={{ flexGrow: tail.entries / total }} />
+      </div>
+      <dl>
+        <dt>Base</dt><dd>{count(base.count)} images</dd>
+        <dt>Tail</dt><dd>{count(tail.entries)} entries, {size(tail.size_bytes)}</dd>
+        <dt>Generation</dt><dd>{count(generation)}</dd>
+        <dt>Covers</dt><dd>{Object.entries(coverage.offsets).map(([p, offset]) => `${p}:${offset}`).join("  ")}</dd>
+        {expired > 0 && <><dt>Expired unread</dt><dd>{count(expired)}</dd></>}
+      </dl>
+      {refused && <p className="problem">Serving the last good generation: <Foreign text={refused} /></p>}
+    </section>
+  );
+}
+
+function Happenings({ happenings }: { happenings: readonly Happening[] }) {
+  return (
+    <section className="card">
+      <h2>Swaps and rebuilds</h2>
+      {!happenings.length && <p className="hint">Nothing has changed since you came. Add an image, and watch.</p>}
+      <ol className="happenings">
+        {happenings.slice(0, HAPPENINGS_SHOWN).map(({ key, at, kind, text }) => (
+          <li key={key} data-kind={kind}><time>{time(at)}</time> {text}</li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+function Newest({ index, ask }: { index: IndexAnswer; ask: (question: Question) => void }) {
+  const newest = useLoaded(index.newest);
+  return (
+    <section className="card">
+      <h2>Newest arrivals</h2>
+      {!index.newest.length && <p className="hint">No image has come yet.</p>}
+      <ul className="strip">
+        {newest.map(({ id, thumbnail_url, source }) => (
+          <li key={`${source.partition}:${source.offset}`}>
+            <button onClick={() => ask({ kind: "id", id })} aria-label={`Search with ${id.slice(0, 80)}`}>
+              <img src={thumbnail_url} alt="" />
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+/** The newest arrivals whose pictures are loaded: in a rush the strip goes on in steps, and never shows empty places. */
+function useLoaded(newest: IndexAnswer["newest"]): IndexAnswer["newest"] {
+  const [shown, setShown] = useState<IndexAnswer["newest"]>([]);
+  const latest = useRef(newest);
+  latest.current = newest;
+  useEffect(() => {
+    let isCurrent = true;
+    const follow = async () => {
+      while (isCurrent) {
+        const next = latest.current;
+        await Promise.allSettled(next.map(({ thumbnail_url }) => loaded(thumbnail_url)));
+        if (isCurrent) setShown(next);
+        await new Promise((resolve) => setTimeout(resolve, STRIP_STEP_MS));
+      }
+    };
+    void follow();
+    return () => { isCurrent = false; };
+  }, []);
+  return shown;
+}
+
+function Refused({ totals, isConnected }: { totals: Record<string, number>; isConnected: boolean }) {
+  const [answer, setAnswer] = useState<Rejected | null>(null);
+  const seen = JSON.stringify(totals);
+  useEffect(() => {
+    let isCurrent = true;
+    rejected(REJECTED_SHOWN).then((found) => isCurrent && setAnswer(found), () => undefined);
+    return () => { isCurrent = false; };
+  }, [seen, isConnected]);
+  const reasons = Object.entries(totals).sort(([, a], [, b]) => b - a);
+  return (
+    <section className="card">
+      <h2>Rejected</h2>
+      <p className="hint">
+        {reasons.length ? reasons.map(([reason, n]) => `${count(n)} ${reason}`).join(" · ") : "Nothing has been rejected."}
+        {answer?.degraded.length ? " · Kafka is away, newer ones may be missing" : ""}
+      </p>
+      <ul className="refused">
+        {answer?.rejected.map(({ key, reason, detail, source }) => (
+          <li key={`${source.log}:${source.partition}:${source.offset}`}>
+            <b>{reason}</b> <span><Foreign text={key ?? "without a key"} max={80} /></span>
+            <small><Foreign text={detail} /> <time>{time(source.timestamp)}</time> · {source.partition}:{source.offset}</small>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,90 @@
+import { useEffect, useRef, useState } from "react";
+
+import { image, remove, search, type ImageAnswer, type Match, type Question } from "../api/calls";
+import { date, Foreign, plain, size } from "../text";
+import { Difference } from "./Difference";
+import { asRefusal } from "./useSearch";
+
+type Props = { match: Match; picture: string | null; close: () => void; removed: () => void; ask: (question: Question) => void };
+
+/** Everything about one neighbour, beside the query. */
+export function Details({ match, picture, close, removed, ask }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [known, setKnown] = useState<ImageAnswer | null>(null);
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    dialog.current!.showModal();
+    const gone = new AbortController();
+    image(match.id, gone.signal).then(setKnown, (error: unknown) => gone.signal.aborted || setProblem(asRefusal(error).message));
+    return () => gone.abort();
+  }, [match.id]);
+  const original = known?.original_url ?? match.thumbnail_url;
+  return (
+    <dialog
+      ref={dialog} aria-labelledby="details-title" onClose={close}
+      onClick={(event) => event.target === dialog.current && dialog.current.close()}
+    >
+      <div className="details">
+        <header>
+          <h2 id="details-title"><Foreign text={match.id} max={256} /></h2>
+          <button className="close" aria-label="Close" onClick={() => dialog.current!.close()}>×</button>
+        </header>
+        {picture && <Difference query={picture} result={original} distance={match.distance} />}
+        {problem && <p className="problem" role="alert"><Foreign text={problem} /></p>}
+        <Facts match={match} known={known} />
+        <footer>
+          <button className="main" onClick={() => ask({ kind: "id", id: match.id })}>Search with this one</button>
+          <a className="button" href={original} download>Download original</a>
+          <Delete id={match.id} done={() => { dialog.current!.close(); removed(); }} failed={setProblem} />
+        </footer>
+      </div>
+    </dialog>
+  );
+}
+
+function Facts({ match, known }: { match: Match; known: ImageAnswer | null }) {
+  const { source } = match;
+  const metadata = Object.entries(known?.metadata ?? match.metadata ?? {});
+  return (
+    <dl className="facts">
+      <dt>Distance</dt><dd>{match.distance.toFixed(6)}</dd>
+      <dt>Size</dt><dd>{match.width ?? "–"} × {match.height ?? "–"} pixels{known?.size_bytes != null && `, ${size(known.size_bytes)}`}</dd>
+      <dt>Type</dt><dd>{match.media_type ?? "unknown while the store is away"}</dd>
+      <dt>Came</dt><dd>{date(source.timestamp)}</dd>
+      <dt>Kafka record</dt><dd><Foreign text={source.log} />, partition {source.partition}, offset {source.offset}</dd>
+      {metadata.map(([name, value]) => (
+        <div key={name}><dt><Foreign text={name} max={60} /></dt><dd><Foreign text={plain(value)} max={1000} /></dd></div>
+      ))}
+    </dl>
+  );
+}
+
+/** Asks once more, publishes the delete, and is done when an answer covers it. */
+function Delete({ id, done, failed }: { id: string; done: () => void; failed: (problem: string) => void }) {
+  const [step, setStep] = useState<"idle" | "sure" | "deleting">("idle");
+  const confirm = async () => {
+    setStep("deleting");
+    try {
+      const { min_offsets } = await remove(id);
+      await covered(min_offsets);
+      done();
+    } catch (error) {
+      failed(asRefusal(error).message);
+      setStep("idle");
+    }
+  };
+  if (step === "idle") return <button className="danger" onClick={() => setStep("sure")}>Delete</button>;
+  return (
+    <button className="danger" autoFocus disabled={step === "deleting"} onClick={() => void confirm()}>
+      {step === "sure" ? "Really delete?" : "Deleting …"}
+    </button>
+  );
+}
+
+/** Wait until the index covers these offsets, by a search that looks for as good as nothing. */
+async function covered(minOffsets: string): Promise<void> {
+  const pixel = document.createElement("canvas");
+  pixel.width = pixel.height = 28;
+  const blank = await new Promise<Blob | null>((resolve) => pixel.toBlob(resolve, "image/png"));
+  await search({ kind: "image", image: blank!, name: "", minOffsets }, 1);
+}
