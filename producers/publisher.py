@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from contract.clients import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, close_producer, connect
 from contract.errors import DependencyError, RejectedError
+from contract.failpoints import failpoint
 from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, log_of, metadata_of
 from contract.settings import Settings
 
@@ -187,6 +188,7 @@ class ImagePublisher:
     ) -> Future[Confirmation]:
         size_bytes = _OVERHEAD_BYTES + len(value or b"")
         number, future = self._begin(image_id, size_bytes)
+        failpoint("publisher-before-send")
         try:
             sent = self._producer.send(self._topic, value=value, key=key, headers=headers)
         except (KafkaError, ValueError) as error:  # ValueError: the topic vanished between two looks at the cluster.
@@ -194,7 +196,10 @@ class ImagePublisher:
             self._end(number, size_bytes, refused)
             raise refused from error
 
+        failpoint("publisher-after-send")
+
         def confirm(stored: Any) -> None:
+            failpoint("publisher-after-confirmation")
             if stored.offset < 0:  # A retry of something that Kafka stored long ago: it no longer tells where.
                 self._end(
                     number, size_bytes, DependencyError("kafka", f"Kafka did not say where it stored {image_id!r}.")

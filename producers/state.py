@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from contract.errors import ConfigurationError
+from contract.failpoints import failpoint
 
 # A run that is killed publishes at most this much again, which does no harm.
 _SAVE_INTERVAL_S = 5.0
@@ -72,7 +73,9 @@ class State:
                 output.write(text)
                 output.flush()
                 os.fsync(output.fileno())
+            failpoint("state-before-rename")
             fresh.replace(self._file)
+            failpoint("state-after-rename")
         except OSError as error:
             raise ConfigurationError(f"The state file {self._file} cannot be written: {error}.") from error
         ended_s = time.monotonic()

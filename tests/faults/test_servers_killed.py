@@ -1,0 +1,281 @@
+"""Kafka and Cassandra are frozen and killed under load, and everything at once: what was confirmed is found once."""
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from api.client import ApiError, Client
+from contract.errors import DependencyError
+from contract.settings import Settings, load_settings
+from gallery.reader import Reader
+from gallery.snapshot import Snapshot
+from gallery.store import Store
+from gallery.verify import verify
+from model import mnist
+from producers.publisher import Confirmation, ImagePublisher
+from producers.topics import ensure_topics
+from stack import programs
+from stack.cassandra import cassandra
+from stack.child import Child, start_child
+from stack.kafka import kafka
+from stack.service import Service
+from tests.conftest import COMPILED_DIR, free_ports
+from tests.waiting import wait_for
+
+DIGITS = mnist.images("test")
+FROZEN_S = 8.0
+
+
+class Road:
+    """Servers and programs of the test's own, each a child that is started again when it ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.services: dict[str, Service] = {
+            service.name: service
+            for service in (
+                kafka(settings),
+                cassandra(settings),
+                programs.embedder(settings),
+                programs.indexer(settings),
+                programs.api(settings),
+            )
+        }
+        self.children: dict[str, Child] = {}
+        self.client = Client(programs.api_address(settings))
+
+    def start(self, name: str) -> None:
+        self.children[name] = start_child(self.services[name])
+
+    def wait_ready(self, *names: str) -> None:
+        for name in names:
+            is_ready = self.services[name].is_ready
+            if is_ready is not None:
+                wait_for(lambda is_ready=is_ready: is_ready() or None, timeout_s=120)  # type: ignore[misc]
+
+    def signal(self, name: str, number: int) -> None:
+        os.kill(self.children[name].pid, number)
+
+    def kill(self, name: str) -> None:
+        self.signal(name, signal.SIGKILL)
+        wait_for(lambda: self.children[name].exit_code())
+
+    def restart_what_ended(self) -> None:
+        """As a supervisor would: a dependency that vanished in the middle of a start may end a program."""
+        for name, child in self.children.items():
+            if child.exit_code() is not None:
+                self.start(name)
+
+    def stop(self) -> None:
+        for name in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                self.signal(name, signal.SIGCONT)
+        for name in reversed(list(self.children)):
+            self.children[name].stop(self.services[name].stop_s)
+
+    def check(self, confirmed: dict[str, Confirmation]) -> None:
+        """Every confirmed image is in the index, none is in it twice, and the feed agrees."""
+        ends: dict[str, int] = {}
+        for record in confirmed.values():
+            ends[str(record.partition)] = max(ends.get(str(record.partition), 0), record.offset + 1)
+        snapshot = wait_for(lambda: self._covering(ends), timeout_s=120)
+        held = [image_id for image_id, _ in snapshot.contents()]
+        assert len(held) == len(set(held)) == snapshot.count
+        assert confirmed.keys() <= set(held)
+        store = wait_for(self._store)
+        try:
+            assert verify(snapshot, store).differences == []
+        finally:
+            store.close()
+
+    def _covering(self, ends: dict[str, int]) -> Snapshot | None:
+        self.restart_what_ended()
+        snapshot = Reader(self.settings.index_dir, encoder=None).current()
+        return snapshot if snapshot and ends.items() <= _reached(snapshot, ends).items() else None
+
+    def _store(self) -> Store | None:
+        try:
+            return Store.connect(self.settings)
+        except DependencyError:
+            return None
+
+
+def _reached(snapshot: Snapshot, ends: dict[str, int]) -> dict[str, int]:
+    """The covered offsets, those beyond what is asked for cut down to it."""
+    return {p: min(offset, ends.get(p, offset)) for p, offset in snapshot.manifest.offsets.items()}
+
+
+class Load:
+    """Publishes about 100 digits a second and searches all the time, until it is left.
+
+    Attributes:
+        confirmed: what Kafka confirmed, by id.
+        refused: searches that were not answered.
+    """
+
+    def __init__(self, road: Road, name: str) -> None:
+        self.confirmed: dict[str, Confirmation] = {}
+        self.refused: list[str] = []
+        self.searches = 0
+        self._road = road
+        self._name = name
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=run) for run in (self._publish, self._search)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_confirmed(self, more: int) -> None:
+        wanted = len(self.confirmed) + more
+        wait_for(lambda: len(self.confirmed) >= wanted or None, timeout_s=120)
+
+    def _publish(self) -> None:
+        publisher = ImagePublisher(self._road.settings, delivery_timeout_s=60.0)
+        for n in range(100_000):
+            if self._stop.wait(0.01):
+                break
+            try:
+                publisher.put(mnist.png(DIGITS[n % 10_000]), image_id=f"{self._name}/{n}").add_done_callback(self._note)
+            except DependencyError:
+                continue  # refused, so not confirmed
+        publisher.close(timeout_s=20.0)
+
+    def _note(self, future: "Future[Confirmation]") -> None:
+        if future.exception() is None:
+            self.confirmed[future.result().image_id] = future.result()
+
+    def _search(self) -> None:
+        while not self._stop.wait(0.05):
+            self.searches += 1
+            try:
+                self._road.client.search(mnist.png(DIGITS[self.searches % 10_000]), k=3)
+            except ApiError as error:
+                self.refused.append(str(error))
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Iterator[Road]:
+    """A whole road that runs, with some images in the index."""
+    kafka_port, controller, cql, storage, jmx, api = free_ports(6)
+    settings = load_settings(
+        kafka_bootstrap=f"127.0.0.1:{kafka_port}",
+        kafka_controller_port=controller,
+        cassandra_hosts="127.0.0.1",
+        cassandra_port=cql,
+        cassandra_storage_port=storage,
+        cassandra_jmx_port=jmx,
+        cassandra_heap_mib=512,
+        api_port=api,
+        var_dir=tmp_path / "var",
+        index_dir=tmp_path / "index",
+        compiled_dir=COMPILED_DIR,
+        rebuild_interval_s=3,
+    )
+    road = Road(settings)
+    try:
+        for name in ("kafka", "cassandra"):
+            road.start(name)
+        road.wait_ready("kafka", "cassandra")
+        ensure_topics(settings)
+        for name in ("embedder", "indexer", "api"):
+            road.start(name)
+        road.wait_ready("api")
+        yield road
+    finally:
+        road.stop()
+
+
+def freeze(road: Road, name: str) -> None:
+    road.signal(name, signal.SIGSTOP)
+    time.sleep(FROZEN_S)  # the fault itself, not a wait for something
+    road.signal(name, signal.SIGCONT)
+
+
+def kill_and_start(road: Road, name: str) -> None:
+    road.kill(name)
+    road.start(name)
+    road.wait_ready(name)
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("cassandra", kill_and_start),
+        pytest.param("cassandra", freeze, marks=pytest.mark.thorough),
+        pytest.param("kafka", freeze, marks=pytest.mark.thorough),
+        pytest.param("kafka", kill_and_start, marks=pytest.mark.thorough),
+    ],
+)
+def test_a_server_that_goes_away_under_load_costs_no_image_and_no_search(
+    road: Road, name: str, fault: Callable[[Road, str], None]
+) -> None:
+    with Load(road, "load") as load:
+        load.wait_confirmed(100)
+        fault(road, name)
+        load.wait_confirmed(200)
+    road.check(load.confirmed)
+    assert load.refused == []
+    assert load.searches > 20
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(420)
+def test_everything_ends_in_order_while_cassandra_does_not_answer(road: Road) -> None:
+    with Load(road, "load") as load:
+        load.wait_confirmed(100)
+        road.signal("cassandra", signal.SIGSTOP)
+        load.wait_confirmed(100)
+        for name in ("embedder", "indexer", "api"):
+            began = time.monotonic()
+            road.signal(name, signal.SIGTERM)
+            assert wait_for(lambda name=name: _ended(road.children[name]), timeout_s=30) == "status 0"  # type: ignore[misc]
+            print(f"{name} ended after {time.monotonic() - began:.1f} s")
+        road.signal("cassandra", signal.SIGCONT)
+    for name in ("api", "embedder", "indexer"):
+        road.start(name)
+    road.check(load.confirmed)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
+def test_everything_killed_at_once_and_started_in_any_order_comes_back_complete(
+    road: Road, chance: random.Random
+) -> None:
+    confirmed: dict[str, Confirmation] = {}
+    for n in range(3):
+        with Load(road, f"round/{n}") as load:
+            load.wait_confirmed(150)
+            for name in road.children:
+                road.signal(name, signal.SIGKILL)
+            order = chance.sample(list(road.services), len(road.services))
+            for name in order:
+                wait_for(lambda name=name: road.children[name].exit_code())  # type: ignore[misc]
+                road.start(name)
+            print(f"started again: {', '.join(order)}")
+            road.wait_ready("kafka", "cassandra", "api")
+        confirmed |= load.confirmed
+        road.check(confirmed)
+
+
+def _ended(child: Child) -> str | None:
+    code = child.exit_code()
+    return None if code is None else f"status {code}"

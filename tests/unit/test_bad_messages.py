@@ -1,0 +1,26 @@
+"""Every kind of bad message has its stable reason, and odd ones that are good are embedded."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from model.child import Decoder
+from tests.bad_messages import Case, bad_messages, odd_messages
+from workers.embedder_batch import Record, judge
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    opened = Decoder("report-autoencoder")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("case", [*bad_messages(), *odd_messages()], ids=lambda case: case.name)
+def test_message_has_its_reason(decoder: Decoder, case: Case) -> None:
+    sent = case.sent
+    judged = judge(Record(0, 0, 0, False, 0, sent.key, sent.value, sent.headers))
+    reason = judged.reason
+    if judged.outcome == "put":
+        reason = decoder.verdicts([sent.value or b""]).verdicts[0].reason
+    assert reason == case.reason
