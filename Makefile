@@ -15,10 +15,10 @@ IMAGES ?= 10000
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help venv demo test lint up down bench train faults lock
+.PHONY: help venv demo test lint up down bench bench-deps train faults web pictures lock
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
 demo: venv ## Kafka, Cassandra and everything of ours; publishes IMAGES=10000 digits and searches; EXIT=1 ends after that
 	@$(RUN) -m stack demo --images "$(IMAGES)" $(if $(filter-out 0,$(EXIT)),--exit)
@@ -34,17 +34,28 @@ up: venv ## start the stack, detached; returns when it is ready
 down: venv ## stop the stack; data stay
 	@$(RUN) -m stack down
 
+pictures: venv ## take the README's screenshots from the running system, or from one that is started for it
+	@$(RUN) -m stack fetch
+	@$(RUN) -m tests.browser.pictures
+
 lint: venv ## ruff and mypy
 	@$(VENV)/bin/ruff check $(CODE)
 	@$(VENV)/bin/ruff format --check $(CODE)
 	@$(VENV)/bin/mypy --strict $(CODE)
 
-faults: venv ## only the tests that kill, cut off and damage things
+faults: venv ## all tests that kill, cut off and damage things, and all that take long; LOOKALIKE_TEST_SEED=n repeats a run
 	@$(RUN) -m stack fetch
-	@$(RUN) -m pytest tests/faults $(ARGS)
+	@$(RUN) -m pytest -m "faults or thorough" $(ARGS)
 
 bench: venv $(VENV)/.bench ## measure against peers; ARGS=… goes to `python -m bench`
 	@$(RUN) -m bench $(ARGS)
+
+bench-deps: venv $(VENV)/.bench ## install the libraries that `python -m bench search` measures beside ours
+
+web: venv ## build the page anew: types from OpenAPI, then web/dist (needs Node 20)
+	@cd web && npm ci --ignore-scripts
+	@$(RUN) -m api openapi > web/openapi.json
+	@cd web && npm run -s types && npm run -s build
 
 train: .venv-train/.installed ## train an encoder with TensorFlow, in an environment of its own; ARGS=… for its options
 	@.venv-train/bin/python -m model train $(ARGS)

@@ -1,0 +1,200 @@
+"""The most memory that embedder, indexer and API take, each with its children, on a road of their own."""
+
+import contextlib
+import io
+import os
+import platform
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from api.client import Client
+from contract.clients import open_admin
+from contract.errors import DependencyError
+from contract.settings import Settings, load_settings
+from gallery.reader import Reader
+from model import mnist
+from producers.publisher import Confirmation, ImagePublisher
+from producers.topics import ensure_topics
+from stack.child import Child, start_child
+from stack.programs import answers_ready, api, api_address, embedder, indexer
+
+# Noise does not compress: 3 bytes a pixel, and a little less than the 8 MiB that an image may have.
+LARGE_SIDE_PX = 1661
+LARGE_PICTURES = 4
+SEARCHES = 200
+SAMPLE_INTERVAL_S = 0.05
+START_TIMEOUT_S = 120.0
+STALLED_TIMEOUT_S = 180.0
+MB = 1_000_000
+
+
+def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any]:
+    """All figures by name, in MB of 10⁶ bytes. Kafka and Cassandra must run; what is published stays in Cassandra.
+
+    Args:
+        digits: of MNIST, published at once and then searched for.
+        large: images of 7.9 MiB, published at once to embedder and indexer that were started anew; 0 for none.
+
+    Raises:
+        DependencyError: Kafka or Cassandra does not run, or nothing went on for three minutes.
+    """
+    figures: dict[str, Any] = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "digits": digits,
+        "large_images": large,
+    }
+    with _road(settings) as road:
+        pngs = [mnist.png(image) for image in mnist.images("train")[:digits]]
+        with _running(road, with_api=True) as peaks:
+            _publish(road, pngs, digits)
+            client = Client(api_address(road))
+            for image in mnist.images("test")[:SEARCHES]:
+                client.search(mnist.png(image))
+            figures["index_mb"] = _current_index_mb(road)
+        figures |= {f"digits_{name}_mb": peak for name, peak in peaks.mb().items()}
+    if large:
+        with _road(settings) as road:
+            with _running(road, with_api=False) as peaks:
+                _publish(road, large_pictures(), large)
+            figures |= {f"large_{name}_mb": peak for name, peak in peaks.mb().items()}
+    return figures
+
+
+def large_pictures() -> list[bytes]:
+    """PNGs of noise, each of about 7.9 MiB."""
+    pictures = []
+    for seed in range(LARGE_PICTURES):
+        pixels = np.random.default_rng(seed).integers(0, 256, (LARGE_SIDE_PX, LARGE_SIDE_PX, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+        pictures.append(buffer.getvalue())
+    return pictures
+
+
+class Peaks:
+    """Looks at processes and their children every 50 ms and keeps the most resident memory that each name had."""
+
+    def __init__(self, children: dict[str, Child]) -> None:
+        self._processes = {name: psutil.Process(child.pid) for name, child in children.items()}
+        self._alone = dict.fromkeys(children, 0)
+        self._together = dict.fromkeys(children, 0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        self._thread.join()
+
+    def mb(self) -> dict[str, float]:
+        """By name alone, and with children by `<name>_with_children`, in MB. Pages that several map count for each."""
+        found = {}
+        for name, alone in self._alone.items():
+            found[name] = round(alone / MB, 1)
+            found[f"{name}_with_children"] = round(self._together[name] / MB, 1)
+        return found
+
+    def _watch(self) -> None:
+        while not self._stop.wait(SAMPLE_INTERVAL_S):
+            for name, process in self._processes.items():
+                with contextlib.suppress(psutil.Error):
+                    alone = process.memory_info().rss
+                    together = alone + sum(_resident_bytes(child) for child in process.children(recursive=True))
+                    self._alone[name] = max(self._alone[name], alone)
+                    self._together[name] = max(self._together[name], together)
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it ended just now
+        return 0
+
+
+@contextlib.contextmanager
+def _road(settings: Settings) -> Iterator[Settings]:
+    """A topic, an index folder and a port of its own on the running servers."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lookalike-memory-") as folder,
+        socket.create_server(("127.0.0.1", 0)) as free,
+    ):
+        changes = {
+            "kafka_topic": f"bench-memory-{uuid.uuid4().hex[:8]}",
+            "var_dir": Path(folder),
+            "index_dir": Path(folder) / "index",
+            "api_port": free.getsockname()[1],
+        }
+        road = load_settings(**{**settings.model_dump(), **changes})
+        ensure_topics(road)
+        free.close()
+        try:
+            yield road
+        finally:
+            admin = open_admin(road)
+            admin.delete_topics([road.kafka_topic, road.rejected_topic])
+            admin.close()
+
+
+@contextlib.contextmanager
+def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
+    """The programs as `make up` starts them, looked at until they are stopped."""
+    services = [embedder(road), indexer(road), *([api(road)] if with_api else [])]
+    children = {service.name: start_child(service) for service in services}
+    peaks = Peaks(children)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ((road.index_dir / "CURRENT").exists() and (not with_api or answers_ready(api_address(road)))):
+            for name, child in children.items():
+                if child.exit_code() is not None:
+                    raise DependencyError(name, f"It ended. {child.last_words()}")
+            if time.monotonic() > deadline:
+                raise DependencyError("index", f"it has no generation after {START_TIMEOUT_S:.0f} s.")
+            time.sleep(0.1)
+        yield peaks
+    finally:
+        peaks.close()
+        for child in children.values():
+            child.stop(10.0)
+
+
+def _publish(road: Settings, images: list[bytes], count: int) -> None:
+    """Publish `count` images, taken in turn, and return when all are searchable."""
+    with ImagePublisher(road) as publisher:
+        futures = [publisher.put(images[n % len(images)], image_id=f"memory/{n}") for n in range(count)]
+        confirmed: list[Confirmation] = [future.result(600) for future in futures]
+    ends = {str(record.partition): 0 for record in confirmed}
+    for record in confirmed:
+        ends[str(record.partition)] = max(ends[str(record.partition)], record.offset + 1)
+    reader = Reader(road.index_dir, encoder=None)
+    covered, since = -1, time.monotonic()
+    while covered < sum(ends.values()):
+        snapshot = reader.current()
+        offsets = snapshot.manifest.offsets if snapshot else {}
+        now = sum(min(offsets.get(partition, 0), end) for partition, end in ends.items())
+        if now != covered:
+            covered, since = now, time.monotonic()
+        if time.monotonic() - since > STALLED_TIMEOUT_S:
+            raise DependencyError("index", f"it covers {covered} of {count} images and stands still.")
+        time.sleep(0.1)
+
+
+def _current_index_mb(road: Settings) -> float:
+    """What the current generation's files hold; older ones lie beside them until they are pruned."""
+    snapshot = Reader(road.index_dir, encoder=None).current()
+    assert snapshot is not None
+    manifest = snapshot.manifest
+    base = 0
+    if manifest.base is not None:
+        base = sum(file.stat().st_size for file in (road.index_dir / "bases" / manifest.base.name).iterdir())
+    return round((base + manifest.tail.size_bytes) / MB, 1)
