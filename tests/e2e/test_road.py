@@ -232,7 +232,7 @@ def test_details_thumbnail_and_original_are_those_of_the_record_that_was_found(
 
 def test_ids_of_any_characters_are_written_found_shown_and_deleted(client: Client) -> None:
     ids = ["a/b", "..", "%2F", "?", "#", "🦊", " ", "a&b=c+d", "\u202egnp.exe", "<img src=x>", "x" * 256, "é" * 128]
-    written = {image_id: client.put(digit(700 + n), image_id=image_id) for n, image_id in enumerate(ids)}
+    written = {image_id: client.put(digit(960 + n), image_id=image_id) for n, image_id in enumerate(ids)}
     for n, image_id in enumerate(ids):
         found = wait_for(
             lambda image_id=image_id: _unless_behind(  # type: ignore[misc]
@@ -241,7 +241,7 @@ def test_ids_of_any_characters_are_written_found_shown_and_deleted(client: Clien
         )
         assert [(match.id, match.distance) for match in found.matches] == [(image_id, 0.0)]
         assert client.image(image_id)["id"] == image_id
-        assert client.original(image_id) == digit(700 + n)
+        assert client.original(image_id) == digit(960 + n)
     deleted = {image_id: client.delete(image_id) for image_id in ids}
     for image_id in ids:
         with pytest.raises(ApiError, match="unknown-image"):
