@@ -27,7 +27,7 @@ from model.encoder import load_encoder
 from workers.embedder_batch import Batch, BatchEmbedder, Record
 from workers.embedder_consumer import FeedConsumer, FeedTransport, Reached
 from workers.rejections import Publisher
-from workers.retrying import StoppedError, retrying
+from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
 from workers.topic import Topic
 
 STOP_S_MAX = 5.0
@@ -59,6 +59,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
     telemetry.READY.set(0)
+    end_when_a_call_hangs()
     fingerprint = load_encoder(settings.encoder).fingerprint
     topic = Topic(settings)
     try:

@@ -18,7 +18,7 @@ from gallery.rows import FeedRow
 from gallery.store import Store
 from gallery.writer import Writer, lock_index
 from model.encoder import load_encoder
-from workers.retrying import StoppedError, retrying
+from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
 
 READ_ROWS_MAX = 2048
 # A feed that stays idle is read less and less often, down to once in this many of its usual pauses.
@@ -51,6 +51,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
+    end_when_a_call_hangs()
     encoder = load_encoder(settings.encoder).fingerprint
     if not _wait_for_lock(settings.index_dir, stop):
         return 0

@@ -1,6 +1,9 @@
-"""Waiting out the failures of what we depend on."""
+"""Waiting out the failures of what we depend on, and ending a process whose call never comes back."""
 
+import faulthandler
+import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,9 +14,15 @@ from contract.errors import DependencyError
 
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
+# Clients bound every request, most of them to 12 s, and a call is a few of them. What takes longer hangs inside its client.
+CALL_S_MAX = 180.0
+WATCH_INTERVAL_S = 5.0
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+# By thread: what is called and since when.
+_calls: dict[int, tuple[str, float]] = {}
 
 
 class StoppedError(Exception):
@@ -28,6 +37,7 @@ def retrying(call: Callable[[], T], dependency: str, stop: threading.Event) -> T
     """
     delay_s = RETRY_S_MIN
     while not stop.is_set():
+        _calls[threading.get_ident()] = dependency, time.monotonic()
         try:
             result = call()
         except DependencyError as error:
@@ -35,10 +45,31 @@ def retrying(call: Callable[[], T], dependency: str, stop: threading.Event) -> T
             telemetry.DEPENDENCY_UP.labels(error.dependency).set(0)
             telemetry.DEPENDENCY_RETRIES.labels(error.dependency).inc()
             log.warning("retrying", dependency=error.dependency, detail=error.detail, in_s=delay_s)
-            stop.wait(delay_s)
-            delay_s = min(delay_s * 2, RETRY_S_MAX)
         else:
             telemetry.DEPENDENCY_UP.labels(dependency).set(1)
             telemetry.READY.set(1)
             return result
+        finally:
+            _calls.pop(threading.get_ident(), None)
+        stop.wait(delay_s)
+        delay_s = min(delay_s * 2, RETRY_S_MAX)
     raise StoppedError
+
+
+def end_when_a_call_hangs() -> None:
+    """End this process with status 1, after telling where its threads are, once a call to Kafka or Cassandra does not come back.
+
+    Nothing that is not durable was acknowledged, so the process that is started next does it again.
+    """
+    threading.Thread(target=_watch, name="hanging calls", daemon=True).start()
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(WATCH_INTERVAL_S)
+        for dependency, began in list(_calls.values()):
+            # The decoder ends its child by itself, and may have to for each image of a batch.
+            if dependency != "decoder" and time.monotonic() - began > CALL_S_MAX:
+                log.error("ending because a call hangs", dependency=dependency, s=round(time.monotonic() - began))
+                faulthandler.dump_traceback(all_threads=True)
+                os._exit(1)

@@ -195,6 +195,9 @@ class Relay:
                 continue
             theirs = socket.create_connection(("127.0.0.1", self._target))
             self._open += [ours, theirs]
+            if self._is_cut:  # just now: `cut` may not have seen them
+                close(ours)
+                close(theirs)
             for source, sink in ((ours, theirs), (theirs, ours)):
                 threading.Thread(target=copy, args=(source, sink), daemon=True).start()
 
