@@ -47,10 +47,11 @@ faults: venv ## all tests that kill, cut off and damage things, and all that tak
 	@$(RUN) -m stack fetch
 	@$(RUN) -m pytest -m "faults or thorough" $(ARGS)
 
-bench: venv $(VENV)/.bench ## measure against peers; ARGS=… goes to `python -m bench`
-	@$(RUN) -m bench $(ARGS)
+bench: venv $(VENV)/.bench ## measure everything, an hour: bench/results, docs/plots, goals; ARGS="--only search-60000" for a part
+	@$(RUN) -m stack fetch
+	@$(RUN) -m bench all $(ARGS)
 
-bench-deps: venv $(VENV)/.bench ## install the libraries that `python -m bench search` measures beside ours
+bench-deps: venv $(VENV)/.bench ## install the libraries and systems that are measured beside ours, and matplotlib
 
 web: venv ## build the page anew: types from OpenAPI, then web/dist (needs Node 20)
 	@cd web && npm ci --ignore-scripts

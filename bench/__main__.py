@@ -1,123 +1,243 @@
-"""Measure: `python -m bench road`, `http`, `memory` and `search`."""
+"""Measure: `python -m bench all`, or one of road, freshness, http, memory, search and systems; `report` and `plots` show results."""
 
 import argparse
 import json
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
-from bench.http import measure_http
-from bench.memory import measure_memory
-from bench.road import measure_road
+from bench.results import RESULTS_DIR, read_results
 from contract.errors import LookalikeError
 from contract.settings import load_settings
 
 
-def main() -> int:
-    """Run one measurement and return the exit status."""
-    arguments = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrongly asked, 130 stopped by Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    # So that what a measurement started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        status: int = arguments.measure(arguments)
+        figures: dict[str, Any] | int = options.run(options)
+    except ModuleNotFoundError as error:
+        print(f"{error}. Install what is measured beside ours: `make bench-deps`.", file=sys.stderr)
+        return 1
     except LookalikeError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped; what was published stays in the gallery under bench/.", file=sys.stderr)
         return 130
-    return status
+    if isinstance(figures, int):
+        return figures
+    _tell(figures, is_json=options.json)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure the running stack (`make up` first), or one search beside other libraries.",
+        description="Measure the running stack (`make up` first), or searches beside other libraries.",
         epilog="Example: python -m bench road --images 5000 --rate 100 --json",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    road = verbs.add_parser(
-        "road", parents=[common], help="images/s from topic to searchable, freshness, and the cost of each stage"
+    everything = verbs.add_parser("all", help="every measurement in order, with results, plots and goals")
+    everything.add_argument(
+        "--quick", action="store_true", help="tiny sizes, into var/bench/quick: shows that all of it works"
     )
-    road.add_argument("--images", type=int, default=5000, help="images published at full speed (default %(default)s)")
+    everything.add_argument("--only", nargs="+", metavar="NAME", help="only these results, e.g. search-60000 freshness")
+    everything.set_defaults(run=_all)
+
+    road = _measurement(verbs, "road", _road, "images/s from topic to searchable, freshness, embedders by themselves")
+    road.add_argument(
+        "--images", type=int, default=5000, help="published at full speed, up to 60000 (default %(default)s)"
+    )
     road.add_argument("--rate", type=float, default=100, help="images/s of the paced part (default %(default)s)")
     road.add_argument("--seconds", type=float, default=20, help="length of the paced part (default %(default)s)")
-    road.set_defaults(measure=_road)
+    road.add_argument(
+        "--embedder-images", type=int, default=6000, help="for each of the embedders by themselves; 0 leaves them out"
+    )
 
-    http = verbs.add_parser("http", parents=[common], help="searches with images by one client and by many at once")
+    fresh = _measurement(
+        verbs, "freshness", _freshness, "confirmed by Kafka → searchable, at several rates, while others search"
+    )
+    fresh.add_argument(
+        "--rates", type=float, nargs="+", default=[100, 300, 1000], help="images/s (default 100 300 1000)"
+    )
+    fresh.add_argument(
+        "--clients", type=int, nargs="+", default=[0, 4], help="that search meanwhile, each at once again (default 0 4)"
+    )
+    fresh.add_argument("--seconds", type=float, default=20, help="length of each part (default %(default)s)")
+
+    http = _measurement(verbs, "http", _http, "searches with images by one client and by many at once")
     http.add_argument("--clients", type=int, default=16, help="of the second part (default %(default)s)")
     http.add_argument("--seconds", type=float, default=10, help="length of each part (default %(default)s)")
-    http.set_defaults(measure=_http)
 
-    memory = verbs.add_parser(
-        "memory",
-        parents=[common],
-        help="the most memory that each process takes, on a road of their own (servers must run)",
+    memory = _measurement(
+        verbs, "memory", _memory, "the most memory that each process takes, on a road of their own (servers must run)"
     )
     memory.add_argument("--images", type=int, default=60_000, help="digits, at most 60000 (default %(default)s)")
     memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
-    memory.set_defaults(measure=_memory)
 
-    search = verbs.add_parser(
-        "search", parents=[common], help="one exact search beside other libraries (needs `make bench-deps`, no stack)"
+    search = _measurement(
+        verbs, "search", _search, "one exact search beside other libraries (needs `make bench-deps`, no stack)"
     )
     search.add_argument("--images", "--n", type=int, default=60_000, help="embeddings (default %(default)s)")
-    search.add_argument(
-        "--queries", type=int, default=1000, help="queries that are not among them (default %(default)s)"
-    )
+    search.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
     search.add_argument("--methods", nargs="+", help="only these, e.g. lookalike numpy")
     search.add_argument(
-        "--uniform", action="store_true", help="uniform random numbers instead of digits: the worst case"
+        "--threads", type=int, default=1, help="to build approximate indexes with, kept in var/bench (default 1)"
     )
-    search.set_defaults(measure=_search)
+    kind = search.add_mutually_exclusive_group()
+    kind.add_argument("--uniform", action="store_true", help="uniform random numbers instead of digits: the worst case")
+    kind.add_argument(
+        "--tail", type=float, metavar="SHARE", help="ours with this share in the tail, beside one clean base"
+    )
+    kind.add_argument("--during-rebuild", action="store_true", help="ours while a base of the same size is built")
+    search.add_argument(
+        "--deleted", type=float, metavar="SHARE", default=0.0, help="deleted images, with --tail (default 0)"
+    )
+
+    systems = _measurement(
+        verbs, "systems", _systems, "whole embedded systems beside ours (needs `make bench-deps`, no stack)"
+    )
+    systems.add_argument("--images", type=int, default=60_000, help="embeddings (default %(default)s)")
+    systems.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
+    systems.add_argument("--inserts", type=int, default=200, help="single inserts until found (default %(default)s)")
+    systems.add_argument("--systems", nargs="+", help="only these, e.g. lookalike lancedb")
+
+    for name, run, summary in (
+        ("report", _report, "the results as markdown"),
+        ("plots", _plots, "draw the results (needs `make bench-deps`)"),
+    ):
+        verb = verbs.add_parser(name, help=summary)
+        verb.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of results (default bench/results)")
+        verb.set_defaults(run=run)
     return parser
 
 
-def _road(arguments: argparse.Namespace) -> int:
-    return _tell(measure_road(load_settings(), arguments.images, arguments.rate, arguments.seconds), arguments)
+def _measurement(verbs: Any, name: str, run: object, summary: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=summary)
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    verb.set_defaults(run=run)
+    return verb
 
 
-def _http(arguments: argparse.Namespace) -> int:
-    return _tell(measure_http(load_settings(), arguments.clients, arguments.seconds), arguments)
+def _all(options: argparse.Namespace) -> int:
+    from bench.everything import measure_everything, measurements
+    from bench.goals import verdicts
+    from bench.report import goals_table
+
+    settings = load_settings()
+    folder = settings.var_dir / "bench" / "quick" if options.quick else RESULTS_DIR
+    known = {one.name: one for one in measurements(quick=options.quick)}
+    unknown = sorted(set(options.only or ()) - set(known))
+    if unknown:
+        print(f"There is no measurement {unknown[0]!r}, only: {', '.join(known)}.", file=sys.stderr)
+        return 2
+    failed = measure_everything(settings, folder, [known[name] for name in options.only or known])
+    results = read_results(folder)
+    _draw(results, folder / "plots" if options.quick else None)
+    if not options.quick:
+        print(goals_table(verdicts(results)))
+    print(f"Results: {folder}" + (f". Failed: {', '.join(failed)}." if failed else ""))
+    return 1 if failed else 0
 
 
-def _memory(arguments: argparse.Namespace) -> int:
-    return _tell(measure_memory(load_settings(), arguments.images, arguments.large), arguments)
+def _road(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.road import measure_road
+
+    return measure_road(
+        load_settings(), options.images, options.rate, options.seconds, embedder_images=options.embedder_images
+    )
 
 
-def _tell(figures: dict[str, Any], arguments: argparse.Namespace) -> int:
-    if arguments.json:
-        print(json.dumps(figures, indent=2))
-    else:
-        for name, value in figures.items():
-            print(f"{name:40}{value:>14}" if not isinstance(value, dict) else f"{name:40}{json.dumps(value)}")
-    return 0
+def _freshness(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.freshness import measure_freshness
+
+    return measure_freshness(load_settings(), options.rates, clients=options.clients, seconds=options.seconds)
 
 
-def _search(arguments: argparse.Namespace) -> int:
-    from bench.peers import METHODS  # numba and scikit-learn, which the other measurements do not need
+def _http(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.http import measure_http
+
+    return measure_http(load_settings(), options.clients, options.seconds)
+
+
+def _memory(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.memory import measure_memory
+
+    return measure_memory(load_settings(), options.images, options.large)
+
+
+def _search(options: argparse.Namespace) -> dict[str, Any] | int:
+    from bench.peers import METHODS
+    from bench.scenarios import measure_during_rebuild, measure_tail
     from bench.search import measure_search
 
-    names = arguments.methods or list(METHODS)
-    unknown = sorted(set(names) - set(METHODS))
-    if unknown:
-        print(f"There is no method {unknown[0]!r}, only: {', '.join(METHODS)}.", file=sys.stderr)
+    settings = load_settings()
+    if options.tail is not None:
+        return measure_tail(settings, options.images, options.queries, tail=options.tail, deleted=options.deleted)
+    if options.during_rebuild:
+        return measure_during_rebuild(settings, options.images, options.queries)
+    names = options.methods or list(METHODS)
+    if not _are_known(names, METHODS, "method"):
         return 2
-    try:
-        figures = measure_search(
-            load_settings(), arguments.images, arguments.queries, names, is_uniform=arguments.uniform
-        )
-    except ModuleNotFoundError as error:
-        print(f"{error}. Install the peers with `make bench-deps`, or name --methods without it.", file=sys.stderr)
-        return 1
-    if arguments.json:
-        print(json.dumps(figures, indent=2))
-        return 0
-    print(f"{figures['embeddings']:,} {figures['data']}, {figures['queries']} queries; {figures['machine']}")
-    columns = ("method", "p50_ms", "p99_ms", "min_ms", "recall_at_10", "build_s", "bytes_per_vector", "effort")
-    for line in [dict(zip(columns, columns, strict=True)), *figures["rows"]]:
-        print("  ".join(f"{line[column]!s:>16}" for column in columns))
+    return measure_search(
+        settings, options.images, options.queries, names, is_uniform=options.uniform, threads=options.threads
+    )
+
+
+def _systems(options: argparse.Namespace) -> dict[str, Any] | int:
+    from bench.systems import SYSTEMS, measure_systems
+
+    names = options.systems or list(SYSTEMS)
+    if not _are_known(names, SYSTEMS, "system"):
+        return 2
+    return measure_systems(load_settings(), options.images, options.queries, options.inserts, names)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from bench.report import markdown
+
+    print(markdown(read_results(options.results)), end="")
     return 0
+
+
+def _plots(options: argparse.Namespace) -> int:
+    return _draw(read_results(options.results), None)
+
+
+def _draw(results: dict[str, dict[str, Any]], folder: Path | None) -> int:
+    from bench.plots import PLOTS_DIR, draw_all
+
+    try:
+        for path in draw_all(results, folder or PLOTS_DIR):
+            print(path)
+    except ModuleNotFoundError as error:
+        print(f"Nothing was drawn: {error}. Install it: `make bench-deps`.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _are_known(names: list[str], known: Any, what: str) -> bool:
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        print(f"There is no {what} {unknown[0]!r}, only: {', '.join(known)}.", file=sys.stderr)
+    return not unknown
+
+
+def _tell(figures: dict[str, Any], *, is_json: bool) -> None:
+    if is_json:
+        print(json.dumps(figures, indent=2))
+        return
+    for name, value in figures.items():
+        if name != "rows":
+            print(f"{name:40}{json.dumps(value) if isinstance(value, dict) else value!s}")
+    hidden = ("histogram", "sweep")
+    for row in figures.get("rows", []):
+        print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items() if name not in hidden))
 
 
 if __name__ == "__main__":

@@ -4,49 +4,75 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 from api.client import ApiError, Client
+from bench.machine import machine, versions
 from contract.errors import DependencyError
 from contract.settings import Settings
 from model import mnist
+from stack.programs import api_address
 
 QUERIES = 2000
+ENDLESS, DAY_S = 1_000_000_000, 86_400.0
 
 
-def measure_http(settings: Settings, clients: int, seconds: float) -> dict[str, Any]:
+def measure_http(settings: Settings, clients: int, seconds: float, searches: int = QUERIES) -> dict[str, Any]:
     """Searches with MNIST test digits, k = 10, by one client and by `clients` at once; latencies in ms.
 
-    The first 2,000 searches ask for what the API has not looked up yet (cold), the rest mostly for what it has.
+    The first `searches` ask for what the API has not looked up yet (cold), the rest mostly for what it has.
+
+    Raises:
+        DependencyError: the stack does not run.
+    """
+    index = require_api(settings)
+    requests = search_requests(settings, searches)
+    figures: dict[str, Any] = {
+        "gallery_images": index["coverage"]["count"],
+        "machine": machine(),
+        "versions": versions(),
+        "rows": [],
+    }
+    for name, count, most, longest_s in (
+        ("cold, one client", 1, len(requests), DAY_S),
+        ("one client", 1, ENDLESS, seconds),
+        (f"{clients} clients", clients, ENDLESS, seconds),
+    ):
+        found = asyncio.run(load(settings, requests, count, count=most, seconds=longest_s))
+        figures["rows"].append({"method": name, "clients": count, **found})
+    return figures
+
+
+def require_api(settings: Settings) -> dict[str, Any]:
+    """The state of the index.
 
     Raises:
         DependencyError: the stack does not run.
     """
     try:
-        index = Client(f"http://{settings.api_host}:{settings.api_port}").index()
+        return Client(api_address(settings)).index()
     except ApiError as error:
         raise DependencyError("api", f"{error.detail} Start the stack first: `make up`.") from error
+
+
+def search_requests(settings: Settings, count: int = QUERIES) -> list[bytes]:
+    """Whole HTTP requests for searches with MNIST test digits, in an order of their own."""
     images = list(mnist.images("test"))
     random.Random(1).shuffle(images)
-    requests = [_request(settings, mnist.png(image)) for image in images[:QUERIES]]
-    figures: dict[str, Any] = {"gallery_images": index["coverage"]["count"], "clients": clients}
-    figures["cold"] = asyncio.run(_load(settings, requests, 1, count=QUERIES))
-    figures["one_client"] = asyncio.run(_load(settings, requests, 1, seconds=seconds))
-    figures["many_clients"] = asyncio.run(_load(settings, requests, clients, seconds=seconds))
-    return figures
+    return [_request(settings, mnist.png(image)) for image in images[:count]]
 
 
-def _request(settings: Settings, png: bytes) -> bytes:
-    head = (
-        f"POST /v1/search?k=10 HTTP/1.1\r\nHost: {settings.api_host}:{settings.api_port}\r\n"
-        f"Content-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
-    )
-    return head.encode() + png
-
-
-async def _load(
-    settings: Settings, requests: list[bytes], clients: int, *, count: int = 1_000_000, seconds: float = 3600.0
+async def load(
+    settings: Settings,
+    requests: list[bytes],
+    clients: int,
+    *,
+    count: int = ENDLESS,
+    seconds: float = DAY_S,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
+    """Searches by `clients` at once, each on a connection that it keeps, until one of the limits is reached."""
     took_ms: list[float] = []
     turns = iter(range(count))
     deadline = time.perf_counter() + seconds
@@ -55,7 +81,7 @@ async def _load(
         reader, writer = await asyncio.open_connection(settings.api_host, settings.api_port)
         for turn in turns:
             began = time.perf_counter()
-            if began > deadline:
+            if began > deadline or is_over():
                 break
             writer.write(requests[turn % len(requests)])
             status, body = await _response(reader)
@@ -83,3 +109,11 @@ async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
     return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
+
+
+def _request(settings: Settings, png: bytes) -> bytes:
+    head = (
+        f"POST /v1/search?k=10 HTTP/1.1\r\nHost: {settings.api_host}:{settings.api_port}\r\n"
+        f"Content-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
+    )
+    return head.encode() + png

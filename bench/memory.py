@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import os
-import platform
 import socket
 import tempfile
 import threading
@@ -18,6 +16,7 @@ import psutil
 from PIL import Image
 
 from api.client import Client
+from bench.machine import machine, versions
 from contract.clients import open_admin
 from contract.errors import DependencyError
 from contract.settings import Settings, load_settings
@@ -49,7 +48,8 @@ def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any
         DependencyError: Kafka or Cassandra does not run, or nothing went on for three minutes.
     """
     figures: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
+        "versions": versions(),
         "digits": digits,
         "large_images": large,
     }
@@ -131,6 +131,8 @@ def _road(settings: Settings) -> Iterator[Settings]:
     ):
         changes = {
             "kafka_topic": f"bench-memory-{uuid.uuid4().hex[:8]}",
+            # Embedders of one keyspace are one consumer group, and another one may be running.
+            "cassandra_keyspace": f"{settings.cassandra_keyspace[:40]}_memory",
             "var_dir": Path(folder),
             "index_dir": Path(folder) / "index",
             "api_port": free.getsockname()[1],

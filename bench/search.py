@@ -1,9 +1,7 @@
 """How long one exact search takes beside what people reach for, on the same embeddings in the same run, one thread."""
 
-import importlib.metadata
-import os
-import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bench.embeddings import gallery, queries
-from bench.peers import METHODS, K, Method, recall, tune
+from bench.kept import Shelf
+from bench.machine import machine, versions
+from bench.peers import METHODS, Asked, K, Method, recall, sweep
 from contract.progress import progress_line
 from contract.settings import Settings
 from gallery.compiled import compile_search
@@ -20,47 +20,73 @@ from model.encoder import load_encoder
 ROUNDS = 3
 INTERLEAVED = 100  # queries of one method before the next one has its turn
 SLOW_MS = 5.0  # a slower method is asked each query once, a third of them a round
-_PACKAGES = ("numpy", "numba", "scikit-learn", "faiss-cpu", "hnswlib", "usearch")
+SWEPT_QUERIES = 300  # at each effort of an approximate method
 
 
 def measure_search(
-    settings: Settings, n: int, query_count: int, names: list[str], *, is_uniform: bool = False
+    settings: Settings, n: int, query_count: int, names: list[str], *, is_uniform: bool = False, threads: int = 1
 ) -> dict[str, Any]:
     """Rows of figures, one a method, over n embeddings and queries that are not among them.
 
     Args:
         is_uniform: uniform random numbers instead of digits: the worst case, without any structure.
+        threads: with which approximate peers are built; what was built stays in `var_dir`/bench.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked = _uniform(n, query_count) if is_uniform else _digits(settings, n, query_count)
+    embeddings, asked, shelf = search_data(settings, n, query_count, is_uniform=is_uniform, threads=threads)
     with threadpool_limits(limits=1):
         expected = exact_neighbours(embeddings, asked)
         methods: dict[str, Method] = {}
         rows: dict[str, dict[str, Any]] = {}
-        for name in names:
-            began = time.perf_counter()
-            methods[name] = METHODS[name](embeddings)
-            rows[name] = {"method": name, "build_s": round(time.perf_counter() - began, 2)}
+        with progress_line(f"building over {n:,}", len(names), "methods") as bar:
+            for name in names:
+                methods[name] = method = METHODS[name](embeddings, shelf)
+                rows[name] = {
+                    "method": name,
+                    "build_s": method.build.seconds,
+                    "build_threads": method.build.threads,
+                    "build_is_kept": method.build.is_kept,
+                    "bytes_per_vector": round(method.size_bytes() / n, 1),
+                }
+                bar.update(1)
         for name, method in methods.items():
-            tune(method, asked, expected)
-            rows[name] |= {"effort": method.effort, "bytes_per_vector": round(method.size_bytes() / n, 1)}
-        for name, (taken_ms, found) in _interleaved(methods, asked).items():
+            points = sweep(method, asked[:SWEPT_QUERIES], expected[:SWEPT_QUERIES])
+            rows[name] |= {"effort": method.effort} | ({"sweep": points} if points else {})
+        for name, (taken_ms, found) in interleaved(methods, asked).items():
+            per_query = taken_ms[~np.isnan(taken_ms)]
             rows[name] |= {
-                "p50_ms": round(float(np.median(taken_ms)), 4),
-                "p99_ms": round(float(np.quantile(taken_ms, 0.99)), 4),
-                "min_ms": round(float(np.min(taken_ms)), 4),
+                # Of each round, so that one round in which the machine did something else changes nothing.
+                "p50_ms": round(_median_of_rounds(taken_ms, 0.5), 4),
+                "p99_ms": round(_median_of_rounds(taken_ms, 0.99), 4),
+                "min_ms": round(float(np.min(per_query)), 4),
                 "recall_at_10": round(recall(found, expected), 4),
                 "same_ids_in_order": bool((found == expected).all()),
+                "histogram": histogram(per_query),
             }
     return {
         "embeddings": n,
         "data": "uniform random" if is_uniform else "digits",
         "queries": query_count,
         "rounds": ROUNDS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "threads_searching": 1,
+        "machine": machine(),
+        "versions": versions(),
         "rows": list(rows.values()),
     }
+
+
+def search_data(
+    settings: Settings, n: int, query_count: int, *, is_uniform: bool = False, threads: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Shelf]:
+    """Embeddings (n, 128), queries (m, 128) that are not among them, and where indexes over them are kept."""
+    folder = settings.var_dir / "bench"
+    if is_uniform:
+        random = np.random.default_rng(0)
+        embeddings, asked = random.random((n, 128), np.float32), random.random((query_count, 128), np.float32)
+        return embeddings, asked, Shelf(folder, f"uniform-{n}", threads)
+    encoder = load_encoder(settings.encoder)
+    name = f"digits-{encoder.fingerprint}-{n}"
+    return gallery(encoder, n, folder), queries(encoder, query_count, folder), Shelf(folder, name, threads)
 
 
 def exact_neighbours(embeddings: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -80,10 +106,10 @@ def exact_neighbours(embeddings: NDArray[np.float32], asked: NDArray[np.float32]
     return nearest
 
 
-def _interleaved(
-    methods: dict[str, Method], asked: NDArray[np.float32]
+def interleaved(
+    methods: Mapping[str, Asked], asked: NDArray[np.float32]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
-    """Milliseconds (rounds, m), or (m,) for slow methods, and the rows (m, 10) that each method found."""
+    """Milliseconds (rounds, m), NaN where a slow method was not asked, and the rows (m, 10) that each method found."""
     taken = {name: np.full((ROUNDS, len(asked)), np.nan) for name in methods}
     found = {name: np.zeros((len(asked), K), np.int64) for name in methods}
     is_slow = {name: _milliseconds(method, asked[0])[0] > SLOW_MS for name, method in methods.items()}
@@ -98,27 +124,20 @@ def _interleaved(
                                 method, asked[number]
                             )
                 bar.update(len(numbers))
-    return {name: (taken[name][~np.isnan(taken[name])], found[name]) for name in methods}
+    return {name: (taken[name], found[name]) for name in methods}
 
 
-def _milliseconds(method: Method, query: NDArray[np.float32]) -> tuple[float, NDArray[np.int64]]:
+def histogram(taken_ms: NDArray[np.float64]) -> dict[str, list[float]]:
+    """How often a search took how long, in 60 steps of equal ratio."""
+    edges = np.geomspace(taken_ms.min() * 0.999, taken_ms.max() * 1.001, 61)
+    return {"edges_ms": [float(f"{edge:.4g}") for edge in edges], "counts": np.histogram(taken_ms, edges)[0].tolist()}
+
+
+def _median_of_rounds(taken_ms: NDArray[np.float64], quantile: float) -> float:
+    return float(np.median(np.nanquantile(taken_ms, quantile, axis=1)))
+
+
+def _milliseconds(method: Asked, query: NDArray[np.float32]) -> tuple[float, NDArray[np.int64]]:
     began = time.perf_counter()
     rows = method.nearest(query)
     return (time.perf_counter() - began) * 1000, rows
-
-
-def _digits(settings: Settings, n: int, query_count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    encoder, folder = load_encoder(settings.encoder), settings.var_dir / "bench"
-    return gallery(encoder, n, folder), queries(encoder, query_count, folder)
-
-
-def _uniform(n: int, query_count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    random = np.random.default_rng(0)
-    return random.random((n, 128), np.float32), random.random((query_count, 128), np.float32)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"

@@ -1,0 +1,199 @@
+"""All measurements in order, each into a file of results; starts Kafka, Cassandra and our programs where they do not run."""
+
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.embedders import cases
+from bench.freshness import measure_freshness
+from bench.http import measure_http
+from bench.memory import measure_memory
+from bench.peers import METHODS, installed_methods
+from bench.results import write_result
+from bench.road import measure_road
+from bench.scenarios import measure_during_rebuild, measure_tail
+from bench.search import measure_search
+from bench.systems import SYSTEMS, measure_systems
+from contract.errors import LookalikeError
+from contract.settings import Settings, load_settings
+from stack import groups
+
+MANY = 1_000_000
+BUILD_THREADS = 2
+QUICK = "python -m bench all --quick"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One file of results.
+
+    Attributes:
+        command: repeats it alone.
+        needs_stack: it runs against Kafka, Cassandra and our programs.
+    """
+
+    name: str
+    command: str
+    measure: Callable[[Settings], dict[str, Any]]
+    needs_stack: bool = False
+
+
+def measurements(*, quick: bool = False) -> list[Measurement]:
+    """What `make bench` runs, in its order; quick: with sizes that only show that it works."""
+    return _quick() if quick else _full()
+
+
+def measure_everything(
+    settings: Settings, folder: Path, wanted: Sequence[Measurement], running: Settings | None = None
+) -> list[str]:
+    """Run them and write their results into `folder`; one that fails does not keep the others from running.
+
+    Args:
+        running: of a stack that runs; None starts one when it is needed first.
+
+    Returns:
+        The names of those that failed.
+    """
+    failed = []
+    with ExitStack() as stack:
+        for number, one in enumerate(wanted, 1):
+            began = time.monotonic()
+            _say(f"[{number}/{len(wanted)}] {one.name}: {one.command}")
+            try:
+                if one.needs_stack and running is None:
+                    running = stack.enter_context(own_stack(settings))
+                figures = one.measure(running if one.needs_stack and running else settings)
+            except (LookalikeError, OSError) as error:
+                _say(f"    failed: {error}")
+                failed.append(one.name)
+                continue
+            write_result(folder, one.name, one.command, figures)
+            _say(f"    done in {time.monotonic() - began:.0f} s")
+    return failed
+
+
+@contextmanager
+def own_stack(settings: Settings) -> Iterator[Settings]:
+    """A stack with data and ports of its own, empty at first, so that every run measures the same; gone at the end."""
+    kafka, controller, cassandra, storage, jmx, api = _free_ports(6)
+    var_dir = (settings.var_dir / "bench" / "stack").resolve()
+    own = load_settings(
+        **{
+            **settings.model_dump(),
+            "kafka_bootstrap": f"127.0.0.1:{kafka}",
+            "kafka_controller_port": controller,
+            "cassandra_hosts": "127.0.0.1",
+            "cassandra_port": cassandra,
+            "cassandra_storage_port": storage,
+            "cassandra_jmx_port": jmx,
+            "api_host": "127.0.0.1",
+            "api_port": api,
+            "var_dir": var_dir,
+            "index_dir": var_dir / "index",
+        }
+    )
+    for group in reversed(groups.GROUPS):
+        groups.down(own, group)  # what an interrupted run left
+    shutil.rmtree(var_dir, ignore_errors=True)
+    _say(f"    starting Kafka, Cassandra and our programs in {var_dir}")
+    try:
+        for group in groups.GROUPS:
+            groups.up(own, group, tied=True)
+        yield own
+    finally:
+        for group in reversed(groups.GROUPS):
+            groups.down(own, group)
+        shutil.rmtree(var_dir, ignore_errors=True)
+
+
+def _full() -> list[Measurement]:
+    names = list(METHODS)
+    return [
+        Measurement("search-60000", "python -m bench search", lambda s: measure_search(s, 60_000, 1000, names)),
+        Measurement(
+            "search-uniform-60000",
+            "python -m bench search --uniform",
+            lambda s: measure_search(s, 60_000, 1000, names, is_uniform=True),
+        ),
+        Measurement(
+            "search-1000000",
+            f"python -m bench search --images 1000000 --threads {BUILD_THREADS}",
+            lambda s: measure_search(s, MANY, 1000, names, threads=BUILD_THREADS),
+        ),
+        Measurement(
+            "tail-60000",
+            "python -m bench search --tail 0.2 --deleted 0.05",
+            lambda s: measure_tail(s, 60_000, 1000, tail=0.2, deleted=0.05),
+        ),
+        Measurement(
+            "rebuild-60000",
+            "python -m bench search --during-rebuild",
+            lambda s: measure_during_rebuild(s, 60_000, 1000),
+        ),
+        Measurement(
+            "rebuild-1000000",
+            "python -m bench search --during-rebuild --images 1000000",
+            lambda s: measure_during_rebuild(s, MANY, 1000),
+        ),
+        Measurement(
+            "systems", "python -m bench systems", lambda s: measure_systems(s, 60_000, 1000, 200, list(SYSTEMS))
+        ),
+        Measurement(
+            "road",
+            "python -m bench road --images 60000",
+            lambda s: measure_road(s, 60_000, 100, 20),
+            needs_stack=True,
+        ),
+        Measurement(
+            "freshness",
+            "python -m bench freshness",
+            lambda s: measure_freshness(s, (100, 300, 1000), clients=(0, 4), seconds=20),
+            needs_stack=True,
+        ),
+        Measurement("http", "python -m bench http", lambda s: measure_http(s, 16, 15), needs_stack=True),
+        Measurement(
+            "memory", "python -m bench memory --large 60", lambda s: measure_memory(s, 60_000, 60), needs_stack=True
+        ),
+    ]
+
+
+def _quick() -> list[Measurement]:
+    names = installed_methods()
+    return [
+        Measurement("search-2000", QUICK, lambda s: measure_search(s, 2000, 100, names)),
+        Measurement("search-uniform-2000", QUICK, lambda s: measure_search(s, 2000, 100, names, is_uniform=True)),
+        Measurement("tail-2000", QUICK, lambda s: measure_tail(s, 2000, 100, tail=0.2, deleted=0.05)),
+        Measurement("rebuild-2000", QUICK, lambda s: measure_during_rebuild(s, 2000, 100, rounds=1)),
+        Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),
+        Measurement(
+            "road",
+            QUICK,
+            lambda s: measure_road(s, 300, 50, 2, embedder_images=300, rounds=1, compared=cases()[:2]),
+            needs_stack=True,
+        ),
+        Measurement(
+            "freshness",
+            QUICK,
+            lambda s: measure_freshness(s, (30, 60), clients=(0, 2), seconds=2, floor_rounds=20),
+            needs_stack=True,
+        ),
+        Measurement("http", QUICK, lambda s: measure_http(s, 4, 1, searches=50), needs_stack=True),
+        Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
+    ]
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of loopback that nothing uses now, all different."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

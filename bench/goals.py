@@ -1,0 +1,112 @@
+"""What we want of the figures, and whether the results say so."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Results = dict[str, dict[str, Any]]
+
+
+class Goal(NamedTuple):
+    """One goal: `figure` reads a number from the results, or fails with LookupError where it was not measured.
+
+    Attributes:
+        unit: behind the figure: "×", " ms", " MB".
+        is_most: the figure must be at most `limit`; else at least.
+    """
+
+    what: str
+    limit: float
+    unit: str
+    is_most: bool
+    figure: Callable[[Results], float]
+
+
+class Verdict(NamedTuple):
+    """A goal and what was measured; `is_met` is None where it was not."""
+
+    goal: Goal
+    figure: float | None
+    is_met: bool | None
+
+
+def row(results: Results, name: str, method: str) -> dict[str, Any]:
+    """The row of a method in a result.
+
+    Raises:
+        LookupError: it was not measured, or could not be.
+    """
+    for found in results[name]["rows"]:
+        if found["method"] == method and "unavailable" not in found:
+            return dict(found)
+    raise LookupError(f"{name} has no row {method}")
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """All goals, whether measured or not."""
+    found = []
+    for goal in GOALS:
+        try:
+            figure = float(goal.figure(results))
+        except LookupError:
+            found.append(Verdict(goal, None, None))
+            continue
+        found.append(Verdict(goal, figure, figure <= goal.limit if goal.is_most else figure >= goal.limit))
+    return found
+
+
+def _faster(name: str, peer: str) -> Callable[[Results], float]:
+    return lambda r: row(r, name, peer)["p50_ms"] / row(r, name, "lookalike")["p50_ms"]
+
+
+def _wrong(name: str) -> Callable[[Results], float]:
+    return lambda r: 1 - row(r, name, "lookalike")["same_ids_in_order"]
+
+
+def _p99_to_p50(name: str) -> Callable[[Results], float]:
+    return lambda r: row(r, name, "lookalike")["p99_ms"] / row(r, name, "lookalike")["p50_ms"]
+
+
+def _build(name: str) -> Callable[[Results], float]:
+    return lambda r: row(r, name, "lookalike")["build_s"] / row(r, name, "hnswlib")["build_s"]
+
+
+def _growth(results: Results) -> float:
+    few, many = (row(results, f"search-{n}", "lookalike")["p50_ms"] for n in (60_000, 1_000_000))
+    return float(many / few)
+
+
+def _fresh(rate: int, clients: int, what: str) -> Callable[[Results], float]:
+    return lambda r: row(r, "freshness", f"{rate} images/s, {clients} clients")[what]
+
+
+S60, S1M, UNIFORM = "search-60000", "search-1000000", "search-uniform-60000"
+GOALS = (
+    Goal("60,000: answers other than float64 brute force", 0, "", True, _wrong(S60)),
+    Goal("1,000,000: answers other than float64 brute force", 0, "", True, _wrong(S1M)),
+    Goal("60,000 uniform: answers other than float64 brute force", 0, "", True, _wrong(UNIFORM)),
+    Goal("60,000: faster than FAISS Flat, p50", 15, "×", False, _faster(S60, "faiss-flat")),
+    Goal("60,000: faster than scikit-learn's KDTree, p50", 50, "×", False, _faster(S60, "sklearn-kdtree")),
+    Goal("60,000: faster than hnswlib at recall ≥ .996, p50", 1, "×", False, _faster(S60, "hnswlib")),
+    Goal("1,000,000: faster than FAISS Flat, p50", 80, "×", False, _faster(S1M, "faiss-flat")),
+    Goal("1,000,000: faster than hnswlib at recall ≥ .996, p50", 0.83, "×", False, _faster(S1M, "hnswlib")),
+    Goal("60,000 uniform: faster than numpy, p50", 0.83, "×", False, _faster(UNIFORM, "numpy")),
+    Goal("60,000: p99 / p50", 4, "×", True, _p99_to_p50(S60)),
+    Goal("1,000,000: p99 / p50", 4, "×", True, _p99_to_p50(S1M)),
+    Goal("60,000 → 1,000,000: p50 grows", 5, "×", True, _growth),
+    Goal("1,000,000: build / hnswlib's", 0.05, "×", True, _build(S1M)),
+    Goal("1,000,000: bytes an embedding / raw float32", 1.25, "×", True, lambda r: row(r, S1M, "lookalike")["bytes_per_vector"] / 512),
+    Goal("60,000: a fifth in the tail, 5 % deleted / one clean base, p50", 1.5, "×", True, lambda r: r["tail-60000"]["ratio_p50"]),
+    Goal("60,000: p99 during a rebuild / quiet", 2, "×", True, lambda r: r["rebuild-60000"]["ratio_p99"]),
+    Goal("1,000,000: p99 during a rebuild / quiet", 2, "×", True, lambda r: r["rebuild-1000000"]["ratio_p99"]),
+    Goal("topic → searchable, 60,000 digits at once", 2500, " images/s", False, lambda r: r["road"]["topic_to_searchable_per_s"]),
+    Goal("embedder with the store / with one that does nothing", 0.7, "×", False, lambda r: r["road"]["with_store_to_without"]),
+    Goal("confirmed → searchable at 1,000/s while 4 clients search, p50", 100, " ms", True, _fresh(1000, 4, "p50_ms")),
+    Goal("the same, p99", 500, " ms", True, _fresh(1000, 4, "p99_ms")),
+    Goal("HTTP search with an image, 16 clients", 1000, " searches/s", False, lambda r: r["http"]["many_clients"]["per_s"]),
+    Goal("the same, p99", 60, " ms", True, lambda r: r["http"]["many_clients"]["p99_ms"]),
+    Goal("HTTP search with an image, one client, p50", 4, " ms", True, lambda r: r["http"]["one_client"]["p50_ms"]),
+    Goal("embedder's peak memory, 60,000 digits", 250, " MB", True, lambda r: r["memory"]["digits_embedder_with_children_mb"]),
+    Goal("embedder's peak memory, images of 7.9 MiB", 1500, " MB", True, lambda r: r["memory"]["large_embedder_with_children_mb"]),
+    Goal("indexer's peak memory, 60,000 digits", 338, " MB", True, lambda r: r["memory"]["digits_indexer_mb"]),
+    Goal("API's peak memory, 60,000 digits", 338, " MB", True, lambda r: r["memory"]["digits_api_mb"]),
+)  # fmt: skip

@@ -1,0 +1,211 @@
+"""A search while the index is not one clean base: with a tail and deleted images, and while the next base is built."""
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from bench.machine import machine, versions
+from bench.peers import K
+from bench.search import ROUNDS, exact_neighbours, interleaved, search_data
+from contract.progress import progress_line
+from contract.settings import Settings
+from gallery.base import IdTable, save_base
+from gallery.compiled import compile_search
+from gallery.fold import Position
+from gallery.merge import build_base, save_merged
+from gallery.reader import Reader
+from gallery.rows import FeedRow
+from gallery.snapshot import Snapshot
+from gallery.writer import Writer
+
+LOG = "bench:scenarios"
+STAGED = 2048  # rows that the indexer reads at once
+QUIET_S = 2.0
+
+
+class Searched:
+    """A generation, asked as the API asks it: the ids found are row numbers."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def nearest(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Row numbers (10,) of the nearest, nearest first, for a query (d,)."""
+        return np.array([int(match.image_id) for match in self._snapshot.search(query, K)], np.int64)
+
+
+def measure_tail(settings: Settings, n: int, query_count: int, *, tail: float, deleted: float) -> dict[str, Any]:
+    """A generation with a part of its n images in the tail and some deleted, beside one clean base of the same images.
+
+    Args:
+        tail: share of the images that came after the base was built.
+        deleted: share of all images, of base and tail alike, that were deleted then.
+    """
+    compile_search(settings.compiled_dir)
+    embeddings, asked, _ = search_data(settings, n, query_count)
+    in_base = n - round(tail * n)
+    gone = np.sort(np.random.default_rng(0).choice(n, round(deleted * n), replace=False))
+    with _index() as folder, _index() as clean_folder, threadpool_limits(limits=1):
+        writer = _with_base(folder, embeddings[:in_base])
+        puts = [(row, embeddings[row].tobytes()) for row in range(in_base, n)]
+        _append(writer, [*puts, *((row, None) for row in gone.tolist())], first_offset=in_base)
+        mixed = _current(folder)
+        clean_writer = Writer(clean_folder, "bench")
+        clean_writer.set_logs([LOG])
+        save_merged(mixed, clean_folder / "bases" / clean_writer.next_base_name())
+        clean_writer.replace_base(clean_writer.next_base_name(), 0)
+        clean = _current(clean_folder)
+        found = interleaved({"tail-and-deleted": Searched(mixed), "one-clean-base": Searched(clean)}, asked)
+        live = np.setdiff1d(np.arange(n), gone)
+        expected = live[exact_neighbours(embeddings[live], asked)]
+        writer.close()
+        clean_writer.close()
+    rows = [_row(name, taken_ms) | _exactness(ours, expected) for name, (taken_ms, ours) in found.items()]
+    return {
+        "embeddings": n,
+        "data": "digits",
+        "queries": query_count,
+        "rounds": ROUNDS,
+        "tail_share": tail,
+        "deleted_share": deleted,
+        "images_live": len(live),
+        "ratio_p50": round(rows[0]["p50_ms"] / rows[1]["p50_ms"], 3),
+        "ratio_p99": round(rows[0]["p99_ms"] / rows[1]["p99_ms"], 3),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": rows,
+    }
+
+
+def measure_during_rebuild(settings: Settings, n: int, query_count: int, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Searches of a base of n images while the indexer's own code builds one of the same size in a child process.
+
+    Quiet seconds and builds take turns; the ratio is that of the rounds' median p99.
+    """
+    compile_search(settings.compiled_dir)
+    embeddings, asked, _ = search_data(settings, n, query_count)
+    quiet: list[NDArray[np.float64]] = []
+    during: list[NDArray[np.float64]] = []
+    builds_s: list[float] = []
+    with _index() as folder, threadpool_limits(limits=1), progress_line("rebuilding", rounds, "rounds") as bar:
+        writer = _with_base(folder, embeddings)
+        searched = Searched(_current(folder))
+        answers = np.stack([searched.nearest(query) for query in asked])  # and warms up
+        for _ in range(rounds):
+            until = time.monotonic() + QUIET_S
+            quiet.append(_search_while(searched, asked, lambda until=until: time.monotonic() < until))
+            began = time.monotonic()
+            child = multiprocessing.get_context("spawn").Process(
+                target=build_base,
+                args=(folder, writer.current_name(), "rebuilt", settings.compiled_dir.resolve()),
+                daemon=True,
+            )
+            child.start()
+            during.append(_search_while(searched, asked, child.is_alive))
+            child.join()
+            builds_s.append(round(time.monotonic() - began, 2))
+            assert child.exitcode == 0, "the base was not built"
+            shutil.rmtree(folder / "bases" / "rebuilt")
+            bar.update(1)
+        writer.close()
+    expected = exact_neighbours(embeddings, asked)
+    rows = [
+        _row(name, _padded(taken)) | _exactness(answers, expected)
+        for name, taken in (("during-rebuild", during), ("quiet", quiet))
+    ]
+    return {
+        "embeddings": n,
+        "data": "digits",
+        "queries": query_count,
+        "rounds": rounds,
+        "searches": {"during": sum(map(len, during)), "quiet": sum(map(len, quiet))},
+        "build_s": sorted(builds_s)[len(builds_s) // 2],
+        "ratio_p50": round(rows[0]["p50_ms"] / rows[1]["p50_ms"], 3),
+        "ratio_p99": round(rows[0]["p99_ms"] / rows[1]["p99_ms"], 3),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": rows,
+    }
+
+
+@contextmanager
+def _index() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="lookalike-bench-") as name:
+        yield Path(name)
+
+
+def _with_base(folder: Path, embeddings: NDArray[np.float32]) -> Writer:
+    """A writer whose generation is one base of all rows; ids are row numbers, so ties go by them."""
+    writer = Writer(folder, "bench")
+    writer.set_logs([LOG])
+    n = len(embeddings)
+    positions = np.array([_position(row) for row in range(n)], np.int64)
+    live = IdTable.build([_id(row).encode() for row in range(n)], positions)
+    save_base(folder / "bases" / writer.next_base_name(), live, IdTable.build([], []), embeddings)
+    writer.replace_base(writer.next_base_name(), 0)
+    return writer
+
+
+def _append(writer: Writer, changes: list[tuple[int, bytes | None]], *, first_offset: int) -> None:
+    """Puts (row, embedding) and deletes (row, None) as the indexer takes them from the feed."""
+    feed = [
+        # The first follows on offset 0, as if Kafka had compacted what the base holds.
+        FeedRow(
+            LOG, 0, offset, 0 if offset == first_offset else offset,
+            "delete" if embedding is None else "put", "", _id(row), embedding, offset,
+        )
+        for offset, (row, embedding) in enumerate(changes, first_offset)
+    ]  # fmt: skip
+    for at in range(0, len(feed), STAGED):
+        writer.stage(writer.fold.add(0, 0, feed[at : at + STAGED]))
+    writer.publish()
+
+
+def _current(folder: Path) -> Snapshot:
+    snapshot = Reader(folder, encoder=None).current()
+    assert snapshot is not None
+    return snapshot
+
+
+def _search_while(searched: Searched, asked: NDArray[np.float32], is_on: Any) -> NDArray[np.float64]:
+    """Milliseconds of each search until `is_on` says no."""
+    taken_ms: list[float] = []
+    while is_on():
+        for query in asked[len(taken_ms) % len(asked) :][:20]:
+            began = time.perf_counter()
+            searched.nearest(query)
+            taken_ms.append((time.perf_counter() - began) * 1000)
+    return np.array(taken_ms)
+
+
+def _padded(rounds: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    padded = np.full((len(rounds), max(map(len, rounds))), np.nan)
+    for line, taken_ms in zip(padded, rounds, strict=True):
+        line[: len(taken_ms)] = taken_ms
+    return padded
+
+
+def _row(name: str, taken_ms: NDArray[np.float64]) -> dict[str, Any]:
+    p50, p99 = (np.median(np.nanquantile(taken_ms, quantile, axis=1)) for quantile in (0.5, 0.99))
+    return {"method": name, "p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
+
+
+def _exactness(found: NDArray[np.int64], expected: NDArray[np.int64]) -> dict[str, bool]:
+    return {"same_ids_in_order": bool((found == expected).all())}
+
+
+def _position(row: int) -> Position:
+    return Position(0, row, 0, row, row)
+
+
+def _id(row: int) -> str:
+    return f"{row:08}"

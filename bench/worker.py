@@ -1,0 +1,47 @@
+"""The embedder exactly as `python -m workers embedder` runs it, on given cores, and if wanted with a store that keeps nothing.
+
+What a store that keeps nothing leaves is what the worker itself costs; beside it one sees what writing costs.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from unittest.mock import patch
+
+from contract import telemetry
+from contract.settings import load_settings
+from gallery.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store import Store
+from workers import embedder
+
+
+class NoStore(Store):
+    """Reads like the store; its writes return at once."""
+
+    def write_originals(self, originals: Iterable[tuple[RecordKey, bytes, int]]) -> None:
+        """Keep nothing."""
+
+    def write_records(self, records: Iterable[ImageRecord]) -> None:
+        """Keep nothing."""
+
+    def write_feed(self, encoder: str, feed_rows: Iterable[FeedRow]) -> None:
+        """Keep nothing."""
+
+
+def main() -> int:
+    """Embed until SIGTERM; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.worker", description=__doc__)
+    parser.add_argument("--slot", type=int, default=0)
+    parser.add_argument("--cores", type=int, nargs="+", help="only these; needs Linux")
+    parser.add_argument("--no-store", action="store_true")
+    options = parser.parse_args()
+    if options.cores:
+        os.sched_setaffinity(0, options.cores)  # threads and the decoder's child inherit it
+    telemetry.configure_logging()
+    with patch.object(embedder, "Store", NoStore if options.no_store else Store):
+        return embedder.run(load_settings(), slot=options.slot)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

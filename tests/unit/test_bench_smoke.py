@@ -1,0 +1,101 @@
+"""Every measurement runs from beginning to end with tiny sizes, and ours answers exactly. Times are nobody's business here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.everything import measure_everything, measurements
+from bench.goals import GOALS, verdicts
+from bench.report import markdown
+from bench.results import read_results
+from contract.settings import Settings
+from stack import groups
+from tests.conftest import fresh_road
+
+# A minute on two quiet cores. It starts a dozen processes, so that a busy machine takes far longer.
+pytestmark = pytest.mark.timeout(1200)
+
+METHOD_KEYS = {"method", "p50_ms", "p99_ms", "recall_at_10", "build_s", "bytes_per_vector"}
+
+
+@pytest.fixture(scope="module")
+def results(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What `python -m bench all --quick` writes, measured on the tests' own servers."""
+    folder = tmp_path_factory.mktemp("bench")
+    settings = fresh_road(stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_smoke")
+    groups.up(settings, "programs", tied=True)
+    try:
+        failed = measure_everything(settings, folder / "results", measurements(quick=True), running=settings)
+    finally:
+        groups.down(settings, "programs")
+    assert failed == []
+    return read_results(folder / "results")
+
+
+def test_every_measurement_writes_a_result_that_says_what_it_was_measured_on(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    assert sorted(results) == sorted(one.name for one in measurements(quick=True))
+    for figures in results.values():
+        assert {"command", "measured_at", "machine", "versions"} <= set(figures)
+        assert {"cpu", "cores"} <= set(figures["machine"])
+
+
+@pytest.mark.parametrize("name", ["search-2000", "search-uniform-2000"])
+def test_a_search_result_has_a_row_for_each_installed_method(results: dict[str, dict[str, Any]], name: str) -> None:
+    rows = {row["method"]: row for row in results[name]["rows"]}
+    assert {"lookalike", "numpy", "sklearn-kdtree"} <= set(rows)
+    assert all(set(row) >= METHOD_KEYS for row in rows.values())
+
+
+def test_every_answer_of_ours_equals_brute_force(results: dict[str, dict[str, Any]]) -> None:
+    ours = [row for name in ("search-2000", "search-uniform-2000", "systems") for row in results[name]["rows"]]
+    ours = [row for row in ours if row["method"] == "lookalike"]
+    mixed = results["tail-2000"]["rows"] + results["rebuild-2000"]["rows"]
+    assert len(ours) == 3 and len(mixed) == 4
+    assert all(row["same_ids_in_order"] for row in ours + mixed)
+
+
+def test_a_system_that_is_not_installed_has_a_row_that_says_so(results: dict[str, dict[str, Any]]) -> None:
+    rows = results["systems"]["rows"]
+    assert [row["method"] for row in rows] == ["lookalike", "lancedb", "chroma", "milvus-lite"]
+    assert all(set(row) >= METHOD_KEYS or row["unavailable"] for row in rows)
+
+
+def test_freshness_stands_beside_its_floors_and_says_whether_the_rate_was_reached(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    figures = results["freshness"]
+    assert {"kafka_round_trip", "cassandra_write"} <= set(figures["floors"])
+    assert [(row["clients"], row["rate_per_s"]) for row in figures["rows"]] == [(0, 30), (0, 60), (2, 30), (2, 60)]
+    for row in figures["rows"]:
+        assert {"p50_ms", "p99_ms", "sent_per_s", "rate_was_reached", "kept_up"} <= set(row)
+        assert bool(row["searches"]) == bool(row["clients"])
+
+
+def test_the_road_says_what_the_store_and_each_stage_cost(results: dict[str, dict[str, Any]]) -> None:
+    assert {"with_store_to_without", "decode_us_per_image", "fold_publish_us_per_image"} <= set(results["road"])
+    assert {"judge", "records", "feed"} <= set(results["road"]["rows"][0]["stages_us_per_image"])
+
+
+def test_the_report_shows_every_result_and_goals_that_were_not_measured(results: dict[str, dict[str, Any]]) -> None:
+    text = markdown(results)
+    assert all(f"## {name}\n" in text for name in results)
+    assert text.count("not measured") >= len(GOALS) - 5
+    assert len(verdicts(results)) == len(GOALS)
+    json.dumps(results)
+
+
+def test_a_goal_is_missed_or_met_by_its_figure() -> None:
+    rows = [{"method": "lookalike", "p50_ms": 1.0, "p99_ms": 9.0, "same_ids_in_order": True}]
+    found = {verdict.goal.what: verdict.is_met for verdict in verdicts({"search-60000": {"rows": rows}})}
+    assert found["60,000: p99 / p50"] is False
+    assert found["60,000: answers other than float64 brute force"] is True
+    assert found["1,000,000: p99 / p50"] is None
+
+
+def test_reading_results_where_none_are_says_how_to_measure(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="make bench"):
+        read_results(tmp_path)
