@@ -11,8 +11,11 @@ from contract.settings import Settings, load_settings
 EXAMPLES = """examples:
   python -m api serve --processes 4
   python -m api search digit.png
+  python -m api search altered.png --explain
   python -m api search digit.png --k 3 --json | jq .matches[0].id
 """
+
+SORTS = ("best", "biggest", "newest", "oldest", "most_changed")
 
 
 def main() -> int:
@@ -26,6 +29,8 @@ def main() -> int:
     search = verbs.add_parser("search", help="print the neighbours of an image")
     search.add_argument("file", type=Path, help="a PNG, JPEG or WebP image")
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
+    search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
+    search.add_argument("--sort", choices=SORTS, help="the order of the neighbours (default best)")
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
     verbs.add_parser("openapi", help="print the OpenAPI document")
@@ -36,7 +41,7 @@ def main() -> int:
             return _serve(settings, arguments.processes or settings.api_processes)
         if arguments.verb == "openapi":
             return _openapi(settings)
-        return _search(arguments.file, arguments.k, arguments.json, arguments.url or _address(settings))
+        return _search(arguments, arguments.url or _address(settings))
     except LookalikeError as error:
         print(error, file=sys.stderr)
         return 1
@@ -57,19 +62,21 @@ def _openapi(settings: Settings) -> int:
     return 0
 
 
-def _search(file: Path, k: int, as_json: bool, address: str) -> int:
+def _search(arguments: argparse.Namespace, address: str) -> int:
     from api.client import ApiError, Client
     from api.table import neighbours_table
 
     try:
-        answer = Client(address).search_file(file, k=k)
+        answer = Client(address).search_file(
+            arguments.file, k=arguments.k, explain=arguments.explain, sort=arguments.sort
+        )
     except OSError as error:
-        print(f"{file} cannot be read: {error.strerror}.", file=sys.stderr)
+        print(f"{arguments.file} cannot be read: {error.strerror}.", file=sys.stderr)
         return 1
     except ApiError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(answer.raw, ensure_ascii=False) if as_json else neighbours_table(answer))
+    print(json.dumps(answer.raw, ensure_ascii=False) if arguments.json else neighbours_table(answer))
     return 0
 
 

@@ -17,6 +17,8 @@ Metadata = Annotated[
     Field(description="The JSON object that was published with the image, {} without any; null while it is unknown."),
 ]
 Degraded = Annotated[list[str], Field(description="Fields that are null because what they come from is away.")]
+Verdict = Literal["same bytes", "same pixels", "altered copy", "similar"]
+EditName = Literal["shift", "rotation", "scale", "crop", "inversion", "blur", "noise", "jpeg", "brightness", "contrast"]
 State = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
 
 
@@ -43,6 +45,20 @@ class Coverage(BaseModel):
     digest: str
 
 
+class EditAnswer(BaseModel):
+    """One thing that was done to the match to get the query."""
+
+    name: EditName
+    amount: float = Field(
+        description=(
+            "shift: how far the middle moved; rotation: counter-clockwise; scale, contrast (about middle grey): factors; crop: the "
+            "share of width and height that is missing, on average; inversion: 1; blur, noise: standard deviation of the Gaussian; "
+            "jpeg: quality, 1 to 95; brightness: offset of middle grey."
+        )
+    )
+    unit: str = Field(description="px, °, ×, of white, of width and height, quality, or empty.")
+
+
 class SearchMatch(BaseModel):
     """One neighbour; what only the store knows is null while it is away."""
 
@@ -56,6 +72,33 @@ class SearchMatch(BaseModel):
     same_pixels: bool | None = Field(description="Whether query and image show equal pixels; null if unknown.")
     thumbnail_url: str
     source: Source
+    larger: float | None = Field(
+        description=(
+            "How many times larger the match is than the query, when it has more pixels: the square root of pixels of the match "
+            "by pixels of the query, so 2 where both sides are twice as long. Null otherwise, or when either size is unknown."
+        )
+    )
+    verdict: Verdict | None = Field(
+        description=(
+            "What the match is to the query; the query is thought to be made of the match. Null unless `explain` was asked for, or "
+            "while the stored pixels cannot be read."
+        )
+    )
+    edits: list[EditAnswer] | None = Field(
+        description="What was done to the match to get the query; of an altered copy only. Empty: nothing that can be named."
+    )
+    alignment: list[list[float]] | None = Field(
+        description=(
+            "Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match, in pixels, 0 being the middle of "
+            "the first; null unless the match is the same or a copy."
+        )
+    )
+    residual: float | None = Field(
+        description="What is left between both once the edits are undone, as a share of the match's own variation; noise does not count."
+    )
+    confidence: float | None = Field(
+        description="That the query is a copy of the match, 0 to 1; see docs/benchmarks.md."
+    )
 
 
 class Timing(BaseModel):

@@ -34,8 +34,18 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True)
+class Edit:
+    """One thing that was done to a match to get the query; the API's documentation says what `amount` is of each name."""
+
+    name: str
+    amount: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class Neighbour:
-    """One match. Fields other than id and distance are None while the store is away."""
+    """One match. Fields other than id and distance are None while the store is away; from `verdict` on also unless a search
+    asked with `explain`. `larger` is by how much its sides are longer than the query's, if it has more pixels."""
 
     id: str
     distance: float
@@ -45,11 +55,17 @@ class Neighbour:
     media_type: str | None
     same_bytes: bool | None
     same_pixels: bool | None
+    larger: float | None = None
+    verdict: str | None = None
+    edits: list[Edit] | None = None
+    alignment: list[list[float]] | None = None
+    residual: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search found, nearest first, and what it covers; `raw` is the whole body."""
+    """What a search found, nearest first unless sorted otherwise, and what it covers; `raw` is the whole body."""
 
     matches: list[Neighbour]
     coverage: dict[str, Any]
@@ -84,17 +100,20 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        explain: bool = False,
+        sort: str | None = None,
     ) -> Answer:
-        """Neighbours of an encoded image."""
-        return self._search(image, "application/octet-stream", k, max_distance, min_offsets, wait_ms)
+        """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` is as in the API."""
+        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
+        return self._search(image, "application/octet-stream", query)
 
-    def search_file(self, file: Path, *, k: int = 10) -> Answer:
+    def search_file(self, file: Path, *, k: int = 10, explain: bool = False, sort: str | None = None) -> Answer:
         """Neighbours of an image file.
 
         Raises:
             OSError: the file cannot be read.
         """
-        return self.search(file.read_bytes(), k=k)
+        return self.search(file.read_bytes(), k=k, explain=explain, sort=sort)
 
     def search_id(
         self,
@@ -104,15 +123,18 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        explain: bool = False,
+        sort: str | None = None,
     ) -> Answer:
         """Neighbours of an image of the gallery, itself first."""
         body = json.dumps({"image_id": image_id}).encode()
-        return self._search(body, "application/json", k, max_distance, min_offsets, wait_ms)
+        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
+        return self._search(body, "application/json", query)
 
     def search_embedding(self, embedding: Sequence[float], *, k: int = 10, max_distance: float | None = None) -> Answer:
         """Neighbours of an embedding of 128 numbers."""
         body = json.dumps({"embedding": list(embedding)}).encode()
-        return self._search(body, "application/json", k, max_distance, None, None)
+        return self._search(body, "application/json", _query(k, max_distance))
 
     def put(self, image: bytes, *, image_id: str | None = None) -> Written:
         """Publish an image; without an id it gets the SHA-256 of its bytes."""
@@ -135,19 +157,9 @@ class Client:
         """The state of the index."""
         return dict(json.loads(self._call("GET", "/v1/index", {})))
 
-    def _search(
-        self,
-        body: bytes,
-        content_type: str,
-        k: int,
-        max_distance: float | None,
-        min_offsets: str | None,
-        wait_ms: int | None,
-    ) -> Answer:
-        query = {"k": k, "max_distance": max_distance, "min_offsets": min_offsets, "wait_ms": wait_ms}
+    def _search(self, body: bytes, content_type: str, query: Mapping[str, object]) -> Answer:
         raw = json.loads(self._call("POST", "/v1/search", query, body, content_type))
-        names = Neighbour.__dataclass_fields__
-        matches = [Neighbour(**{name: match[name] for name in names}) for match in raw["matches"]]
+        matches = [_neighbour(match) for match in raw["matches"]]
         return Answer(matches, raw["coverage"], raw["degraded"], raw["timing_ms"], raw)
 
     def _call(
@@ -167,6 +179,26 @@ class Client:
             raise ApiError(
                 0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
             ) from error
+
+
+def _query(
+    k: int,
+    max_distance: float | None,
+    min_offsets: str | None = None,
+    wait_ms: int | None = None,
+    *,
+    explain: bool = False,
+    sort: str | None = None,
+) -> dict[str, object]:
+    asked = {"explain": "true" if explain else None, "sort": sort}
+    return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets, "wait_ms": wait_ms, **asked}
+
+
+def _neighbour(match: Mapping[str, Any]) -> Neighbour:
+    known: dict[str, Any] = {name: match.get(name) for name in Neighbour.__dataclass_fields__}
+    if known["edits"] is not None:
+        known["edits"] = [Edit(**edit) for edit in known["edits"]]
+    return Neighbour(**known)
 
 
 def _refusal(status: int, body: bytes) -> ApiError:

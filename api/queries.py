@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from api.gate import busy
 from contract.errors import RejectedError
 from contract.messages import check_value
-from model.child import Decoder
+from model.child import Decoder, Shown
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
@@ -33,12 +33,14 @@ class Query:
     Attributes:
         embedding: (128,) float32, finite.
         bytes_sha256, pixels_sha256: of the image, None when the query is none.
+        shown: the image, or its thumbnail, and its size; None when the query is none, or while its record is unknown.
         decode_ms, encode_ms: what the child took; of images that it was asked for at once, the mean.
     """
 
     embedding: NDArray[np.float32]
     bytes_sha256: bytes | None = None
     pixels_sha256: bytes | None = None
+    shown: Shown | None = field(default=None, repr=False)
     decode_ms: float = 0.0
     encode_ms: float = 0.0
 
@@ -124,6 +126,7 @@ class QueryEncoder:
                     np.frombuffer(verdict.embedding, "<f4"),
                     hashlib.sha256(waiting.value).digest(),
                     verdict.pixels_sha256,
+                    Shown(waiting.value, verdict.width, verdict.height),
                     decode_ms,
                     encode_ms,
                 )

@@ -21,15 +21,18 @@ from api.answers import (
     source_of,
 )
 from api.bodies import content_type, read_body, read_upload, read_uploads
+from api.explanations import Explanation, explain_needs_image
 from api.offsets import MIN_OFFSETS_PATTERN, read_min_offsets, wait_covered
+from api.ordering import Sort, check_sort, larger_by, ordered
 from api.problems import ProblemError, describe_problems, rejected_problem
 from api.queries import Query as SearchQuery
-from api.questions import ById, Question, described_body, read_question, read_questions
+from api.questions import ByEmbedding, ById, Question, described_body, read_question, read_questions
 from api.services import Services, services
 from contract.errors import RejectedError
 from contract.telemetry import SEARCH_SECONDS
 from gallery.rows import ImageRecord, RecordKey
 from gallery.snapshot import Match, Snapshot
+from model.child import Shown
 
 K_MAX = 100
 WAIT_MS_MAX = 5000
@@ -55,6 +58,25 @@ MinOffsets = Annotated[
     ),
 ]
 WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets`.")]
+Explain = Annotated[
+    bool,
+    Query(
+        description=(
+            "Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. "
+            "Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`."
+        )
+    ),
+]
+SortBy = Annotated[
+    Sort,
+    Query(
+        description=(
+            "The order of the k nearest, which stay the same ones: `best` by distance; `biggest` by pixels; `newest` and `oldest` by "
+            "Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 "
+            "`sort-needs-explain`). Ties by distance, then id."
+        )
+    ),
+]
 
 
 @router.post(
@@ -63,29 +85,46 @@ WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wai
     openapi_extra=described_body(),
 )
 async def search(
-    request: Request, k: K = 10, max_distance: MaxDistance = None, min_offsets: MinOffsets = None, wait_ms: WaitMs = 0
+    request: Request,
+    k: K = 10,
+    max_distance: MaxDistance = None,
+    min_offsets: MinOffsets = None,
+    wait_ms: WaitMs = 0,
+    explain: Explain = False,
+    sort: SortBy = "best",
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
     The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [128 numbers]}`.
     """
     start_s = time.perf_counter()
+    check_sort(sort, is_explained=explain)
     road = services(request)
     wanted = read_min_offsets(min_offsets, road)
     asked = await _read_question(request)
+    if explain and isinstance(asked, ByEmbedding):
+        raise explain_needs_image()
     if wanted:
         await wait_covered(wanted, wait_ms, road)
     snapshot = road.snapshot()
     looked = await _look(asked, snapshot, k, max_distance, road)
     lookup_s = time.perf_counter()
     records, is_complete = await road.details.records([match.source for match in looked.matches])
-    timing = _timing([looked], start_s, lookup_s)
+    lookup_ms = (time.perf_counter() - lookup_s) * 1000
+    explained: dict[RecordKey, Explanation] = {}
+    degraded = [] if is_complete else ["metadata"]
+    if explain:
+        with SEARCH_SECONDS.labels("explain").time():
+            explained = await road.explanations.explain(looked.query, looked.matches, records)
+        if len(explained) < len(looked.matches):
+            degraded.append("verdict")
+    timing = _timing([looked], start_s, lookup_ms)
     for stage, took_ms in timing:
         SEARCH_SECONDS.labels(stage).observe(took_ms / 1000)
     return SearchAnswer(
-        matches=_matches(looked, records),
+        matches=ordered(_matches(looked, records, explained), sort),
         coverage=coverage_of(snapshot.manifest, road.ends),
-        degraded=[] if is_complete else ["metadata"],
+        degraded=degraded,
         timing_ms=timing,
     )
 
@@ -102,8 +141,10 @@ async def search_batch(
 
     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [128 numbers]}, …]}`. A query
     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
+    Always nearest first and without verdicts: `explain` and `sort` are refused, ask for those one by one.
     """
     start_s = time.perf_counter()
+    _refuse_in_batch(request)
     road = services(request)
     wanted = read_min_offsets(min_offsets, road)
     asked = await _read_questions(request)
@@ -125,17 +166,26 @@ async def search_batch(
     lookup_s = time.perf_counter()
     sources = {match.source for found in looked for match in found.matches}
     records, is_complete = await road.details.records(list(sources))
+    lookup_ms = (time.perf_counter() - lookup_s) * 1000
     return BatchAnswer(
         answers=[
-            QueryAnswer(matches=_matches(found, records), problem=None)
+            QueryAnswer(matches=_matches(found, records, {}), problem=None)
             if isinstance(found, _Looked)
             else QueryAnswer(matches=None, problem=found.body())
             for found in answered
         ],
         coverage=coverage_of(snapshot.manifest, road.ends),
         degraded=[] if is_complete else ["metadata"],
-        timing_ms=_timing(looked, start_s, lookup_s),
+        timing_ms=_timing(looked, start_s, lookup_ms),
     )
+
+
+def _refuse_in_batch(request: Request) -> None:
+    for name in ("explain", "sort"):
+        if name in request.query_params:
+            raise ProblemError(
+                400, f"{name}-in-batch", f"A batch does not take {name}; send such a query to /v1/search by itself."
+            )
 
 
 class _Looked(NamedTuple):
@@ -193,7 +243,8 @@ async def _with_id(image_id: str, snapshot: Snapshot, road: Services) -> SearchQ
     records, _ = await road.details.records([found.source])
     query = SearchQuery(found.embedding)
     if (record := records.get(found.source)) is not None:
-        query = replace(query, bytes_sha256=record.bytes_sha256, pixels_sha256=record.pixels_sha256)
+        shown = Shown(record.thumbnail, record.width, record.height)
+        query = replace(query, bytes_sha256=record.bytes_sha256, pixels_sha256=record.pixels_sha256, shown=shown)
     return query
 
 
@@ -206,11 +257,15 @@ def unknown_image(image_id: str) -> ProblemError:
     )
 
 
-def _matches(looked: _Looked, records: dict[RecordKey, ImageRecord]) -> list[SearchMatch]:
-    return [_match(match, records.get(match.source), looked.query) for match in looked.matches]
+def _matches(
+    looked: _Looked, records: dict[RecordKey, ImageRecord], explained: dict[RecordKey, Explanation]
+) -> list[SearchMatch]:
+    return [
+        _match(match, records.get(match.source), looked.query, explained.get(match.source)) for match in looked.matches
+    ]
 
 
-def _match(match: Match, record: ImageRecord | None, query: SearchQuery) -> SearchMatch:
+def _match(match: Match, record: ImageRecord | None, query: SearchQuery, told: Explanation | None) -> SearchMatch:
     return SearchMatch(
         id=match.image_id,
         distance=match.distance,
@@ -222,6 +277,12 @@ def _match(match: Match, record: ImageRecord | None, query: SearchQuery) -> Sear
         same_pixels=record.pixels_sha256 == query.pixels_sha256 if record and query.pixels_sha256 else None,
         thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
         source=source_of(match.source, match.kafka_time_ms),
+        larger=larger_by(record, query.shown),
+        verdict=told.verdict if told else None,
+        edits=told.edits if told else None,
+        alignment=told.alignment if told else None,
+        residual=told.residual if told else None,
+        confidence=told.confidence if told else None,
     )
 
 
@@ -233,15 +294,14 @@ def metadata_object(record: ImageRecord | None) -> dict[str, Any] | None:
     return parsed
 
 
-def _timing(looked: list[_Looked], start_s: float, lookup_s: float) -> Timing:
+def _timing(looked: list[_Looked], start_s: float, lookup_ms: float) -> Timing:
     """What each stage took for all of them; they were worked on side by side, so the total may be less than the sum."""
-    end_s = time.perf_counter()
     return Timing(
         decode=_rounded(sum(found.query.decode_ms for found in looked)),
         encode=_rounded(sum(found.query.encode_ms for found in looked)),
         search=_rounded(sum(found.search_ms for found in looked)),
-        lookup=_rounded((end_s - lookup_s) * 1000),
-        total=_rounded((end_s - start_s) * 1000),
+        lookup=_rounded(lookup_ms),
+        total=_rounded((time.perf_counter() - start_s) * 1000),
     )
 
 

@@ -11,6 +11,7 @@ from fastapi import Request
 from api.arrivals import Arrivals
 from api.details import Details
 from api.ends import Ends, EndsPoller
+from api.explanations import Explanations
 from api.gate import Gate
 from api.live import Live
 from api.problems import ProblemError
@@ -40,6 +41,7 @@ class Services:
     live: Live
     details: Details
     queries: QueryEncoder
+    explanations: Explanations
     publishing: Publishing
     rejections: Rejections
     searches: Gate
@@ -97,6 +99,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         live=Live(settings.index_dir, encoder),
         details=Details(settings),
         queries=QueryEncoder(settings.encoder),
+        explanations=Explanations(),
         publishing=Publishing(settings),
         rejections=Rejections(settings),
         searches=Gate(os.cpu_count() or 1, SEARCHES_WAITING_MAX),
@@ -121,4 +124,5 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await opened.details.stop()
         await opened.publishing.stop()
         await asyncio.to_thread(opened.rejections.close)
+        await asyncio.to_thread(opened.explanations.close)
         await opened.queries.stop()

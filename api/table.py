@@ -2,20 +2,23 @@
 
 import json
 import unicodedata
+from collections.abc import Sequence
 
-from api.client import Answer, Neighbour
+from api.client import Answer, Edit, Neighbour
 
 ID_WIDTH = 30
 METADATA_WIDTH = 32
+_UNITS = {"°": "°", "×": "×"}
 
 
 def neighbours_table(answer: Answer) -> str:
     """The matches, one a line, and what the answer covers."""
     head = f"{'#':>3}  {'distance':>9}  {'id':<{ID_WIDTH}}  metadata"
-    lines = [
-        f"{rank:>3}  {match.distance:>9.4f}  {_fitted(match.id, ID_WIDTH):<{ID_WIDTH}}  {_notes(match)}"
-        for rank, match in enumerate(answer.matches, 1)
-    ]
+    lines = []
+    for rank, match in enumerate(answer.matches, 1):
+        lines.append(f"{rank:>3}  {match.distance:>9.4f}  {_fitted(match.id, ID_WIDTH):<{ID_WIDTH}}  {_notes(match)}")
+        if match.verdict == "altered copy":
+            lines.append(_fitted(f"{'':16}altered copy{_sureness(match)}: {edits_in_words(match.edits or [])}", 80))
     coverage, timing = answer.coverage, answer.timing_ms
     missing = f"; without {', '.join(answer.degraded)}" if answer.degraded else ""
     foot = (
@@ -24,8 +27,21 @@ def neighbours_table(answer: Answer) -> str:
     return "\n".join([head, *(line.rstrip() for line in lines), foot])
 
 
+def edits_in_words(edits: Sequence[Edit]) -> str:
+    """Edits with their amounts, such as `rotation 12.1°, noise 0.11 of white`."""
+    return ", ".join(
+        f"{e.name} {e.amount:.3g}{_UNITS.get(e.unit, ' ' + e.unit)}" if e.unit else e.name for e in edits
+    ) or ("nothing that can be named")
+
+
+def _sureness(match: Neighbour) -> str:
+    return "" if match.confidence is None else f" ({match.confidence:.0%})"
+
+
 def _notes(match: Neighbour) -> str:
     mark = "same bytes " if match.same_bytes else "same pixels " if match.same_pixels else ""
+    if match.larger:
+        mark += f"larger ×{match.larger:.3g} "
     metadata = " ".join(
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in (match.metadata or {}).items()

@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     systems.add_argument("--inserts", type=int, default=200, help="single inserts until found (default %(default)s)")
     systems.add_argument("--systems", nargs="+", help="only these, e.g. lookalike lancedb")
 
+    explained = _measurement(verbs, "explain", _explain, "what verdicts are worth and what they cost (no stack needed)")
+    explained.add_argument("--copies", type=int, default=2000, help="altered copies (default %(default)s)")
+    explained.add_argument("--pairs", type=int, default=50_000, help="pairs of near neighbours (default %(default)s)")
+    explained.add_argument("--questions", type=int, default=200, help="questions that are timed (default %(default)s)")
+
     for name, run, summary in (
         ("report", _report, "the results as markdown"),
         ("plots", _plots, "draw the results (needs `make bench-deps`)"),
@@ -187,6 +192,12 @@ def _search(options: argparse.Namespace) -> dict[str, Any] | int:
     return measure_search(
         settings, options.images, options.queries, names, is_uniform=options.uniform, threads=options.threads
     )
+
+
+def _explain(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.explain import measure_explain  # OpenCV, which the other measurements do not need
+
+    return measure_explain(load_settings(), options.copies, options.pairs, options.questions)
 
 
 def _systems(options: argparse.Namespace) -> dict[str, Any] | int:

@@ -1,7 +1,7 @@
-"""Decodes and encodes in a child process that hostile bytes may crash, fill or stall without harm.
+"""Decodes, encodes and explains in child processes that hostile bytes may crash, fill or stall without harm.
 
-The child (`model.decoder`) limits itself: memory by RLIMIT_AS, CPU time an image by a timer whose signal kills it. Parent and
-child exchange msgpack frames over a socket, so nothing that the child sends is executed.
+A child (`model.decoder`, `model.explainer`) limits itself: memory by RLIMIT_AS, CPU time an image by a timer whose signal kills it.
+Parent and child exchange msgpack frames over a socket, so nothing that the child sends is executed.
 """
 
 import os
@@ -11,9 +11,10 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -27,6 +28,9 @@ START_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 1024**3
 OUT_OF_MEMORY_STATUS = 77
 TRIES_ALONE = 2
+
+
+T = TypeVar("T")
 
 
 class Verdict(msgspec.Struct, frozen=True, array_like=True):
@@ -57,8 +61,72 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     encode_s: float = 0.0
 
 
-class Decoder:
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """An encoded image, or its thumbnail, and the pixels (`model.images.Picture`) of the image itself."""
+
+    image: bytes
+    width: int
+    height: int
+
+
+class Comparison(msgspec.Struct, frozen=True, array_like=True):
+    """A question to the explainer: an image and what it is compared with."""
+
+    query: Shown
+    matches: list[Shown]
+
+
+class Explained(msgspec.Struct, frozen=True, array_like=True):
+    """`model.explanation.Explanation` as a frame: edits are (name, amount, unit), the alignment has 3 rows or none."""
+
+    verdict: str
+    edits: list[tuple[str, float, str]]
+    alignment: list[list[float]]
+    residual: float
+    confidence: float
+
+
+class _Guarded:
     """One child process, started when first needed and again whenever it ended. Thread-safe: callers take turns."""
+
+    def __init__(
+        self,
+        program: str,
+        arguments: list[str],
+        wall_limit_s: float,
+        nothing: object,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command = [program, *arguments]
+        self._environment = environment or {}
+        self._nothing = nothing
+        self._wall_limit_s = wall_limit_s
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+
+    def close(self) -> None:
+        """End the child."""
+        with self._lock:
+            self._end()
+
+    def _call(self, question: object, answer: type[T]) -> T:
+        """What the child answers; the caller holds the lock."""
+        if self._child is None:
+            self._child = _start(self._command, self._environment, self._nothing, self._wall_limit_s)
+        try:
+            return self._child.ask(question, answer)
+        except BaseException:
+            self._end()  # also when interrupted: the answer to this question must not be taken for the next one's
+            raise
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+
+class Decoder(_Guarded):
+    """Judges and embeds images in a child of its own (`model.decoder`)."""
 
     def __init__(
         self,
@@ -68,10 +136,7 @@ class Decoder:
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
         wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
-        self._arguments = [encoder, str(cpu_limit_s), str(memory_limit_bytes)]
-        self._wall_limit_s = wall_limit_s
-        self._lock = threading.Lock()
-        self._child: _Child | None = None
+        super().__init__("model.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, [])
 
     def verdicts(self, values: Sequence[bytes]) -> Answer:
         """One verdict an image, in order. Blocks.
@@ -93,11 +158,6 @@ class Decoder:
             sum(answer.encode_s for answer in answers),
         )
 
-    def close(self) -> None:
-        """End the child."""
-        with self._lock:
-            self._end()
-
     def _ask_alone(self, value: bytes) -> Answer:
         reason = ""
         for _ in range(TRIES_ALONE):
@@ -108,18 +168,36 @@ class Decoder:
         return Answer([Verdict(reason, f"The decoder ended on this image, {TRIES_ALONE} times on it alone.")])
 
     def _ask(self, values: Sequence[bytes]) -> Answer:
-        if self._child is None:
-            self._child = _start(self._arguments, self._wall_limit_s)
-        try:
-            return self._child.ask(values)
-        except BaseException:
-            self._end()  # also when interrupted: the answer to this question must not be taken for the next one's
-            raise
+        answer = self._call(list(values), Answer)
+        if len(answer.verdicts) != len(values):
+            self._end()
+            raise _ChildEndedError("decoder-crashed")
+        return answer
 
-    def _end(self) -> None:
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+
+class Explainer(_Guarded):
+    """Explains matches in a child of its own (`model.explainer`), which is not there before the first question."""
+
+    def __init__(self, *, cpu_limit_s: float = CPU_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        # Pictures are small: a pool of threads that spins would only steal time from the rest.
+        one_thread = {"OPENBLAS_NUM_THREADS": "1"}
+        limits = [str(cpu_limit_s), str(memory_limit_bytes)]
+        super().__init__("model.explainer", limits, WALL_LIMIT_S, Comparison(Shown(b"", 0, 0), []), one_thread)
+
+    def explanations(self, query: Shown, matches: Sequence[Shown]) -> list[Explained] | None:
+        """One explanation a match, in order; None if the child ended on them, twice. Blocks.
+
+        Raises:
+            DependencyError: a child cannot be started, which is no image's fault.
+        """
+        with self._lock:
+            for _ in range(TRIES_ALONE):
+                try:
+                    told = self._call(Comparison(query, list(matches)), list[Explained])
+                except _ChildEndedError:
+                    continue
+                return told if len(told) == len(matches) else None
+        return None
 
 
 class _ChildEndedError(Exception):
@@ -142,16 +220,13 @@ class _Child:
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 end.setsockopt(socket.SOL_SOCKET, option, timeval)
 
-    def ask(self, values: Sequence[bytes]) -> Answer:
+    def ask(self, question: object, answer: type[T]) -> T:
         try:
-            self._pipe.send_bytes(msgspec.msgpack.encode(values))
-            answer = msgspec.msgpack.decode(self._pipe.recv_bytes(), type=Answer)
-            if len(answer.verdicts) != len(values):
-                raise msgspec.ValidationError(f"{len(answer.verdicts)} verdicts for {len(values)} images")
+            self._pipe.send_bytes(msgspec.msgpack.encode(question))
+            return msgspec.msgpack.decode(self._pipe.recv_bytes(), type=answer)
         except (EOFError, OSError, msgspec.MsgspecError) as error:
             self.end()
             raise _ChildEndedError(_reason(self._process.returncode, isinstance(error, BlockingIOError))) from error
-        return answer
 
     def end(self) -> None:
         self._pipe.close()
@@ -159,8 +234,10 @@ class _Child:
         self._process.wait()
 
 
-def _start(arguments: list[str], wall_limit_s: float) -> _Child:
-    """A child that is ready: it has loaded all that it needs, and only then limited itself.
+def _start(
+    program_and_arguments: list[str], environment: Mapping[str, str], nothing: object, wall_limit_s: float
+) -> _Child:
+    """A child that is ready, for it answered `nothing`: it has loaded all that it needs, and only then limited itself.
 
     Raises:
         DependencyError: it cannot be started, or ended before it was ready.
@@ -168,17 +245,22 @@ def _start(arguments: list[str], wall_limit_s: float) -> _Child:
     try:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            command = [sys.executable, "-m", "model.decoder", str(theirs.fileno()), *arguments]
+            program, *arguments = program_and_arguments
+            command = [sys.executable, "-m", program, str(theirs.fileno()), *arguments]
             # Not multiprocessing: a spawned child would import the parent's main module, and with it Kafka's and Cassandra's clients.
             process = subprocess.Popen(
-                command, cwd=Path(__file__).parents[1], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                command,
+                cwd=Path(__file__).parents[1],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **environment},
             )
             child = _Child(process, Connection(ours.detach()))
     except OSError as error:
         raise DependencyError("decoder", f"The decoder child cannot be started: {error}.") from error
     try:
         child.limit_wall(START_LIMIT_S)
-        child.ask([])
+        child.ask(nothing, object)
         child.limit_wall(wall_limit_s)
     except _ChildEndedError as ended:
         raise DependencyError(

@@ -3,39 +3,26 @@
 Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorFlow's 670.
 """
 
-import contextlib
 import io
-import os
-import resource
 import signal
 import sys
 import time
-from multiprocessing.connection import Connection
 
-import msgspec
 from PIL import Image
 
 from contract.errors import RejectedError
 from contract.failpoints import failpoint
-from model.child import OUT_OF_MEMORY_STATUS, Answer, Verdict
+from model.child import Answer, Verdict
+from model.confined import ended_when_out_of_memory, serve
 from model.encoder import Encoder, load_encoder
 from model.images import decode
 
 
 def main(descriptor: int, encoder_name: str, cpu_limit_s: float, memory_limit_bytes: int) -> None:
     """Answer frames until the parent closes its end, which it also does by dying."""
-    # Ctrl-C and a supervisor's stop reach the whole process group; the parent decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe = Connection(descriptor)
     encoder = load_encoder(encoder_name)
     _warm_up(encoder)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            values = msgspec.msgpack.decode(pipe.recv_bytes(), type=list[bytes])
-            pipe.send_bytes(msgspec.msgpack.encode(_answer(encoder, values, cpu_limit_s)))
+    serve(descriptor, memory_limit_bytes, list[bytes], lambda values: _answer(encoder, values, cpu_limit_s))
 
 
 def _answer(encoder: Encoder, values: list[bytes], cpu_limit_s: float) -> Answer:
@@ -79,7 +66,4 @@ def _warm_up(encoder: Encoder) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
-    except MemoryError:
-        os._exit(OUT_OF_MEMORY_STATUS)  # at once: a normal end needs memory too
+    ended_when_out_of_memory(lambda: main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))

@@ -32,6 +32,38 @@ export const scenarios = {
     }
   },
 
+  async "altered copy"({ open, args }) {
+    for (const [colorScheme, width] of [["light", 1280], ["dark", 375]]) {
+      const tab = await open({ path: "/?k=10", colorScheme, viewport: { width, height: 900 } });
+      const { page } = tab;
+      await page.click(".ways >> text=Choose");
+      await tab.choose(".ask", args.small);
+      await tab.matches();
+      await page.waitForSelector(".match:has-text('larger ×1.3')");
+      await tab.choose(".ask", args.altered);
+      await tab.matches();
+      await page.selectOption(".sort select", "most_changed");
+      await page.waitForSelector(".match >> nth=0 >> text=altered copy");
+      await tab.assertAccessible(`most changed first, ${colorScheme}`);
+      await page.click(".match >> nth=0");
+      await page.waitForSelector(".verdict:has-text('Altered copy')");
+      assert.match(await page.textContent("dialog h2"), new RegExp(args.id));
+      assert.match(await page.textContent(".verdict"), /% sure.*turned 1[12]\.\d° counter-clockwise/s);
+      const shown = () => page.$eval(".over canvas", (canvas) => canvas.toDataURL());
+      await page.focus(".over input");
+      await page.keyboard.press("Home");
+      const result = await shown();
+      await page.keyboard.press("End");
+      assert.notEqual(await shown(), result, "the slider shows the other picture");
+      const left = /Difference, ([\d.]+) %/.exec(await page.textContent(".sides"));
+      assert.ok(Number(left[1]) < 3, `aligned, the pictures differ by ${left[1]} %`);
+      await tab.assertNoSidewaysScroll("details of a copy");
+      await tab.assertAccessible(`an altered copy, ${colorScheme}`);
+      await page.locator(".over input").fill("50");
+      if (args.picture) await page.screenshot({ path: args.picture.replace(".png", `-${colorScheme}.png`) });
+    }
+  },
+
   async "search by paste"({ open, args }) {
     const tab = await open();
     await tab.page.evaluate(async (base64) => {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from api.client import ApiError, Client
 from contract.settings import Settings
@@ -75,6 +76,18 @@ def run(browser: Driver, running: Settings) -> Any:
 def test_search_by_file_shows_neighbours_details_and_coverage_in_both_themes(run: Any) -> None:
     known = mnist.png(mnist.images("train")[7])
     run("search by file", known=upload("seven.png", known))
+
+
+def test_an_altered_copy_is_named_laid_over_and_sorted_first(run: Any) -> None:
+    turned = Image.fromarray(mnist.images("train")[7]).rotate(12, Image.Resampling.BICUBIC)
+    small = Image.fromarray(mnist.images("train")[7]).resize((22, 22), Image.Resampling.BICUBIC)
+    run(
+        "altered copy",
+        id=ID,
+        altered=upload("turned.png", mnist.png(np.asarray(turned))),
+        small=upload("small.png", mnist.png(np.asarray(small))),
+        picture=picture("verdict.png"),
+    )
 
 
 def test_search_by_paste(run: Any) -> None:

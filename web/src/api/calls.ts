@@ -4,6 +4,7 @@ import type { components } from "./schema";
 type Schemas = components["schemas"];
 export type SearchAnswer = Schemas["SearchAnswer"];
 export type Match = Schemas["SearchMatch"];
+export type Edit = Schemas["EditAnswer"];
 export type ImageAnswer = Schemas["ImageAnswer"];
 export type IndexAnswer = Schemas["IndexAnswer"];
 export type Timeline = Schemas["TimelineAnswer"];
@@ -22,8 +23,14 @@ export type Question =
   | { kind: "id"; id: string }
   | { kind: "image"; image: Blob; name: string; minOffsets?: string };
 
-export function search(question: Question, k: number, signal?: AbortSignal): Promise<SearchAnswer> {
+/** How matches are ordered; which ones they are, distance alone decides. */
+export type Sort = "best" | "biggest" | "newest" | "oldest" | "most_changed";
+type Asking = { sort?: Sort; isExplained?: boolean; signal?: AbortSignal };
+
+export function search(question: Question, k: number, { sort, isExplained, signal }: Asking = {}): Promise<SearchAnswer> {
   const query = new URLSearchParams({ k: String(k) });
+  if (sort && sort !== "best") query.set("sort", sort);
+  if (isExplained || sort === "most_changed") query.set("explain", "true");
   if (question.kind === "id") {
     return call(`/v1/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
   }

@@ -41,6 +41,7 @@ export interface paths {
          *
          *     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [128 numbers]}, …]}`. A query
          *     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
+         *     Always nearest first and without verdicts: `explain` and `sort` are refused, ask for those one by one.
          */
         post: operations["search_batch_v1_search_batch_post"];
         delete?: never;
@@ -330,6 +331,27 @@ export interface components {
             digest: string;
         };
         /**
+         * EditAnswer
+         * @description One thing that was done to the match to get the query.
+         */
+        EditAnswer: {
+            /**
+             * Name
+             * @enum {string}
+             */
+            name: "shift" | "rotation" | "scale" | "crop" | "inversion" | "blur" | "noise" | "jpeg" | "brightness" | "contrast";
+            /**
+             * Amount
+             * @description shift: how far the middle moved; rotation: counter-clockwise; scale, contrast (about middle grey): factors; crop: the share of width and height that is missing, on average; inversion: 1; blur, noise: standard deviation of the Gaussian; jpeg: quality, 1 to 95; brightness: offset of middle grey.
+             */
+            amount: number;
+            /**
+             * Unit
+             * @description px, °, ×, of white, of width and height, quality, or empty.
+             */
+            unit: string;
+        };
+        /**
          * FreshnessAnswer
          * @description Milliseconds from Kafka's timestamp to being searchable here, over the last `count` arrivals.
          */
@@ -596,6 +618,36 @@ export interface components {
             /** Thumbnail Url */
             thumbnail_url: string;
             source: components["schemas"]["Source"];
+            /**
+             * Larger
+             * @description How many times larger the match is than the query, when it has more pixels: the square root of pixels of the match by pixels of the query, so 2 where both sides are twice as long. Null otherwise, or when either size is unknown.
+             */
+            larger: number | null;
+            /**
+             * Verdict
+             * @description What the match is to the query; the query is thought to be made of the match. Null unless `explain` was asked for, or while the stored pixels cannot be read.
+             */
+            verdict: ("same bytes" | "same pixels" | "altered copy" | "similar") | null;
+            /**
+             * Edits
+             * @description What was done to the match to get the query; of an altered copy only. Empty: nothing that can be named.
+             */
+            edits: components["schemas"]["EditAnswer"][] | null;
+            /**
+             * Alignment
+             * @description Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match, in pixels, 0 being the middle of the first; null unless the match is the same or a copy.
+             */
+            alignment: number[][] | null;
+            /**
+             * Residual
+             * @description What is left between both once the edits are undone, as a share of the match's own variation; noise does not count.
+             */
+            residual: number | null;
+            /**
+             * Confidence
+             * @description That the query is a copy of the match, 0 to 1; see docs/benchmarks.md.
+             */
+            confidence: number | null;
         };
         /**
          * Source
@@ -734,6 +786,10 @@ export interface operations {
                 min_offsets?: string | null;
                 /** @description How long to wait for `min_offsets`. */
                 wait_ms?: number;
+                /** @description Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`. */
+                explain?: boolean;
+                /** @description The order of the k nearest, which stay the same ones: `best` by distance; `biggest` by pixels; `newest` and `oldest` by Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 `sort-needs-explain`). Ties by distance, then id. */
+                sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
             };
             header?: never;
             path?: never;

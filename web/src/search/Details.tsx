@@ -2,13 +2,19 @@ import { useEffect, useRef, useState } from "react";
 
 import { image, remove, search, type ImageAnswer, type Match, type Question } from "../api/calls";
 import { date, Foreign, plain, size } from "../text";
-import { Difference } from "./Difference";
+import { Comparison } from "./Comparison";
+import { useExplained } from "./useExplained";
 import { asRefusal } from "./useSearch";
+import { editsOf, verdictOf } from "./words";
 
-type Props = { match: Match; picture: string | null; close: () => void; removed: () => void; ask: (question: Question) => void };
+type Props = {
+  match: Match; question: Question | null; k: number; picture: string | null;
+  close: () => void; removed: () => void; ask: (question: Question) => void;
+};
 
 /** Everything about one neighbour, beside the query. */
-export function Details({ match, picture, close, removed, ask }: Props) {
+export function Details({ match: found, question, k, picture, close, removed, ask }: Props) {
+  const { match, isAsking } = useExplained(found, question, k);
   const dialog = useRef<HTMLDialogElement>(null);
   const [known, setKnown] = useState<ImageAnswer | null>(null);
   const [problem, setProblem] = useState("");
@@ -29,7 +35,8 @@ export function Details({ match, picture, close, removed, ask }: Props) {
           <h2 id="details-title"><Foreign text={match.id} max={256} /></h2>
           <button className="close" aria-label="Close" onClick={() => dialog.current!.close()}>×</button>
         </header>
-        {picture && <Difference query={picture} result={original} distance={match.distance} />}
+        {picture && <Comparison query={picture} result={original} match={match} />}
+        <Verdict match={match} isAsking={isAsking} />
         {problem && <p className="problem" role="alert"><Foreign text={problem} /></p>}
         <Facts match={match} known={known} />
         <footer>
@@ -39,6 +46,21 @@ export function Details({ match, picture, close, removed, ask }: Props) {
         </footer>
       </div>
     </dialog>
+  );
+}
+
+/** What the match is to the query, and what was done to it. */
+function Verdict({ match, isAsking }: { match: Match; isAsking: boolean }) {
+  const done = editsOf(match);
+  return (
+    <div className="verdict" role="status" aria-busy={isAsking}>
+      {isAsking ? <p className="hint">Looking whether it is a copy …</p> : match.verdict && (
+        <>
+          <p><b>{verdictOf(match)}</b>{match.verdict === "altered copy" && (done.length ? ": your image is this one, but" : ": nothing that can be named was done to it.")}</p>
+          {done.length > 0 && <ul>{done.map((words) => <li key={words}>{words}</li>)}</ul>}
+        </>
+      )}
+    </div>
   );
 }
 

@@ -2,7 +2,7 @@ import type { Match } from "../api/calls";
 import { caption, count, Foreign, ms } from "../text";
 import type { Found } from "./useSearch";
 
-/** The neighbours, nearest first, and what the answer covers. */
+/** The neighbours, in the order that was asked for, and what the answer covers. */
 export function Results({ found, open }: { found: Found; open: (match: Match) => void }) {
   const { matches, degraded } = found.answer;
   const farthest = Math.max(...matches.map(({ distance }) => distance), 1e-9);
@@ -21,13 +21,14 @@ export function Results({ found, open }: { found: Found; open: (match: Match) =>
 }
 
 function Card({ match, rank, share, open }: { match: Match; rank: number; share: number; open: (match: Match) => void }) {
-  const { id, distance, metadata, thumbnail_url, same_bytes, same_pixels } = match;
-  const same = same_bytes ? "same bytes" : same_pixels ? "same pixels" : "";
+  const { id, distance, metadata, thumbnail_url, same_bytes, same_pixels, larger, verdict } = match;
+  const same = same_bytes ? "same bytes" : same_pixels ? "same pixels" : verdict === "altered copy" ? verdict : "";
   return (
     <button className="match" onClick={() => open(match)}>
       <span className="rank">{rank}</span>
       <img src={thumbnail_url} alt="" width={96} height={96} />
       {same && <span className="same">{same}</span>}
+      {larger != null && <span className="larger">larger ×{Number(larger.toFixed(1))}</span>}
       <span className="distance"><b>{distance.toFixed(3)}</b><i className="bar"><i style={{ width: `${share * 100}%` }} /></i></span>
       <span className="caption"><Foreign text={caption(metadata) || id} max={60} /></span>
     </button>

@@ -1,7 +1,7 @@
 import { useState } from "react";
 
 import type { Place } from "../address";
-import { type Match, type Question } from "../api/calls";
+import { type Match, type Question, type Sort } from "../api/calls";
 import { Foreign } from "../text";
 import { Ask } from "./Ask";
 import { Details } from "./Details";
@@ -9,10 +9,15 @@ import { usePicture } from "./picture";
 import { Results } from "./Results";
 import { useSearch } from "./useSearch";
 
+const SORTS: [Sort, string][] = [
+  ["best", "Nearest first"], ["biggest", "Biggest first"], ["newest", "Newest first"], ["oldest", "Oldest first"], ["most_changed", "Most changed first"],
+];
+
 type Props = { place: Place; ask: (question: Question, replace?: boolean) => void; setK: (k: number) => void };
 
 export function SearchView({ place: { question, k }, ask, setK }: Props) {
-  const { found, problem, isSearching, again } = useSearch(question, k);
+  const [sort, setSort] = useState<Sort>("best");
+  const { found, problem, isSearching, again } = useSearch(question, k, sort);
   const [opened, setOpened] = useState<Match | null>(null);
   const picture = usePicture(question);
   const isBusy = isSearching || (question !== null && !problem && found?.question !== question);
@@ -27,6 +32,12 @@ export function SearchView({ place: { question, k }, ask, setK }: Props) {
               ? <>Nearest to <b>{question.kind === "id" ? <Foreign text={question.id} max={60} /> : <Foreign text={question.name} max={60} />}</b></>
               : "Nothing asked yet"}
           </p>
+          <label className="sort">
+            <span className="unseen">Order</span>
+            <select value={sort} onChange={(event) => setSort(event.target.value as Sort)}>
+              {SORTS.map(([value, name]) => <option key={value} value={value}>{name}</option>)}
+            </select>
+          </label>
           <label className="k">
             Neighbours <output>{k}</output>
             <input type="range" min={1} max={100} value={k} onChange={(event) => setK(event.target.valueAsNumber)} />
@@ -43,7 +54,7 @@ export function SearchView({ place: { question, k }, ask, setK }: Props) {
       </section>
       {opened && (
         <Details
-          match={opened} picture={picture} close={() => setOpened(null)} removed={again}
+          match={opened} question={question} k={k} picture={picture} close={() => setOpened(null)} removed={again}
           ask={(next) => { setOpened(null); ask(next); }}
         />
       )}

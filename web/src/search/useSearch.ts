@@ -1,19 +1,19 @@
 import { useEffect, useRef, useState } from "react";
 
-import { Refusal, search, type Question, type SearchAnswer } from "../api/calls";
+import { Refusal, search, type Question, type SearchAnswer, type Sort } from "../api/calls";
 
 export type Found = { question: Question; answer: SearchAnswer; tookMs: number };
 export type Search = { found: Found | null; problem: Refusal | null; isSearching: boolean; again: () => void };
 
 /** The answer to `question`. One request is in flight; the newest question waits for it, those between are never asked. */
-export function useSearch(question: Question | null, k: number): Search {
+export function useSearch(question: Question | null, k: number, sort: Sort): Search {
   const [state, setState] = useState<Omit<Search, "again">>({ found: null, problem: null, isSearching: false });
   const [turn, setTurn] = useState(0);
-  const newest = useRef<{ question: Question; k: number } | null>(null);
+  const newest = useRef<{ question: Question; k: number; sort: Sort } | null>(null);
   const isAsking = useRef(false);
 
   useEffect(() => {
-    newest.current = question && { question, k };
+    newest.current = question && { question, k, sort };
     if (!question) setState({ found: null, problem: null, isSearching: false });
     else if (!isAsking.current) void askAll();
 
@@ -24,7 +24,7 @@ export function useSearch(question: Question | null, k: number): Search {
         const start = performance.now();
         setState((before) => ({ ...before, isSearching: true }));
         try {
-          const answer = await search(asked.question, asked.k);
+          const answer = await search(asked.question, asked.k, asked);
           if (newest.current) {
             setState({ found: { question: asked.question, answer, tookMs: performance.now() - start }, problem: null, isSearching: false });
           }
@@ -35,7 +35,7 @@ export function useSearch(question: Question | null, k: number): Search {
       }
       isAsking.current = false;
     }
-  }, [question, k, turn]);
+  }, [question, k, sort, turn]);
 
   return { ...state, again: () => setTurn((turn) => turn + 1) };
 }

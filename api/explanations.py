@@ -1,0 +1,95 @@
+"""Verdicts: what each match is to a query, and what was done to it; worked out in a child process of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from api.answers import EditAnswer, Verdict
+from api.gate import Gate
+from api.problems import ProblemError
+from api.queries import Query
+from contract.errors import DependencyError
+from gallery.rows import ImageRecord, RecordKey
+from gallery.snapshot import Match
+from model.child import Explained, Explainer, Shown
+
+# One answer of 10 matches takes some 20 ms, one of 100 some 200.
+EXPLANATIONS_WAITING_MAX = 32
+_UNMOVED = np.eye(3).tolist()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `api.answers.SearchMatch` says of a match when `explain` is asked for."""
+
+    verdict: Verdict
+    edits: list[EditAnswer] | None
+    alignment: list[list[float]] | None
+    residual: float
+    confidence: float
+
+
+class Explanations:
+    """Owns the explainer child, which starts with the first question. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._explainer = Explainer()
+        self._gate = Gate(1, EXPLANATIONS_WAITING_MAX)
+
+    async def explain(
+        self, query: Query, matches: Sequence[Match], records: Mapping[RecordKey, ImageRecord]
+    ) -> dict[RecordKey, Explanation]:
+        """What each match is to the query; matches whose pixels cannot be read are left out.
+
+        Raises:
+            ProblemError: 503 ``busy``.
+        """
+        known = {match.source: records[match.source] for match in matches if match.source in records}
+        if query.shown is None:
+            return {}
+        told = {key: same for key, record in known.items() if (same := _same(query, record))}
+        asked = {key: record for key, record in known.items() if key not in told}
+        if not asked:
+            return told
+        shown = query.shown
+        stored = [Shown(record.thumbnail, record.width, record.height) for record in asked.values()]
+        try:
+            explained = await self._gate.run(lambda: self._explainer.explanations(shown, stored))
+        except DependencyError:
+            return told
+        return told | {
+            key: _explanation(each) for key, each in zip(asked, explained or [], strict=False) if each.verdict
+        }
+
+    def close(self) -> None:
+        """End the child. Blocks."""
+        self._explainer.close()
+
+
+def explain_needs_image() -> ProblemError:
+    """400: an embedding has no pixels that could be compared."""
+    return ProblemError(
+        400, "explain-needs-image", "An embedding alone cannot be explained: search with an image or an image_id."
+    )
+
+
+def _same(query: Query, record: ImageRecord) -> Explanation | None:
+    if record.bytes_sha256 == query.bytes_sha256:
+        return Explanation("same bytes", None, _UNMOVED, 0.0, 1.0)
+    if record.pixels_sha256 == query.pixels_sha256:
+        return Explanation("same pixels", None, _UNMOVED, 0.0, 1.0)
+    return None
+
+
+def _explanation(told: Explained) -> Explanation:
+    """The child's answer; pictures that are equal only at working size are copies to which nothing visible was done."""
+    is_similar = told.verdict == "similar"
+    edits = [EditAnswer(name=name, amount=round(amount, 4), unit=unit) for name, amount, unit in told.edits]  # type: ignore[arg-type]
+    return Explanation(
+        "similar" if is_similar else "altered copy",
+        None if is_similar else edits,
+        [[round(number, 6) for number in row] for row in told.alignment] or None,
+        round(told.residual, 4),
+        round(told.confidence, 3),
+    )

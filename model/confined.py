@@ -1,0 +1,37 @@
+"""What the programs of all child processes have in common: they limit themselves and answer frames. `model.child` starts them."""
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import msgspec
+
+from model.child import OUT_OF_MEMORY_STATUS
+
+T = TypeVar("T")
+
+
+def serve(descriptor: int, memory_limit_bytes: int, question: type[T], answer: Callable[[T], object]) -> None:
+    """Answer frames until the parent closes its end, which it also does by dying. Everything needed is loaded before."""
+    # Ctrl-C and a supervisor's stop reach the whole process group; the parent decides when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pipe = Connection(descriptor)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            asked = msgspec.msgpack.decode(pipe.recv_bytes(), type=question)
+            pipe.send_bytes(msgspec.msgpack.encode(answer(asked)))
+
+
+def ended_when_out_of_memory(main: Callable[[], None]) -> None:
+    """Run `main`; end with a status of its own when memory is out."""
+    try:
+        main()
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY_STATUS)  # at once: a normal end needs memory too

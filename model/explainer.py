@@ -1,0 +1,98 @@
+"""The explainer child's program: decodes a query and stored thumbnails and explains one by the others; `model.child` starts it.
+
+Pictures are compared at a working size, at most 96 pixels on the longer side like the thumbnails, so that an explanation costs the
+same whatever the pictures' sizes.
+"""
+
+import io
+import signal
+import sys
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from contract.errors import RejectedError
+from model.child import Comparison, Explained, Shown
+from model.confined import ended_when_out_of_memory, serve
+from model.explanation import explain
+from model.images import THUMBNAIL_SIDE_PX, decode
+
+# A query is not reduced below this, however much larger the match is.
+QUERY_SIDE_PX_MIN = 24
+# What WebP with quality 80 changes in a thumbnail, root mean square, as a share of white.
+THUMBNAIL_LOSS = 0.015
+_UNREADABLE = Explained("", [], [], 0.0, 0.0)
+
+
+class _Reduced(NamedTuple):
+    """A picture (h, w) uint8, and how many pixels of the picture itself one of its pixels is."""
+
+    grey: NDArray[np.uint8]
+    px: float
+
+
+def main(descriptor: int, cpu_limit_s: float, memory_limit_bytes: int) -> None:
+    """Answer frames until the parent closes its end."""
+    cv2.setNumThreads(1)
+    _warm_up()
+    serve(descriptor, memory_limit_bytes, Comparison, lambda asked: _answer(asked, cpu_limit_s))
+
+
+def _answer(asked: Comparison, cpu_limit_s: float) -> list[Explained]:
+    if not asked.matches:
+        return []
+    signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
+    try:
+        query = decode(asked.query.image).image
+    except RejectedError:
+        return [_UNREADABLE] * len(asked.matches)
+    explained = []
+    for match in asked.matches:
+        signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)
+        explained.append(_explained(query, max(asked.query.width, asked.query.height), match))
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return explained
+
+
+def _explained(query: Image.Image, query_px: int, match: Shown) -> Explained:
+    """Explain a query whose longer side has `query_px` pixels, of which `query` may be a thumbnail."""
+    try:
+        picture = decode(match.image)
+    except RejectedError:
+        return _UNREADABLE
+    match_px = max(match.width, match.height)
+    px = max(match_px, query_px, THUMBNAIL_SIDE_PX) / THUMBNAIL_SIDE_PX
+    one = _reduced(query, query_px, min(px, max(1.0, query_px / QUERY_SIDE_PX_MIN)))
+    other = _reduced(picture.image, match_px, px)
+    loss = THUMBNAIL_LOSS if picture.media_type == "image/webp" else 0.0
+    told = explain(one.grey, other.grey, query_px=one.px, match_px=other.px, match_loss=loss)
+    alignment = [] if told.alignment is None else told.alignment.tolist()
+    return Explained(told.verdict, [(*edit,) for edit in told.edits], alignment, told.residual, told.confidence)
+
+
+def _reduced(image: Image.Image, whole_px: int, px: float) -> _Reduced:
+    """`image`, of a picture whose longer side is `whole_px`, with about `px` of the picture's pixels to one of its own."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    scale = whole_px / px / max(image.size)
+    if scale < 0.995:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    grey = np.asarray(image.convert("L"))
+    return _Reduced(grey, whole_px / max(grey.shape))
+
+
+def _warm_up() -> None:
+    """Load Pillow's plugins and fill tables, so that neither counts as a query's time or memory."""
+    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP")):
+        buffer = io.BytesIO()
+        Image.linear_gradient("L").resize((40, 40)).convert(mode).save(buffer, kind)
+        explained = _explained(decode(buffer.getvalue()).image.rotate(5), 40, Shown(buffer.getvalue(), 40, 40))
+        assert explained.verdict
+
+
+if __name__ == "__main__":
+    ended_when_out_of_memory(lambda: main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
