@@ -213,6 +213,19 @@ class NewestImage(BaseModel):
     source: Source
 
 
+class EncoderIndex(BaseModel):
+    """One encoder's index: the one that answers, or one that grows beside it."""
+
+    name: str = Field(description="The encoder's name, as `python -m gallery promote` takes it.")
+    encoder: str = Field(description="The encoder's fingerprint.")
+    index_id: str
+    generation: int
+    count: int
+    offsets: dict[str, int] = Field(description="By partition, the offset behind the last record that is covered.")
+    lag: int | None = Field(description="Records in Kafka that it does not cover; null when unknown.")
+    is_serving: bool = Field(description="Whether this process answers from it.")
+
+
 class IndexAnswer(BaseModel):
     """The state of the index as this process serves it."""
 
@@ -230,6 +243,9 @@ class IndexAnswer(BaseModel):
     rejected: dict[str, int] = Field(description="Records refused so far, by reason.")
     expired: int = Field(description="Offsets that Kafka expired before they were embedded.")
     newest: list[NewestImage]
+    indexes: list[EncoderIndex] = Field(
+        description="Of every encoder: first the one that answers, then those beside it."
+    )
     refused: str = Field(description="Why a newer generation is not served; empty when the newest one is.")
     dependencies: dict[str, bool] = Field(description="Whether the last call to each worked.")
 

@@ -131,9 +131,11 @@ class Client:
         query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
         return self._search(body, "application/json", query)
 
-    def search_embedding(self, embedding: Sequence[float], *, k: int = 10, max_distance: float | None = None) -> Answer:
-        """Neighbours of an embedding of 128 numbers."""
-        body = json.dumps({"embedding": list(embedding)}).encode()
+    def search_embedding(
+        self, embedding: Sequence[float], *, encoder: str = "", k: int = 10, max_distance: float | None = None
+    ) -> Answer:
+        """Neighbours of an embedding of 128 numbers; refused when `encoder` is given and another one answers."""
+        body = json.dumps({"embedding": list(embedding), "encoder": encoder}).encode()
         return self._search(body, "application/json", _query(k, max_distance))
 
     def put(self, image: bytes, *, image_id: str | None = None) -> Written:

@@ -9,6 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.answers import (
     BaseSize,
+    EncoderIndex,
     FreshnessAnswer,
     IndexAnswer,
     NewestImage,
@@ -21,6 +22,7 @@ from api.answers import (
 from api.problems import describe_problems
 from api.services import Services, services
 from contract.telemetry import CONSUMER_LAG, SNAPSHOT_AGE
+from gallery.manifest import Manifest
 
 # Ten a second look like motion, whatever the indexer's pace.
 EVENT_INTERVAL_S = 0.1
@@ -96,8 +98,31 @@ def index_answer(road: Services) -> IndexAnswer:
             )
             for match in road.arrivals.newest(snapshot)
         ],
+        indexes=[
+            _encoder_index(road.live.index.name, manifest, road, is_serving=True),
+            *(
+                _encoder_index(name, other, road, is_serving=False)
+                for name, other in road.live.indexes.items()
+                if name != road.live.index.name
+            ),
+        ],
         refused=road.live.refused,
         dependencies=road.dependencies(),
+    )
+
+
+def _encoder_index(name: str, manifest: Manifest, road: Services, *, is_serving: bool) -> EncoderIndex:
+    coverage = coverage_of(manifest, road.ends)
+    lags = lag_by_partition(coverage.offsets, coverage.end_offsets)
+    return EncoderIndex(
+        name=name,
+        encoder=manifest.encoder,
+        index_id=manifest.index_id,
+        generation=manifest.generation,
+        count=manifest.count,
+        offsets=manifest.offsets,
+        lag=None if lags is None else sum(lags.values()),
+        is_serving=is_serving,
     )
 
 

@@ -1,42 +1,58 @@
-"""The generation that is served: polled in the background, swapped within milliseconds, waited for."""
+"""What is served, an encoder and a generation of its index: polled in the background, swapped within milliseconds, waited for."""
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
+from api.following import Follower, Index
+from api.queries import QueryEncoder
 from contract.failpoints import failpoint
-from gallery.reader import Reader
+from contract.settings import Settings
+from gallery.manifest import Manifest
+from gallery.serving import manifests
 from gallery.snapshot import Snapshot
 
-# One stat each time: 10 µs, so 0.2 % of a core.
+# Two stats each time: 20 µs, so 0.4 % of a core.
 POLL_INTERVAL_S = 0.005
+# Indexes that do not answer are only shown: often enough to see them grow.
+INDEXES_INTERVAL_S = 0.25
 
 log = structlog.get_logger()
 
 
 class Live:
-    """Keeps `snapshot` the newest good generation. Everything but the polling happens on the event loop.
+    """Keeps `snapshot` the newest good generation of the encoder that answers. All but the polling is on the event loop.
 
     Attributes:
-        snapshot: what to answer from; None before the first generation.
+        index: the encoder that answers; `snapshot` is of its index, unless it is None before the first generation.
+        indexes: newest generation of every encoder's index that was seen lately, by the encoder's name.
         is_closing: the process is about to end: event streams must.
     """
 
-    def __init__(self, index_dir: Path, encoder: str) -> None:
-        self._reader = Reader(index_dir, encoder)
+    index: Index
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._stopped = threading.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[Snapshot | None, Snapshot], None]] = []
+        self._queries: dict[str, QueryEncoder] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self.snapshot: Snapshot | None = None
+        self.indexes: dict[str, Manifest] = {}
         self.is_closing = False
 
     @property
     def refused(self) -> str:
         """Why the newest generation is not the one that is served; "" when it is."""
-        return self._reader.refused
+        return self._follower.refused
+
+    def queries_for(self, snapshot: Snapshot) -> QueryEncoder:
+        """What makes queries with the encoder whose embeddings `snapshot` holds, whichever encoder answers by now."""
+        return self._queries[snapshot.manifest.encoder]
 
     def on_swap(self, listener: Callable[[Snapshot | None, Snapshot], None]) -> None:
         """Call `listener(before, now)` on the event loop at each swap, before any waiter wakes."""
@@ -45,16 +61,23 @@ class Live:
     async def start(self) -> None:
         """Load the newest generation, then go on looking for newer ones."""
         self._loop = asyncio.get_running_loop()
-        first = await asyncio.to_thread(self._reader.current)
-        if first is not None:
-            self._swap(first)
-        self._thread = threading.Thread(target=self._poll, args=(first,), name="generations", daemon=True)
+        self._follower = follower = await asyncio.to_thread(Follower, self._settings)
+        await asyncio.to_thread(follower.look)
+        self._take_index(follower.index)
+        if follower.snapshot is not None:
+            self._swap(follower.snapshot, follower.index)
+        self._thread = threading.Thread(
+            target=self._poll, args=(follower, follower.snapshot), name="generations", daemon=True
+        )
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop polling."""
+        """Stop polling and end the decoder children."""
         self._stopped.set()
         await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._follower.give_up_change)
+        for queries in self._queries.values():
+            await queries.stop()
 
     def wake(self) -> None:
         """Wake everyone who waits for a change."""
@@ -84,24 +107,48 @@ class Live:
             await self.wait_change(left)
         return True
 
-    def _poll(self, newest: Snapshot | None) -> None:
-        failure = ""
+    def _poll(self, follower: Follower, newest: Snapshot | None) -> None:
+        failure, refused, indexes_s = "", follower.refused, float("-inf")
+        indexes: dict[str, Manifest] = {}
         while not self._stopped.wait(POLL_INTERVAL_S):
             try:
-                snapshot = self._reader.current()
+                follower.look()
+                found = indexes
+                if time.monotonic() - indexes_s > INDEXES_INTERVAL_S:
+                    found, indexes_s = manifests(self._settings.index_dir), time.monotonic()
             except Exception as error:  # the thread's outermost loop: the last good generation goes on answering
                 if failure != repr(error):
                     log.error("generation could not be read", exc_info=error)
                 failure = repr(error)
                 continue
-            if snapshot is not newest and snapshot is not None:
-                newest = snapshot
+            if follower.snapshot is not newest and follower.snapshot is not None:
+                newest = follower.snapshot
                 failpoint("api-before-swap")
-                self._loop.call_soon_threadsafe(self._swap, snapshot)
+                self._loop.call_soon_threadsafe(self._swap, newest, follower.index)
+            if found != indexes or follower.refused != refused:
+                indexes, refused = found, follower.refused
+                self._loop.call_soon_threadsafe(self._take_indexes, found)
 
-    def _swap(self, snapshot: Snapshot) -> None:
+    def _swap(self, snapshot: Snapshot, index: Index) -> None:
+        if index is not self.index:
+            self._take_index(index)
+            failpoint("api-after-change")
         before, self.snapshot = self.snapshot, snapshot
         for listener in self._listeners:
             listener(before, snapshot)
         failpoint("api-after-swap")
+        self.wake()
+
+    def _take_index(self, index: Index) -> None:
+        """Queries are made by this one from now on. The one before ends when nobody uses it."""
+        before = self._queries.get(self.index.fingerprint) if self._queries else None
+        self._queries[index.fingerprint] = index.queries
+        self.index = index
+        if before is not None:
+            retiring = asyncio.create_task(before.retire())
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+
+    def _take_indexes(self, indexes: dict[str, Manifest]) -> None:
+        self.indexes = indexes
         self.wake()

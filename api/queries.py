@@ -62,6 +62,7 @@ class QueryEncoder:
         self._decoder = Decoder(encoder)
         self._waiting: deque[_Waiting] = deque()
         self._draining: asyncio.Task[None] | None = None
+        self._is_retired = False
 
     async def encode(self, value: bytes, then: Callable[[Query], T]) -> T:
         """What `then` makes, off the event loop, of the query that an encoded image makes.
@@ -80,13 +81,27 @@ class QueryEncoder:
             self._draining = asyncio.create_task(self._drain())
         return await answer
 
-    async def start(self) -> None:
-        """Start the child now, so that the first query need not wait for it."""
-        await anyio.to_thread.run_sync(self._decoder.verdicts, [])
+    def warm_up(self) -> None:
+        """Start the child now, so that the first query need not wait for it. Blocks; any thread may call it.
+
+        Raises:
+            DependencyError: no decoder child can be started.
+        """
+        self._decoder.verdicts([])
+
+    async def retire(self) -> None:
+        """End the child as soon as nobody uses it. Who asks later is answered too, by a child that ends after that."""
+        self._is_retired = True
+        if self._draining is None:
+            await self.stop()
+
+    def close(self) -> None:
+        """End the child. Blocks; any thread may call it."""
+        self._decoder.close()
 
     async def stop(self) -> None:
         """End the child."""
-        await anyio.to_thread.run_sync(self._decoder.close)
+        await anyio.to_thread.run_sync(self.close)
 
     async def _drain(self) -> None:
         while self._waiting:
@@ -103,6 +118,8 @@ class QueryEncoder:
                 else:
                     waiting.answer.set_result(answer)
         self._draining = None
+        if self._is_retired:
+            await self.stop()
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]

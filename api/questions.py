@@ -19,7 +19,7 @@ class ById(BaseModel):
 
 
 class ByEmbedding(BaseModel):
-    """Search with an embedding."""
+    """Search with an embedding; with `encoder`, only among embeddings of that one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -27,11 +27,24 @@ class ByEmbedding(BaseModel):
         list[Annotated[float, Field(allow_inf_nan=False, ge=-3.4e38, le=3.4e38)]],
         Field(min_length=DIMENSIONS, max_length=DIMENSIONS),
     ]
+    encoder: Annotated[str, Field(description="The encoder's fingerprint, as `coverage.encoder` gives it.")] = ""
+
+    def check_encoder(self, answering: str) -> None:
+        """Raise ProblemError 409 ``other-encoder`` when another encoder made the embedding than the one that answers."""
+        if self.encoder not in ("", answering):
+            raise ProblemError(
+                409,
+                "other-encoder",
+                f"The embedding is of encoder {self.encoder[:64]}, answers come from {answering} now: their distances would "
+                "mean nothing. Embed anew, or search with the image.",
+            )
 
 
 # An image is its bytes.
 Question = bytes | ById | ByEmbedding
 
+_FIELDS = ({"image_id"}, {"embedding"}, {"embedding", "encoder"})
+_EXPECTED = {"image_id": "1 to 256 bytes of text", "encoder": "text"}
 _FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 _ASKED: dict[str, Any] = {"oneOf": [ById.model_json_schema(), ByEmbedding.model_json_schema()]}
 
@@ -90,7 +103,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _question(asked: Any) -> ById | ByEmbedding:
-    if not isinstance(asked, dict) or len(asked) != 1 or not asked.keys() & {"image_id", "embedding"}:
+    if not isinstance(asked, dict) or asked.keys() not in _FIELDS:
         raise ProblemError(
             400, "bad-query", 'A query must be {"image_id": text} or {"embedding": [128 numbers]} and nothing else.'
         )
@@ -100,7 +113,7 @@ def _question(asked: Any) -> ById | ByEmbedding:
         first = error.errors(include_input=False, include_url=False)[0]
         name, *place = (str(part) for part in first["loc"])
         where = f"{name}[{place[0]}]" if place else name
-        expected = "1 to 256 bytes of text" if name == "image_id" else f"{DIMENSIONS} finite numbers"
+        expected = _EXPECTED.get(name, f"{DIMENSIONS} finite numbers")
         raise ProblemError(
             400, f"bad-{name.replace('_', '-')}", f"{where}: {first['msg']}. Expected {expected}."
         ) from error

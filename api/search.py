@@ -81,7 +81,7 @@ SortBy = Annotated[
 
 @router.post(
     "/v1/search",
-    responses=describe_problems(400, 404, 412, 413, 415, 422, 503),
+    responses=describe_problems(400, 404, 409, 412, 413, 415, 422, 503),
     openapi_extra=described_body(),
 )
 async def search(
@@ -201,10 +201,11 @@ async def _look(asked: Question, snapshot: Snapshot, k: int, max_distance: float
         return _Looked(query, matches, (time.perf_counter() - began_s) * 1000)
 
     if isinstance(asked, bytes):
-        return await road.queries.encode(asked, look)
+        return await road.queries_for(snapshot).encode(asked, look)
     if isinstance(asked, ById):
         query = await _with_id(asked.image_id, snapshot, road)
     else:
+        asked.check_encoder(snapshot.manifest.encoder)
         query = SearchQuery(np.array(asked.embedding, np.float32))
     return await road.searches.run(lambda: look(query))
 

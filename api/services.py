@@ -22,7 +22,6 @@ from api.rejections import Rejections
 from contract.settings import Settings
 from gallery.compiled import compile_search
 from gallery.snapshot import Snapshot
-from model.encoder import load_encoder
 
 # A search takes about a millisecond, so this many wait for well under a second.
 SEARCHES_WAITING_MAX = 256
@@ -37,10 +36,8 @@ class Services:
     """
 
     settings: Settings
-    encoder: str
     live: Live
     details: Details
-    queries: QueryEncoder
     explanations: Explanations
     publishing: Publishing
     rejections: Rejections
@@ -49,6 +46,15 @@ class Services:
     ends: Ends | None = None
     produced_rate: Rate = field(default_factory=Rate)
     kafka_is_up: bool = False
+
+    @property
+    def encoder(self) -> str:
+        """Fingerprint of the encoder that answers."""
+        return self.live.index.fingerprint
+
+    def queries_for(self, snapshot: Snapshot) -> QueryEncoder:
+        """What makes queries for this generation: the encoder that made its embeddings, and no other."""
+        return self.live.queries_for(snapshot)
 
     def snapshot(self) -> Snapshot:
         """The generation to answer from.
@@ -60,7 +66,7 @@ class Services:
             raise ProblemError(
                 503,
                 "no-generation",
-                "There is no index to answer from yet. "
+                f"There is no index of {self.live.index.name} to answer from yet. "
                 + (self.live.refused or "No indexer has published one; start it with `python -m workers indexer`."),
                 retry=True,
             )
@@ -90,15 +96,12 @@ def services(request: Request) -> Services:
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open all; only the index folder and the encoder must work, the rest connects in the background."""
-    encoder = (await asyncio.to_thread(load_encoder, settings.encoder)).fingerprint
     # Waited for, since the first queries would compile it as well, each in a thread that cannot be stopped.
     await asyncio.to_thread(compile_search, settings.compiled_dir)
     opened = Services(
         settings=settings,
-        encoder=encoder,
-        live=Live(settings.index_dir, encoder),
+        live=Live(settings),
         details=Details(settings),
-        queries=QueryEncoder(settings.encoder),
         explanations=Explanations(),
         publishing=Publishing(settings),
         rejections=Rejections(settings),
@@ -114,7 +117,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     await opened.live.start()
     opened.details.start()
     poller.start()
-    warming = asyncio.create_task(opened.queries.start())
+    warming = asyncio.create_task(asyncio.to_thread(opened.live.index.queries.warm_up))
     try:
         yield opened
     finally:
@@ -125,4 +128,3 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await opened.publishing.stop()
         await asyncio.to_thread(opened.rejections.close)
         await asyncio.to_thread(opened.explanations.close)
-        await opened.queries.stop()

@@ -46,7 +46,7 @@ def measure_freshness(
         "floors": measure_floors(settings, floor_rounds, pngs[0]),
         "rows": [],
     }
-    watcher = CoverageWatcher(settings.index_dir)
+    watcher = CoverageWatcher(settings.encoder_index_dir)
     try:
         # The first images start the decoder's child and open what is opened once.
         publish_paced(settings, watcher, pngs, rate=50, seconds=1, prefix=f"bench/{run}/first")

@@ -156,7 +156,9 @@ def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
     peaks = Peaks(children)
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not ((road.index_dir / "CURRENT").exists() and (not with_api or answers_ready(api_address(road)))):
+        while not (
+            (road.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(api_address(road)))
+        ):
             for name, child in children.items():
                 if child.exit_code() is not None:
                     raise DependencyError(name, f"It ended. {child.last_words()}")
@@ -178,7 +180,7 @@ def _publish(road: Settings, images: list[bytes], count: int) -> None:
     ends = {str(record.partition): 0 for record in confirmed}
     for record in confirmed:
         ends[str(record.partition)] = max(ends[str(record.partition)], record.offset + 1)
-    reader = Reader(road.index_dir, encoder=None)
+    reader = Reader(road.encoder_index_dir, encoder=None)
     covered, since = -1, time.monotonic()
     while covered < sum(ends.values()):
         snapshot = reader.current()
@@ -193,10 +195,10 @@ def _publish(road: Settings, images: list[bytes], count: int) -> None:
 
 def _current_index_mb(road: Settings) -> float:
     """What the current generation's files hold; older ones lie beside them until they are pruned."""
-    snapshot = Reader(road.index_dir, encoder=None).current()
+    snapshot = Reader(road.encoder_index_dir, encoder=None).current()
     assert snapshot is not None
     manifest = snapshot.manifest
     base = 0
     if manifest.base is not None:
-        base = sum(file.stat().st_size for file in (road.index_dir / "bases" / manifest.base.name).iterdir())
+        base = sum(file.stat().st_size for file in (road.encoder_index_dir / "bases" / manifest.base.name).iterdir())
     return round((base + manifest.tail.size_bytes) / MB, 1)

@@ -52,7 +52,7 @@ def measure_road(
     require_api(settings)
     pngs = [mnist.png(image) for image in mnist.images("train")[: max(images, STAGE_IMAGES, embedder_images)]]
     figures: dict[str, Any] = {"images_published": images, "machine": machine(), "versions": versions()}
-    watcher = CoverageWatcher(settings.index_dir)
+    watcher = CoverageWatcher(settings.encoder_index_dir)
     try:
         figures |= _throughput(settings, watcher, pngs[:images], run)
         paced = publish_paced(settings, watcher, pngs, rate=rate, seconds=seconds, prefix=f"bench/{run}/paced")

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     # Behind var_dir, so that two stacks with a folder each never share an index.
     index_dir: Path = Field(
         default_factory=lambda fields: fields["var_dir"] / "index",
-        description="Folder of the index; may be deleted, it is rebuilt. By default `index` in the folder above.",
+        description="Folder of the indexes, one an encoder; may be deleted, they are rebuilt. By default `index` in the folder above.",
     )
     compiled_dir: Path = Field(
         default_factory=lambda fields: fields["var_dir"] / "numba",
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
         "report-autoencoder", description="Encoder: a folder's name in model/encoders/."
+    )
+    next_encoder: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = Field(
+        "", description="Encoder that `stack up` embeds and indexes with beside the other one; empty is none."
     )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: Port = Field(8000, description="Port that the API listens on.")
@@ -84,6 +87,11 @@ class Settings(BaseSettings):
     def rejected_topic(self) -> str:
         """Topic of the messages that were refused."""
         return f"{self.kafka_topic}.rejected"
+
+    @property
+    def encoder_index_dir(self) -> Path:
+        """Folder of this encoder's index."""
+        return self.index_dir / self.encoder
 
 
 def load_settings(**overrides: object) -> Settings:

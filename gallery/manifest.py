@@ -1,6 +1,6 @@
 """A generation's manifest: what it covers and the files that it is made of.
 
-index folder
+an encoder's folder in the index folder (gallery/serving.py)
 ├── CURRENT                     name of the newest manifest, replaced by an atomic rename
 ├── lock                        held by the one indexer that writes
 ├── generations/00000042.json   manifests; nothing in one ever changes
@@ -9,6 +9,7 @@ index folder
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -136,3 +137,13 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
     if manifest.digest != digest_of(manifest.base, manifest.tail):
         raise IndexDamagedError(f"{path} does not agree with its own digest {manifest.digest}.")
     return manifest
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file so that readers see the old or the new one, also after a power cut."""
+    unfinished = path.with_name(path.name + ".tmp")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fdatasync(file.fileno())
+    unfinished.rename(path)

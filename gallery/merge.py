@@ -11,7 +11,6 @@ import numpy as np
 from contract.failpoints import failpoint
 from gallery.base import IdTable, save_base
 from gallery.compiled import compile_search
-from gallery.fold import Position
 from gallery.manifest import read_manifest
 from gallery.reader import Reader
 from gallery.snapshot import Snapshot
@@ -45,24 +44,13 @@ def save_merged(snapshot: Snapshot, folder: Path) -> None:
     )
     embeddings = np.concatenate([base.neighbours.embeddings_of(rows), snapshot.embeddings[numbers]])
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    deleted = _deleted(snapshot)
+    deleted = snapshot.deleted()
     save_base(
         folder,
         live=IdTable.build([ids[i] for i in order], positions[order]),
         deleted=IdTable.build(sorted(deleted), [deleted[image_id] for image_id in sorted(deleted)]),
         embeddings=embeddings[order],
     )
-
-
-def _deleted(snapshot: Snapshot) -> dict[bytes, Position]:
-    """Deletes to remember: what the base remembers unless the tail speaks of the id, and the tail's own."""
-    old = snapshot.base.deleted
-    found = {old.id_bytes(row): old.position(row) for row in range(len(old))}
-    for entry in snapshot.entries:
-        found.pop(entry.image_id.encode(), None)
-        if entry.embedding is None:
-            found[entry.image_id.encode()] = entry.position
-    return found
 
 
 def _end_with(sentinel: int) -> None:

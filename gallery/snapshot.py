@@ -134,6 +134,16 @@ class Snapshot:
             entry = self._entries[number].entry
             yield entry.image_id, (entry.position, self._embeddings[number].tobytes())
 
+    def deleted(self) -> dict[bytes, Position]:
+        """Deletes that are remembered, by id: what the base remembers unless the tail speaks of the id, and the tail's own."""
+        old = self.base.deleted
+        found = {old.id_bytes(row): old.position(row) for row in range(len(old))}
+        for entry in self.entries:
+            found.pop(entry.image_id.encode(), None)
+            if entry.embedding is None:
+                found[entry.image_id.encode()] = entry.position
+        return found
+
     def live_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the base and numbers of the tail's entries that can be found."""
         return np.flatnonzero(self._base_is_live), np.flatnonzero(self._is_live)

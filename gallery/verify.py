@@ -35,7 +35,7 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
         for number, coverage in enumerate(snapshot.manifest.logs):
             for partition, covered in coverage.partitions.items():
                 offset = effective_ms = 0
-                for row in _rows(store, snapshot, number, int(partition), covered.next_offset):
+                for row in feed_rows(store, snapshot, number, int(partition), 0, covered.next_offset):
                     if row.after > offset:
                         differences.append(f"{coverage.log} {partition}: the feed lacks [{offset}, {row.after}).")
                     bar.update(row.offset + 1 - offset)
@@ -55,9 +55,10 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
     return Verification(rows_read, len(expected), differences + _compare(snapshot, expected))
 
 
-def _rows(store: Store, snapshot: Snapshot, number: int, partition: int, end: int) -> Iterator[FeedRow]:
+def feed_rows(store: Store, snapshot: Snapshot, number: int, partition: int, start: int, end: int) -> Iterator[FeedRow]:
+    """The rows in [start, end) of one partition of the snapshot's feed, across gaps."""
     log, encoder = snapshot.manifest.logs[number].log, snapshot.manifest.encoder
-    offset: int | None = 0
+    offset: int | None = start
     while offset is not None and offset < end:
         rows = store.read_feed(log, encoder, partition, offset, READ_ROWS_MAX)
         for row in rows:

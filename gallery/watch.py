@@ -69,9 +69,16 @@ def panel(index: dict[str, Any], address: str, rates: list[float]) -> list[str]:
         ("rejected", rejected),
         ("newest", newest),
         ("away", ", ".join(away) or "nothing"),
+        *((each["name"], _standing(each)) for each in index["indexes"] if len(index["indexes"]) > 1),
     ]
     head = f"lookalike   {address}"
     return [_fitted(head), "", *(_fitted(f"{name:<12}{value}") for name, value in rows)]
+
+
+def _standing(index: dict[str, Any]) -> str:
+    """How far one encoder's index has come."""
+    lag = _known(index["lag"], lambda lag: f"{lag:,} records to come")
+    return f" {index['count']:,} images, {lag}{', answers' if index['is_serving'] else ''}"
 
 
 def line(index: dict[str, Any]) -> str:

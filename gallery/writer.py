@@ -29,6 +29,7 @@ from gallery.manifest import (
     digest_of,
     generation_name,
     read_manifest,
+    write_whole,
 )
 from gallery.reader import Reader
 from gallery.tail import Tail, encode_entries
@@ -209,9 +210,9 @@ class Writer:
             format=FORMAT,
         )
         name = generation_name(self.manifest.generation)
-        _write_whole(self._index_dir / "generations" / name, msgspec.json.encode(self.manifest))
+        write_whole(self._index_dir / "generations" / name, msgspec.json.encode(self.manifest))
         failpoint("indexer-after-manifest")
-        _write_whole(self._index_dir / CURRENT, name.encode())
+        write_whole(self._index_dir / CURRENT, name.encode())
         failpoint("indexer-after-current")
         self._published.append((time.monotonic(), self.manifest))
         self._prune()
@@ -259,13 +260,3 @@ class Writer:
                 shutil.rmtree(self._index_dir / "bases" / manifest.base.name, ignore_errors=True)
             if manifest.tail.name not in tails:
                 (self._index_dir / "tails" / manifest.tail.name).unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file so that readers see the old or the new one, also after a power cut."""
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fdatasync(file.fileno())
-    unfinished.rename(path)

@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(run=run)
         if name in ("up", "down"):
             verb.add_argument(
-                "--only", choices=groups.GROUPS, help="only Kafka and Cassandra, or only our own processes"
+                "--only",
+                choices=groups.GROUPS,
+                help="only Kafka and Cassandra, only our own processes, or only those of LOOKALIKE_NEXT_ENCODER",
             )
         elif name == "logs":
             verb.add_argument("name", nargs="?", help="kafka, cassandra, embedder, indexer, api …; all when left out")
@@ -73,23 +75,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chosen(options: argparse.Namespace) -> tuple[str, ...]:
-    return (options.only,) if options.only else groups.GROUPS
-
-
 def _up(settings: Settings, options: argparse.Namespace) -> int:
-    for group in _chosen(options):
+    chosen = (options.only,) if options.only else groups.wanted(settings)
+    for group in chosen:
         started = groups.up(settings, group)
-        print(f"The {group} are ready." if started else f"The {group} were running already.", flush=True)
-    if "programs" in _chosen(options):
+        name = groups.TITLES[group]
+        print(f"The {name} are ready." if started else f"The {name} were running already.", flush=True)
+    if "programs" in chosen:
         print(f"Page: {api_address(settings)}/")
     return 0
 
 
 def _down(settings: Settings, options: argparse.Namespace) -> int:
-    for group in reversed(_chosen(options)):
+    for group in (options.only,) if options.only else reversed(groups.GROUPS):
         stopped = groups.down(settings, group)
-        print(f"The {group} are stopped." if stopped else f"The {group} were not running.", flush=True)
+        if group == "next" and not stopped and not options.only:
+            continue
+        name = groups.TITLES[group]
+        print(f"The {name} are stopped." if stopped else f"The {name} were not running.", flush=True)
     return 0
 
 

@@ -67,18 +67,18 @@ def _stack(settings: Settings) -> Iterator[None]:
     """Both groups, started where they do not run; what was started here is stopped at the end."""
     started = []
     try:
-        for group in groups.GROUPS:
-            print(f"Starting the {group} …", flush=True)
+        for group in groups.wanted(settings):
+            print(f"Starting the {groups.TITLES[group]} …", flush=True)
             if groups.up(settings, group, tied=True):
                 started.append(group)
             else:
-                print(f"The {group} were running already.", flush=True)
+                print(f"The {groups.TITLES[group]} were running already.", flush=True)
         yield
     finally:
         # A second Ctrl-C must not leave half of it running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for group in reversed(started):
-            print(f"Stopping the {group} …", flush=True)
+            print(f"Stopping the {groups.TITLES[group]} …", flush=True)
             groups.down(settings, group)
 
 

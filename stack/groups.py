@@ -1,4 +1,4 @@
-"""The two groups of processes, servers and programs: brought up by a detached supervisor each, and taken down."""
+"""The groups of processes, servers, programs and those of a next encoder: brought up by a detached supervisor each, and taken down."""
 
 import fcntl
 import logging
@@ -23,7 +23,8 @@ from stack.service import Service, refuse_taken_ports
 from stack.state import GroupState, read_state, state_file
 from stack.supervisor import StartError, Supervisor
 
-GROUPS = ("servers", "programs")
+GROUPS = ("servers", "programs", "next")
+TITLES = {"servers": "servers", "programs": "programs", "next": "next encoder's programs"}
 # Longer than every first start together, which end by their own deadlines; fetching jars may take minutes.
 UP_S = 900.0
 _STOP_SLACK_S = 15.0
@@ -37,11 +38,18 @@ def steps(settings: Settings, group: str) -> list[list[Service]]:
     """The services of a group; those of one step start together, in order of the steps."""
     if group == "servers":
         return [[kafka(settings), cassandra(settings)]]
+    if group == "next":
+        return [programs.beside(settings)]
     return [
         [programs.topics(settings)],
         [programs.embedder(settings), programs.indexer(settings)],
         [programs.api(settings)],
     ]
+
+
+def wanted(settings: Settings) -> tuple[str, ...]:
+    """The groups that these settings ask for."""
+    return GROUPS if settings.next_encoder else GROUPS[:2]
 
 
 def up(settings: Settings, group: str, *, tied: bool = False) -> bool:

@@ -4,6 +4,7 @@ import sys
 import urllib.request
 from dataclasses import replace
 
+from contract.errors import ConfigurationError
 from contract.settings import PREFIX, Settings
 from stack.service import Service
 
@@ -24,6 +25,26 @@ def embedder(settings: Settings, slot: int = 0) -> Service:
 def indexer(settings: Settings) -> Service:
     """The writer of the index folder."""
     return _python(settings, "indexer", "workers", "indexer")
+
+
+def beside(settings: Settings) -> list[Service]:
+    """Embedder and indexer of the next encoder, which feed an index of their own.
+
+    Raises:
+        ConfigurationError: no next encoder is named, or it is the one that runs already.
+    """
+    if settings.next_encoder in ("", settings.encoder):
+        raise ConfigurationError(
+            f"{PREFIX}NEXT_ENCODER={settings.next_encoder}: name an encoder other than {PREFIX}ENCODER={settings.encoder}, "
+            "to embed and index with it beside that one."
+        )
+    # Its metrics would want the ports of the other two.
+    own = {"encoder": settings.next_encoder, "next_encoder": "", "embedder_metrics_port": 0, "indexer_metrics_port": 0}
+    own_settings = settings.model_copy(update=own)
+    return [
+        replace(made, name=f"{made.name}-next", log=made.log.with_stem(f"{made.name}-next"))
+        for made in (embedder(own_settings), indexer(own_settings))
+    ]
 
 
 def api(settings: Settings) -> Service:

@@ -30,9 +30,9 @@ class Gallery:
     def __init__(self, settings: Settings, log: str = LOG) -> None:
         self.log = log
         self.encoder = load_encoder(settings.encoder)
-        self.writer = Writer(settings.index_dir, self.encoder.fingerprint)
+        self.writer = Writer(settings.encoder_index_dir, self.encoder.fingerprint)
         self.writer.set_logs([log])
-        self.folder = settings.index_dir
+        self.folder = settings.encoder_index_dir
         self.embeddings: dict[str, NDArray[np.float32]] = {}
         self.rows: list[FeedRow] = []
 

@@ -15,6 +15,7 @@ from contract import telemetry
 from contract.settings import Settings
 from gallery.merge import build_base
 from gallery.rows import FeedRow
+from gallery.serving import old_layout
 from gallery.store import Store
 from gallery.writer import Writer, lock_index
 from model.encoder import load_encoder
@@ -53,14 +54,16 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
     end_when_a_call_hangs()
     encoder = load_encoder(settings.encoder).fingerprint
-    if not _wait_for_lock(settings.index_dir, stop):
+    if left := old_layout(settings.index_dir):
+        log.warning("index folder of an earlier version", detail=left)
+    if not _wait_for_lock(settings.encoder_index_dir, stop):
         return 0
     try:
         store = retrying(lambda: Store.connect(settings), "cassandra", stop)
     except StoppedError:
         return 0
     try:
-        writer = Writer(settings.index_dir, encoder, rebuild=rebuild)
+        writer = Writer(settings.encoder_index_dir, encoder, rebuild=rebuild)
         log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
         indexer = Indexer(settings, encoder, store, writer)
         with contextlib.suppress(StoppedError):
@@ -95,8 +98,10 @@ class Indexer:
             DependencyError: Cassandra failed; nothing was lost, step again.
             FileNotFoundError: the index folder was deleted under the writer; a restart begins a new index.
         """
-        if not (self._settings.index_dir / "CURRENT").exists():
-            raise FileNotFoundError(f"{self._settings.index_dir}/CURRENT was deleted: restart to index the feed anew.")
+        if not (self._settings.encoder_index_dir / "CURRENT").exists():
+            raise FileNotFoundError(
+                f"{self._settings.encoder_index_dir}/CURRENT was deleted: restart to index the feed anew."
+            )
         self._follow_logs()
         began = time.monotonic()
         before = self._progress()
@@ -140,7 +145,7 @@ class Indexer:
         logs = self._store.logs(self._settings.kafka_topic)
         if not self._writer.set_logs(logs):
             log.warning("starting a new index", because="the gallery's logs changed", logs=logs)
-            self._writer = Writer(self._settings.index_dir, self._encoder, rebuild=True)
+            self._writer = Writer(self._settings.encoder_index_dir, self._encoder, rebuild=True)
             self._writer.set_logs(logs)
         for number, name in enumerate(logs):
             partitions = range(self._settings.kafka_partitions)
@@ -198,7 +203,12 @@ class Indexer:
         # Spawned: the lock's descriptor is not inherited, so a build never keeps a dead indexer's lock.
         process = multiprocessing.get_context("spawn").Process(
             target=build_base,
-            args=(self._settings.index_dir, self._writer.current_name(), base_name, self._settings.compiled_dir),
+            args=(
+                self._settings.encoder_index_dir,
+                self._writer.current_name(),
+                base_name,
+                self._settings.compiled_dir,
+            ),
             daemon=True,
         )
         process.start()

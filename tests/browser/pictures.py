@@ -23,7 +23,7 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "docs" / "pictures").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     install(BROWSER)
-    started = [group for group in groups.GROUPS if groups.up(settings, group)]
+    started = [group for group in groups.wanted(settings) if groups.up(settings, group)]
     command = [sys.executable, "-m", "producers", "mnist", "--rate", str(PER_S)]
     publishing = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment(settings)})
     try:

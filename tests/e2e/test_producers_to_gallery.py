@@ -96,7 +96,7 @@ def indexed(settings: Settings) -> set[str]:
     client = Client(api_address(settings))
     ends = end_offsets(settings)
     wait_for(lambda: ends.items() <= client.index()["coverage"]["offsets"].items() or None, timeout_s=600)
-    snapshot = Reader(settings.index_dir, encoder=None).current()
+    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
     assert snapshot is not None
     store = Store.connect(settings)
     try:

@@ -200,7 +200,7 @@ def test_killed_embedder_loses_nothing_and_finds_every_image_once(running: Setti
         lambda: all(client.index()["coverage"]["offsets"].get(str(p), 0) >= end for p, end in ends.items()) or None,
         timeout_s=90,
     )
-    snapshot = Reader(running.index_dir, encoder=None).current()
+    snapshot = Reader(running.encoder_index_dir, encoder=None).current()
     assert snapshot is not None
     store = Store.connect(running)
     try:

@@ -48,7 +48,7 @@ def indexed(settings: Settings, offsets: dict[str, int]) -> set[str]:
     """Ids in the index once it covers these offsets; the feed must agree."""
     client = Client(api_address(settings))
     wait_for(lambda: offsets.items() <= client.index()["coverage"]["offsets"].items() or None)
-    snapshot = Reader(settings.index_dir, encoder=None).current()
+    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
     assert snapshot is not None
     store = Store.connect(settings)
     try:

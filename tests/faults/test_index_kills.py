@@ -90,7 +90,7 @@ class Feed:
         assert verify(snapshot, self.store).differences == []
 
     def _covered(self) -> Snapshot | None:
-        snapshot = Reader(self.settings.index_dir, encoder=None).current()
+        snapshot = Reader(self.settings.encoder_index_dir, encoder=None).current()
         if snapshot is None:
             return None
         ends = {str(partition): end for partition, end in self.ends.items()}
@@ -228,5 +228,5 @@ def offsets(client: Client) -> dict[str, int]:
 
 
 def any_base(settings: Settings) -> bool:
-    snapshot = Reader(settings.index_dir, encoder=None).current()
+    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
     return snapshot is not None and bool(snapshot.manifest.base.name)

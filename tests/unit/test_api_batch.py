@@ -23,7 +23,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 @pytest.fixture(scope="module")
 def client(gallery: Gallery) -> Iterator[httpx.Client]:
     with (
-        running_api(settings_for(gallery.folder.parent)) as address,
+        running_api(settings_for(gallery.folder.parents[1])) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         yield client

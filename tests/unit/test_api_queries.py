@@ -23,7 +23,7 @@ def itself(query: Query) -> Query:
 @asynccontextmanager
 async def started() -> AsyncIterator[QueryEncoder]:
     encoder = QueryEncoder(ENCODER)
-    await encoder.start()
+    await asyncio.to_thread(encoder.warm_up)
     try:
         yield encoder
     finally:

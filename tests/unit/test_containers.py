@@ -15,7 +15,7 @@ from tests.checkers.install import checkers  # noqa: F401  # the fixture
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 TOOLS = Path(sys.executable).parent
-PROGRAMS = {"topics", "embedder", "indexer", "api"}
+PROGRAMS = {"topics", "embedder", "indexer", "api", "embedder-next", "indexer-next"}
 DURATION = re.compile(r"(\d+(\.\d+)?(us|ms|s|m|h))+")
 
 
@@ -86,6 +86,16 @@ def test_our_programs_run_with_as_little_as_they_need(compose: Any) -> None:
     for name, service in compose["services"].items():
         assert "mem_limit" in service, name
         assert "container_name" not in service, f"{name} could not be scaled"
+
+
+def test_next_encoder_runs_only_when_asked_for_and_like_the_first_one_otherwise(compose: Any) -> None:
+    services = compose["services"]
+    for name in ("embedder", "indexer"):
+        first, following = services[name], services[f"{name}-next"]
+        assert following.pop("profiles") == ["next"]
+        assert following["environment"].pop("LOOKALIKE_ENCODER") == "${LOOKALIKE_NEXT_ENCODER:-}"
+        assert first["environment"].pop("LOOKALIKE_ENCODER") == "${LOOKALIKE_ENCODER:-}"
+        assert following == first
 
 
 def test_image_holds_the_programs_and_no_tensorflow() -> None:

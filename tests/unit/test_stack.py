@@ -12,7 +12,7 @@ import pytest
 
 from contract.errors import ConfigurationError
 from contract.settings import load_settings
-from stack import jars
+from stack import groups, jars
 from stack.cassandra import cassandra
 from stack.child import is_alive, start_child, start_time, stop_stranger
 from stack.java import find_java, find_maven
@@ -188,3 +188,24 @@ def test_progress_counts_behind_what_was_there_before(capsys: pytest.CaptureFixt
     assert not progress.is_complete
     progress.show(published={0: 900, 1: 900}, stored={0: 900, 1: 900}, searchable={0: 550, 1: 570})
     assert progress.is_complete
+
+
+def test_next_encoder_gets_an_embedder_and_an_indexer_of_its_own(tmp_path: Path) -> None:
+    settings = load_settings(
+        encoder="report-autoencoder", next_encoder="contrast", var_dir=tmp_path, indexer_metrics_port=9
+    )
+    assert groups.wanted(settings) == ("servers", "programs", "next")
+    services = groups.steps(settings, "next")[0]
+    assert [service.name for service in services] == ["embedder-next", "indexer-next"]
+    assert [service.log.name for service in services] == ["embedder-next.log", "indexer-next.log"]
+    for service in services:
+        assert service.environment["LOOKALIKE_ENCODER"] == "contrast"
+        assert service.environment["LOOKALIKE_NEXT_ENCODER"] == ""
+        assert service.environment["LOOKALIKE_INDEXER_METRICS_PORT"] == "0"
+
+
+@pytest.mark.parametrize("following", ["", "report-autoencoder"])
+def test_next_encoder_must_be_another_one(tmp_path: Path, following: str) -> None:
+    settings = load_settings(encoder="report-autoencoder", next_encoder=following, var_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=f"LOOKALIKE_NEXT_ENCODER={following}: name an encoder other than"):
+        groups.steps(settings, "next")

@@ -352,6 +352,45 @@ export interface components {
             unit: string;
         };
         /**
+         * EncoderIndex
+         * @description One encoder's index: the one that answers, or one that grows beside it.
+         */
+        EncoderIndex: {
+            /**
+             * Name
+             * @description The encoder's name, as `python -m gallery promote` takes it.
+             */
+            name: string;
+            /**
+             * Encoder
+             * @description The encoder's fingerprint.
+             */
+            encoder: string;
+            /** Index Id */
+            index_id: string;
+            /** Generation */
+            generation: number;
+            /** Count */
+            count: number;
+            /**
+             * Offsets
+             * @description By partition, the offset behind the last record that is covered.
+             */
+            offsets: {
+                [key: string]: number;
+            };
+            /**
+             * Lag
+             * @description Records in Kafka that it does not cover; null when unknown.
+             */
+            lag: number | null;
+            /**
+             * Is Serving
+             * @description Whether this process answers from it.
+             */
+            is_serving: boolean;
+        };
+        /**
          * FreshnessAnswer
          * @description Milliseconds from Kafka's timestamp to being searchable here, over the last `count` arrivals.
          */
@@ -457,6 +496,11 @@ export interface components {
             expired: number;
             /** Newest */
             newest: components["schemas"]["NewestImage"][];
+            /**
+             * Indexes
+             * @description Of every encoder: first the one that answers, then those beside it.
+             */
+            indexes: components["schemas"]["EncoderIndex"][];
             /**
              * Refused
              * @description Why a newer generation is not served; empty when the newest one is.
@@ -814,6 +858,12 @@ export interface operations {
                 } | {
                     /** Embedding */
                     embedding: number[];
+                    /**
+                     * Encoder
+                     * @description The encoder's fingerprint, as `coverage.encoder` gives it.
+                     * @default
+                     */
+                    encoder?: string;
                 };
             };
         };
@@ -838,6 +888,15 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -933,6 +992,12 @@ export interface operations {
                     } | {
                         /** Embedding */
                         embedding: number[];
+                        /**
+                         * Encoder
+                         * @description The encoder's fingerprint, as `coverage.encoder` gives it.
+                         * @default
+                         */
+                        encoder?: string;
                     })[];
                 };
             };

@@ -40,6 +40,7 @@ export function LiveView({ feed, ask }: { feed: Feed; ask: (question: Question) 
         <Make index={index} />
         <Happenings happenings={happenings} />
       </div>
+      {index.indexes.length > 1 && <Encoders indexes={index.indexes} />}
       <Newest index={index} ask={ask} />
       <Refused totals={index.rejected} isConnected={feed.isConnected} />
     </>
@@ -62,6 +63,29 @@ function Make({ index: { base, tail, generation, refused, expired, coverage } }:
         {expired > 0 && <><dt>Expired unread</dt><dd>{count(expired)}</dd></>}
       </dl>
       {refused && <p className="problem">Serving the last good generation: <Foreign text={refused} /></p>}
+    </section>
+  );
+}
+
+/** While the encoder is being changed: how far each one's index has come, and which of them answers. */
+function Encoders({ indexes }: { indexes: IndexAnswer["indexes"] }) {
+  const records = indexes.map(({ offsets }) => Object.values(offsets).reduce((sum, offset) => sum + offset, 0));
+  return (
+    <section className="card">
+      <h2>Encoders</h2>
+      <ul className="encoders">
+        {indexes.map(({ name, count: images, lag, is_serving, offsets }, at) => {
+          // Where Kafka's ends are unknown, the index that has come farthest stands for them.
+          const end = lag === null ? Math.max(...records) : records[at]! + lag;
+          return (
+            <li key={name} title={Object.entries(offsets).map(([p, offset]) => `${p}:${offset}`).join("  ")}>
+              <b>{name}</b> <small>{is_serving ? "answers" : "grows beside it"}</small>
+              <span className="bar" aria-hidden="true"><i style={{ width: `${(100 * records[at]!) / Math.max(1, end)}%` }} /></span>
+              <span>{count(images)} images{lag ? `, ${count(lag)} records to come` : ""}</span>
+            </li>
+          );
+        })}
+      </ul>
     </section>
   );
 }

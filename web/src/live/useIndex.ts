@@ -72,12 +72,17 @@ function sampled({ count, rates, lag, freshness_ms: fresh }: IndexAnswer, at: nu
 
 function happened(before: IndexAnswer, now: IndexAnswer, at: number): Happening[] {
   const key = `${now.index_id}/${now.generation}`;
-  if (before.index_id !== now.index_id) return [{ key, at, kind: "restart", text: "A new index took over" }];
+  if (before.index_id !== now.index_id) return [{ key, at, kind: "restart", text: tookOver(before, now) }];
   if (before.generation === now.generation) return [];
   const swap: Happening = { key, at, kind: "swap", text: `${records(now, before)}, ${changed(now.count - before.count)}` };
   if (before.base.name === now.base.name) return [swap];
   const text = `New base of ${now.base.count.toLocaleString("en")} images, tail down to ${now.tail.entries.toLocaleString("en")}`;
   return [{ key: `${key}/base`, at, kind: "rebuild", text }];
+}
+
+function tookOver(...answers: [before: IndexAnswer, now: IndexAnswer]): string {
+  const [before, now] = answers.map(({ indexes }) => indexes.find((index) => index.is_serving)?.name);
+  return before === now ? "A new index took over" : `${now} answers instead of ${before}`;
 }
 
 function records(now: IndexAnswer, before: IndexAnswer): string {

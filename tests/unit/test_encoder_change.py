@@ -1,0 +1,212 @@
+"""Another encoder's index comes to answer: only when it covers as much and holds the same, and no answer mixes the two."""
+
+import time
+from pathlib import Path
+from typing import cast
+
+import httpx
+import psutil
+import pytest
+
+from api.following import Follower
+from contract.errors import LookalikeError
+from gallery.promote import promote, rollback
+from gallery.rows import FeedRow
+from gallery.serving import SERVING, Serving, ServingFile, manifests, old_layout, write_serving
+from gallery.store import Store
+from tests.api_gallery import Gallery, digit, running_api, settings_for, wait_until
+
+OLD, NEW = "report-autoencoder", "contrast"
+PNG = {"Content-Type": "image/png"}
+
+
+class FeedInMemory:
+    """The feed of one encoder, as far as a comparison reads it."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._rows = gallery.rows
+        self._encoder = gallery.encoder.fingerprint
+
+    def read_feed(self, log: str, encoder: str, partition: int, offset: int, limit: int) -> list[FeedRow]:
+        assert (encoder, partition) == (self._encoder, 0)
+        return [row for row in self._rows if row.log == log and row.offset >= offset][:limit]
+
+    def next_feed_bucket(self, log: str, encoder: str, partition: int, offset: int) -> int | None:
+        return None
+
+
+class Two:
+    """Two encoders' indexes in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = settings_for(folder, encoder=OLD)
+        self.folder = self.settings.index_dir
+        self.old, self.new = (Gallery(settings_for(folder, encoder=name)) for name in (OLD, NEW))
+
+    @property
+    def store(self) -> Store:
+        return cast(Store, FeedInMemory(self.new))
+
+    @property
+    def serving(self) -> Serving:
+        return ServingFile(self.folder, OLD).current()
+
+    def put(self, *numbers: int) -> None:
+        for gallery in (self.old, self.new):
+            gallery.put({str(n): digit(n) for n in numbers})
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Two:
+    two = Two(tmp_path)
+    two.put(*range(10))
+    return two
+
+
+def test_index_that_is_ahead_is_compared_at_equal_coverage_and_promoted_and_rolled_back(two: Two) -> None:
+    two.old.delete("3")
+    two.old.rebuild()
+    two.new.delete("3")
+    two.new.put({"1": digit(21), "new": digit(22), "3": digit(3), "gone": digit(4)})
+    two.new.delete("gone")
+    two.new.delete("5")
+    two.new.reject("corrupt")
+    compared = promote(two.folder, OLD, NEW, two.store, 0.0)
+    assert compared is not None
+    assert (compared.differences, compared.images, compared.records_between) == ([], 10, 7)
+    assert two.serving == Serving(NEW, before=OLD)
+    assert promote(two.folder, OLD, NEW, two.store, 0.0) is None
+    two.old.put({"1": digit(21), "new": digit(22), "3": digit(3), "gone": digit(4)})
+    two.old.delete("gone")
+    two.old.delete("5")
+    two.old.reject("corrupt")
+    assert rollback(two.folder, OLD, two.store, 0.0)[0] == OLD
+    assert two.serving == Serving(OLD, before=NEW)
+
+
+def test_index_that_covers_less_is_not_promoted(two: Two) -> None:
+    two.old.put({"more": digit(30), "and more": digit(31)})
+    with pytest.raises(LookalikeError, match=r"contrast lacks 2 records.*Nothing was changed"):
+        promote(two.folder, OLD, NEW, two.store, 0.05)
+    assert two.serving == Serving(OLD)
+
+
+def test_index_that_holds_other_images_is_not_promoted_and_each_difference_is_named(two: Two) -> None:
+    two.old.put({"a": digit(30), "b": digit(31)})
+    two.new.put({"a": digit(30), "c": digit(31)})
+    two.put(32)
+    compared = promote(two.folder, OLD, NEW, two.store, 0.0)
+    assert compared is not None
+    assert compared.differences == ["'b' is missing from the new index.", "'c' is only in the new index."]
+    assert two.serving == Serving(OLD)
+
+
+def test_encoder_without_an_index_and_rollback_without_a_before_say_what_to_do(two: Two) -> None:
+    with pytest.raises(LookalikeError, match=r"only: contrast, report-autoencoder\. Start its embedder and indexer"):
+        promote(two.folder, OLD, "../elsewhere", two.store, 0.0)
+    with pytest.raises(LookalikeError, match="promote ENCODER"):
+        rollback(two.folder, OLD, two.store, 0.0)
+
+
+def test_api_changes_over_only_to_an_index_that_covers_what_it_answered_from(two: Two) -> None:
+    two.old.put({"more": digit(30)})
+    with running_api(two.settings) as address, httpx.Client(base_url=address, timeout=30) as client:
+
+        def answer() -> tuple[str, int]:
+            body = client.post("/v1/search?k=3", content=digit(7), headers=PNG).json()
+            gallery = {g.encoder.fingerprint: g for g in (two.old, two.new)}[body["coverage"]["encoder"]]
+            expected = gallery.nearest(gallery.embeddings["7"], 3)
+            assert [match["id"] for match in body["matches"]] == [image_id for image_id, _ in expected]
+            assert [match["distance"] for match in body["matches"]] == pytest.approx([d for _, d in expected])
+            return body["coverage"]["encoder"], body["coverage"]["offsets"]["0"]
+
+        old, new = (gallery.encoder.fingerprint for gallery in (two.old, two.new))
+        assert answer() == (old, 11)
+        embedding = {"embedding": two.old.embeddings["7"].tolist(), "encoder": old}
+        assert client.post("/v1/search?k=1", json=embedding).json()["matches"][0]["distance"] == 0
+        write_serving(two.folder, Serving(NEW, before=OLD))
+        wait_until(lambda: "does not cover as much" in client.get("/v1/index").json()["refused"], "it says why not")
+        assert answer() == (old, 11)
+        shown = [(i["name"], i["is_serving"], i["count"]) for i in client.get("/v1/index").json()["indexes"]]
+        assert shown == [(OLD, True, 11), (NEW, False, 10)]
+        two.new.put({"more": digit(30)})
+        wait_until(lambda: answer() == (new, 11), "the other encoder answers")
+        shown = [(i["name"], i["is_serving"], i["count"]) for i in client.get("/v1/index").json()["indexes"]]
+        assert shown == [(NEW, True, 11), (OLD, False, 11)]
+        assert client.get("/v1/index").json()["refused"] == ""
+        refused = client.post("/v1/search?k=1", json=embedding)
+        assert (refused.status_code, refused.json()["code"]) == (409, "other-encoder")
+        wait_until(lambda: decoders() == [NEW], "the old encoder's child has ended")
+        write_serving(two.folder, Serving(OLD, before=NEW))
+        wait_until(lambda: answer() == (old, 11), "the old encoder answers again")
+        (two.folder / SERVING).write_text("{")
+        wait_until(lambda: "promote again" in client.get("/v1/index").json()["refused"], "it says what is wrong")
+        assert answer() == (old, 11)
+
+
+def decoders() -> list[str]:
+    """Encoders of this process's decoder children."""
+    lines = [child.cmdline() for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [line[4] for line in lines if "model.decoder" in line]
+
+
+def test_index_that_is_always_a_moment_behind_comes_to_answer(two: Two) -> None:
+    follower = Follower(two.settings)
+    follower.look()
+    write_serving(two.folder, Serving(NEW, before=OLD))
+    deadline = time.monotonic() + 30
+    covered = follower.snapshot
+    for n in range(1000):
+        image = {f"more/{n}": digit(n % 100)}
+        two.old.put(image)  # one more than the other has when it is looked at
+        follower.look()
+        two.new.put(image)
+        assert covered is not None and follower.snapshot is not None
+        assert follower.snapshot.manifest.covers(covered.manifest)
+        covered = follower.snapshot
+        if follower.index.name == NEW:
+            break
+        assert time.monotonic() < deadline
+    assert follower.index.name == NEW
+    follower.index.queries.close()
+
+
+def test_change_that_is_taken_back_before_it_came_leaves_no_child_behind(two: Two) -> None:
+    two.old.put({"more": digit(30)})
+    follower = Follower(two.settings)
+    for _ in range(3):
+        write_serving(two.folder, Serving(NEW, before=OLD))
+        follower.look()
+        write_serving(two.folder, Serving(OLD, before=NEW))
+        follower.look()
+    write_serving(two.folder, Serving(NEW, before=OLD))
+
+    def has_a_child() -> bool:
+        follower.look()
+        return decoders() == [NEW]
+
+    wait_until(has_a_child, "a child for the one that is to answer")
+    follower.give_up_change()
+    wait_until(lambda: decoders() == [], "it has ended")
+    assert follower.index.name == OLD
+
+
+def test_index_of_an_encoder_that_is_not_there_is_refused_with_the_reason(two: Two) -> None:
+    follower = Follower(two.settings)
+    write_serving(two.folder, Serving("nobody", before=OLD))
+
+    def says_why_not() -> bool:
+        follower.look()
+        return "no encoder 'nobody'" in follower.refused
+
+    wait_until(says_why_not, "it says why not")
+    assert follower.snapshot is not None
+    assert follower.snapshot.count == 10
+
+
+def test_index_of_an_earlier_version_is_named_and_harms_nothing(two: Two) -> None:
+    assert old_layout(two.folder) == ""
+    for path in (two.folder / OLD).iterdir():
+        path.rename(two.folder / path.name)
+    assert "earlier version" in old_layout(two.folder)
+    assert manifests(two.folder).keys() == {NEW}
