@@ -97,7 +97,7 @@ class SearchMatch(BaseModel):
         description="What is left between both once the edits are undone, as a share of the match's own variation; noise does not count."
     )
     confidence: float | None = Field(
-        description="That the query is a copy of the match, 0 to 1; see docs/benchmarks.md."
+        description="That the query is a copy of the match, 0 to 1, if copies and others were equally frequent."
     )
 
 

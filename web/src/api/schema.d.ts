@@ -689,7 +689,7 @@ export interface components {
             residual: number | null;
             /**
              * Confidence
-             * @description That the query is a copy of the match, 0 to 1; see docs/benchmarks.md.
+             * @description That the query is a copy of the match, 0 to 1, if copies and others were equally frequent.
              */
             confidence: number | null;
         };
