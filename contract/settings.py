@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         description="Folder that keeps the compiled search; may be deleted. By default `numba` in the folder of the servers' data.",
     )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
-        "report-autoencoder", description="Encoder: a folder's name in model/encoders/."
+        "contrast", description="Encoder: a folder's name in model/encoders/."
     )
     next_encoder: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = Field(
         "", description="Encoder that `stack up` embeds and indexes with beside the other one; empty is none."

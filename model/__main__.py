@@ -7,7 +7,7 @@ from pathlib import Path
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
 
-ENCODER = "report-autoencoder"
+ENCODER = "contrast"
 
 
 def main() -> int:
@@ -31,11 +31,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model",
         description="Train, export and evaluate encoders.",
-        epilog="Example: python -m model evaluate --encoder report-autoencoder",
+        epilog="Example: python -m model evaluate --encoder contrast",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     train = verbs.add_parser("train", help="train an encoder (needs TensorFlow)")
-    train.add_argument("--epochs", type=_positive, help="epochs in all (default 100)")
+    train.add_argument("--epochs", type=_positive, help="epochs in all (default: as its recipe says)")
     train.add_argument("--resume", action="store_true", help="go on behind the last finished epoch")
     export = verbs.add_parser("export", help="write the trained encoder to model/encoders (needs TensorFlow)")
     for verb in (train, export):

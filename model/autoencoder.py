@@ -11,7 +11,7 @@ from model import mnist
 from model.recipes import Examples, Recipe
 
 
-def build_autoencoder() -> keras.Model:
+def build_autoencoder(_: Path) -> keras.Model:
     """The autoencoder, (n, 28, 28, 1) float32 in [0, 1] to the same; its layer `embedding` gives (n, 128) float32.
 
     1,904 weights encode and 2,481 decode.
@@ -41,7 +41,7 @@ def _validation(_: Path) -> Examples:
     return mnist.pixels("test"), mnist.pixels("test")
 
 
-def _exported(autoencoder: keras.Model) -> tuple[keras.Model, keras.Model]:
+def _exported(autoencoder: keras.Model, _: Path) -> tuple[keras.Model, keras.Model]:
     return autoencoder, keras.Model(autoencoder.inputs, autoencoder.get_layer("embedding").output)
 
 

@@ -1,5 +1,5 @@
-"""The contrastive encoder: oriented edges of a straightened digit through two dense layers, which learn to tell each of
-thousands of digits from all others by an altered copy. No labels."""
+"""The contrastive encoder: oriented edges of a straightened digit, weighed so that each of thousands of digits is told from all
+others by an altered copy of it. No labels."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from contract.progress import progress_line
 from model import mnist
@@ -18,32 +19,38 @@ from model.straightening import Straightening
 TEMPERATURE = 0.15
 # A batch holds as many originals as copies.
 BATCH_DIGITS = 500
-# Altered copies that are made of each training digit, once; each epoch takes one of them.
-COPIES = 3
-FEATURES = 7 * 7 * 8 + 14 * 14
+FEATURES = 10 * 10 * 8 + 14 * 14
+# From so many digits and a copy of each come the first weights; the share of the mean that is added to every variance.
+START_DIGITS, RIDGE = 30000, 0.03
+LEARNING_RATE = 0.002
 _BLOCK = 1000
 
 
-def build_head() -> keras.Model:
-    """What is trained: features (n, 588) float32 to embeddings (n, 128) float32 of length 1, compiled."""
+def build_head(folder: Path) -> keras.Model:
+    """What is trained: features (n, d) float32 to embeddings (n, 128) float32 of length 1, compiled.
+
+    It begins with those directions in which digits differ most for what their copies differ from them.
+    """
+    originals, copies = (_features(folder, "train", copy)[:START_DIGITS].astype(np.float32) for copy in (0, 1))
+    mean = originals.mean(0)
+    directions = _telling_directions(originals - mean, copies - originals)
     features = keras.Input((FEATURES,), name="features")
-    x = layers.Rescaling(10.0)(features)  # parts of length 1 over hundreds of numbers are small
-    x = layers.Dense(384, activation="relu")(x)
-    embedding = layers.UnitNormalization(name="embedding")(layers.Dense(128)(x))
-    head = keras.Model(features, embedding, name="head")
-    head.compile(optimizer=keras.optimizers.Adam(1e-3), loss=contrast, metrics=[found])
+    embedding = layers.Dense(128, name="embedding")
+    head = keras.Model(features, layers.UnitNormalization()(embedding(features)), name="head")
+    embedding.set_weights([directions, -mean @ directions])
+    head.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss=contrast, metrics=[found])
     return head
 
 
 def build_front() -> keras.Model:
-    """What is not trained: pixels (n, 28, 28, 1) float32 in [0, 1] to features (n, 588) float32.
+    """What is not trained: pixels (n, 28, 28, 1) float32 in [0, 1] to features (n, 996) float32.
 
-    How strongly strokes run in each of 8 directions in 7 x 7 places, and the ink in 14 x 14.
+    How strongly strokes run in each of 8 directions in 10 x 10 places, and the ink in 14 x 14.
     """
     pixels = keras.Input((28, 28, 1), name="pixels")
     straight = Straightening(name="straightened")(pixels)
     edges = layers.Conv2D(8, 5, padding="same", use_bias=False, activation="relu", trainable=False, name="edges")
-    x = layers.AveragePooling2D(6, 4, padding="same")(edges(straight))
+    x = layers.AveragePooling2D(5, 3, padding="same")(edges(straight))
     parts = [layers.UnitNormalization()(layers.Flatten()(part)) for part in (x, layers.AveragePooling2D(2)(straight))]
     features = layers.Concatenate(name="features")(parts)
     edges.set_weights([_directions()])
@@ -75,6 +82,18 @@ def _products(embeddings: tf.Tensor) -> tf.Tensor:
     return tf.matmul(originals, copies, transpose_b=True)
 
 
+def _telling_directions(originals: NDArray[np.float32], changes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The (d, 128) along which `originals` (n, d), of mean 0, scatter most for what `changes` (n, d) do, as long as makes those 1.
+
+    A linear discriminant analysis with each digit as a class of its own.
+    """
+    scatter, change = (part.T @ part / len(part) for part in (originals, changes))
+    change += np.eye(len(change), dtype=np.float32) * RIDGE * np.trace(change) / len(change)
+    last = [len(change) - 128, len(change) - 1]
+    directions: NDArray[np.float32] = eigh(scatter, change, subset_by_index=last)[1][:, ::-1].astype(np.float32)
+    return directions
+
+
 def _directions() -> NDArray[np.float32]:
     """Derivatives of a Gaussian in 8 directions: (5, 5, 1, 8)."""
     y, x = np.mgrid[-2:3, -2:3]
@@ -84,8 +103,8 @@ def _directions() -> NDArray[np.float32]:
     return directions
 
 
-def _training(folder: Path, order: NDArray[np.intp], epoch: int) -> Examples:
-    return _paired(*(_features(folder, "train", copy)[order] for copy in (0, 1 + epoch % COPIES)))
+def _training(folder: Path, order: NDArray[np.intp], _: int) -> Examples:
+    return _paired(*(_features(folder, "train", copy)[order] for copy in (0, 1)))
 
 
 def _validation(folder: Path) -> Examples:
@@ -99,7 +118,7 @@ def _paired(originals: NDArray[np.float16], copies: NDArray[np.float16]) -> Exam
 
 
 def _features(folder: Path, split: mnist.Split, copy: int) -> NDArray[np.float16]:
-    """Features (n, 588) of the digits, or of altered copies of them if `copy` is not 0; computed once, kept as a file."""
+    """Features (n, 996) of the digits, or of altered copies of them if `copy` is not 0; computed once, kept as a file."""
     path = folder / f"features-{split}-{copy}.npy"
     if not path.exists():
         pixels = mnist.pixels(split)
@@ -119,13 +138,29 @@ def _features(folder: Path, split: mnist.Split, copy: int) -> NDArray[np.float16
     return features
 
 
-def _exported(head: keras.Model) -> tuple[keras.Model, keras.Model]:
+def _exported(head: keras.Model, folder: Path) -> tuple[keras.Model, keras.Model]:
+    embedding = head.get_layer("embedding")
+    weights, bias = embedding.get_weights()
+    embedding.set_weights(_weighed(weights, bias, _features(folder, "train", 0).astype(np.float32)))
     front = build_front()
     x = front.output
     for layer in head.layers[1:]:  # not the head as a whole, which would bring its optimizer along
         x = layer(x)
     encoder = keras.Model(front.inputs, x, name="encoder")
     return encoder, encoder
+
+
+def _weighed(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], features: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """The layer whose numbers are the given one's along their principal axes, each times the square root of its deviation.
+
+    What varies most then counts more, so that an exact search can exclude most digits by a few numbers.
+    """
+    numbers = features @ weights + bias
+    variance, axes = np.linalg.eigh(np.cov(numbers, rowvar=False))
+    turned = (axes * (variance / variance[-1]) ** 0.25)[:, ::-1].astype(np.float32)
+    return [weights @ turned, (bias - numbers.mean(0)) @ turned]
 
 
 def _straighten(_: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,7 +170,7 @@ def _straighten(_: keras.Model, pixels: NDArray[np.float32]) -> NDArray[np.float
 
 RECIPE = Recipe(
     keras_file="encoder.keras",
-    epochs=100,
+    epochs=10,
     batch_images=BATCH_DIGITS,
     examples_an_image=2,
     build=build_head,
@@ -145,8 +180,8 @@ RECIPE = Recipe(
     shown=("straightened", _straighten),
     titles={"loss": "Loss (NT-Xent)", "found": "Copy nearest of a batch's 500"},
     facts={
-        "what": "Oriented edges of a straightened digit through two dense layers: 28 x 28 grey pixels to 128 numbers.",
-        "loss_function": "NT-Xent between digits and altered copies",
+        "what": "Oriented edges of a straightened digit through one dense layer: 28 x 28 grey pixels to 128 numbers.",
+        "loss_function": "NT-Xent between digits and altered copies, from a discriminant analysis of the same on",
     },
     figures={"loss": "loss", "validation_loss": "val_loss", "found": "found", "validation_found": "val_found"},
 )

@@ -23,7 +23,7 @@ SHOWN_IMAGES = 12
 def export(recipe: Recipe, trained: Path, name: str) -> None:
     """Write all of an encoder's folder but its preprocessing, from what `model.train.train` left in `trained`."""
     folder = ENCODERS / name
-    kept, encoder = recipe.exported(keras.saving.load_model(trained / CHECKPOINT))
+    kept, encoder = recipe.exported(keras.saving.load_model(trained / CHECKPOINT), trained)
     (folder / "encoder.tflite").write_bytes(_lite(encoder))
     pixels = mnist.pixels("test")[:REFERENCE_IMAGES]
     np.savez_compressed(folder / "reference.npz", embeddings=encoder.predict(pixels, verbose=0))

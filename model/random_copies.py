@@ -6,8 +6,8 @@ import tensorflow as tf
 ANGLE_RAD, SLANT, LOG_ZOOM, LOG_ASPECT, SHIFT_PX = 0.26, 0.15, 0.25, 0.12, 2.5
 BLUR_PX, NOISE = 1.2, 0.25
 GAIN_MIN, GAIN_MAX = 0.7, 1.15
-# Every other copy or so is left as sharp, or as clean, as it was.
-BLUR_SHARE, NOISE_SHARE = 0.6, 0.6
+# The others are left as sharp, or as clean, as they were.
+BLUR_SHARE, NOISE_SHARE = 0.8, 0.7
 _MIDDLE = 13.5
 
 

@@ -25,11 +25,11 @@ class Recipe:
         epochs: unless asked for otherwise.
         batch_images: training digits in a batch.
         examples_an_image: inputs that are made of each of them.
-        build: the model that is trained, compiled.
+        build: the model that is trained, compiled; from the state folder.
         training: from the state folder and an order (60000,) of the training digits to inputs and targets of an epoch,
             ready to be cut into batches; `epoch` may choose among what the folder holds.
         validation: the same of the test digits.
-        exported: from the trained model to what is kept, and the encoder from pixels to embeddings in it.
+        exported: from the trained model and the state folder to what is kept, and the encoder from pixels to embeddings in it.
         shown: a word, and from the kept model and pixels (n, 28, 28, 1) to the pictures that it stands below.
         titles: the curves to draw, by what the history calls them.
         facts: the card's words.
@@ -40,10 +40,10 @@ class Recipe:
     epochs: int
     batch_images: int
     examples_an_image: int
-    build: Callable[[], keras.Model]
+    build: Callable[[Path], keras.Model]
     training: Callable[[Path, NDArray[np.intp], int], Examples]
     validation: Callable[[Path], Examples]
-    exported: Callable[[keras.Model], tuple[keras.Model, keras.Model]]
+    exported: Callable[[keras.Model, Path], tuple[keras.Model, keras.Model]]
     shown: tuple[str, Callable[[keras.Model, NDArray[np.float32]], NDArray[np.float32]]]
     titles: dict[str, str]
     facts: dict[str, Any]

@@ -3,9 +3,11 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 SIDE_PX = 28
+MIDDLE_PX = (SIDE_PX - 1) / 2
 # Ink counts from this share of the strongest ink on, once a pixel's neighbours are mixed in: noise stays below it.
 INK_MIN = 0.35
 # Width and height over which ink spreads afterwards, as standard deviations.
@@ -24,36 +26,39 @@ class Straightening(keras.layers.Layer):  # type: ignore[misc] # Keras has no ty
 
     def call(self, pixels: tf.Tensor) -> tf.Tensor:
         """Straightened pixels."""
-        image = pixels[..., 0]
-        at = tf.range(SIDE_PX, dtype=tf.float32)
-        ink = _ink(pixels)
-        rows, columns = tf.reduce_sum(ink, 2), tf.reduce_sum(ink, 1)
-        centre_y, centre_x = tf.reduce_sum(rows * at, 1, keepdims=True), tf.reduce_sum(columns * at, 1, keepdims=True)
-        y, x = at - centre_y, at - centre_x
-        variance_y = tf.reduce_sum(rows * y * y, 1, keepdims=True) + VARIANCE_MIN_PX2
-        variance_x = tf.reduce_sum(columns * x * x, 1, keepdims=True) + VARIANCE_MIN_PX2
-        covariance = tf.reduce_sum(tf.reduce_sum(ink * x[:, None], 2) * y, 1, keepdims=True)
+        moments = tf.unstack(tf.matmul(tf.reshape(_ink(pixels), [-1, SIDE_PX**2]), _terms())[..., None], axis=1)
+        mass = moments[0] + 1e-6
+        centre_y, centre_x, square_y, product, square_x = (moment / mass for moment in moments[1:])
+        variance_y = square_y - centre_y * centre_y + VARIANCE_MIN_PX2
+        covariance = product - centre_y * centre_x
         slant = covariance / variance_y
-        variance_x = tf.maximum(variance_x - slant * covariance, VARIANCE_MIN_PX2)
+        variance_x = square_x - centre_x * centre_x + VARIANCE_MIN_PX2 - slant * covariance
+        variance_x = tf.maximum(variance_x, VARIANCE_MIN_PX2)
         mean = tf.sqrt((variance_x + variance_y) / 2)
         zoom_y, zoom_x = (
             tf.clip_by_value(tf.sqrt(mean * tf.sqrt(variance)) / SPREAD_PX, ZOOM_MIN, ZOOM_MAX)
             for variance in (variance_y, variance_x)
         )
-        from_middle = at - (SIDE_PX - 1) / 2
-        source_y = centre_y + zoom_y * from_middle  # (n, row)
-        source_x = (centre_x + slant * zoom_y * from_middle)[:, :, None] + (zoom_x * from_middle)[:, None]
-        weights = tf.nn.relu(1 - tf.abs(source_y[:, :, None] - at))
-        return tf.stop_gradient(_along_rows(tf.matmul(weights, image), source_x))[..., None]
+        at = tf.range(SIDE_PX, dtype=tf.float32)
+        from_middle = at - MIDDLE_PX
+        scaled_y = zoom_y * from_middle  # (n, row)
+        weights = tf.nn.relu(1 - tf.abs((scaled_y + (centre_y + MIDDLE_PX))[:, :, None] - at))
+        source_x = (slant * scaled_y + (centre_x + MIDDLE_PX))[:, :, None] + (zoom_x * from_middle)[:, None]
+        return tf.stop_gradient(_along_rows(tf.matmul(weights, pixels[..., 0]), source_x))[..., None]
 
 
 def _ink(pixels: tf.Tensor) -> tf.Tensor:
-    """Where the ink is, (n, 28, 28) that sums to 1 unless there is none."""
+    """How much ink is where, (n, 28, 28)."""
     binomial = tf.constant([0.25, 0.5, 0.25])
     kernel = (binomial[:, None] * binomial)[..., None, None]
     smooth = tf.nn.conv2d(pixels, kernel, 1, "SAME")[..., 0]
-    ink = tf.nn.relu(smooth - INK_MIN * tf.reduce_max(smooth, [1, 2], keepdims=True))
-    return ink / (tf.reduce_sum(ink, [1, 2], keepdims=True) + 1e-6)
+    return tf.nn.relu(smooth - INK_MIN * tf.reduce_max(smooth, [1, 2], keepdims=True))
+
+
+def _terms() -> tf.Tensor:
+    """What ink is weighed with to get its moments about the middle: 1, y, x, y y, x y and x x of each pixel, (784, 6)."""
+    y, x = (place.ravel() - MIDDLE_PX for place in np.mgrid[:SIDE_PX, :SIDE_PX])
+    return tf.constant(np.stack([np.ones_like(x), y, x, y * y, x * y, x * x], 1), tf.float32)
 
 
 def _along_rows(image: tf.Tensor, x: tf.Tensor) -> tf.Tensor:

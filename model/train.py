@@ -37,7 +37,7 @@ def train(recipe: Recipe, folder: Path, epochs: int, *, resume: bool = False) ->
     else:
         folder.mkdir(parents=True, exist_ok=True)
         keras.utils.set_random_seed(SEED)
-        model = recipe.build()
+        model = recipe.build(folder)
     validation = recipe.validation(folder)
     steps = -(-TRAINING_IMAGES // recipe.batch_images)
     batch_examples = recipe.batch_images * recipe.examples_an_image
