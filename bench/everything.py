@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.embedders import cases
+from bench.explain import measure_explain
 from bench.freshness import measure_freshness
 from bench.http import measure_http
 from bench.memory import measure_memory
@@ -26,6 +27,8 @@ from stack import groups
 
 MANY = 1_000_000
 BUILD_THREADS = 2
+REPORT_ENCODER = "report-autoencoder"
+REPORT = f"LOOKALIKE_ENCODER={REPORT_ENCODER} python -m bench"
 QUICK = "python -m bench all --quick"
 
 
@@ -112,10 +115,18 @@ def own_stack(settings: Settings) -> Iterator[Settings]:
         shutil.rmtree(var_dir, ignore_errors=True)
 
 
+def _report(settings: Settings) -> Settings:
+    """With the encoder of the report, whose embeddings the goals of a search were set for."""
+    return settings.model_copy(update={"encoder": REPORT_ENCODER})
+
+
 def _full() -> list[Measurement]:
     names = list(METHODS)
     return [
-        Measurement("search-60000", "python -m bench search", lambda s: measure_search(s, 60_000, 1000, names)),
+        Measurement("search-60000", f"{REPORT} search", lambda s: measure_search(_report(s), 60_000, 1000, names)),
+        Measurement(
+            "search-contrast-60000", "python -m bench search", lambda s: measure_search(s, 60_000, 1000, names)
+        ),
         Measurement(
             "search-uniform-60000",
             "python -m bench search --uniform",
@@ -123,27 +134,28 @@ def _full() -> list[Measurement]:
         ),
         Measurement(
             "search-1000000",
-            f"python -m bench search --images 1000000 --threads {BUILD_THREADS}",
-            lambda s: measure_search(s, MANY, 1000, names, threads=BUILD_THREADS),
+            f"{REPORT} search --images 1000000 --threads {BUILD_THREADS}",
+            lambda s: measure_search(_report(s), MANY, 1000, names, threads=BUILD_THREADS),
         ),
         Measurement(
             "tail-60000",
-            "python -m bench search --tail 0.2 --deleted 0.05",
-            lambda s: measure_tail(s, 60_000, 1000, tail=0.2, deleted=0.05),
+            f"{REPORT} search --tail 0.2 --deleted 0.05",
+            lambda s: measure_tail(_report(s), 60_000, 1000, tail=0.2, deleted=0.05),
         ),
         Measurement(
             "rebuild-60000",
-            "python -m bench search --during-rebuild",
-            lambda s: measure_during_rebuild(s, 60_000, 1000),
+            f"{REPORT} search --during-rebuild",
+            lambda s: measure_during_rebuild(_report(s), 60_000, 1000),
         ),
         Measurement(
             "rebuild-1000000",
-            "python -m bench search --during-rebuild --images 1000000",
-            lambda s: measure_during_rebuild(s, MANY, 1000),
+            f"{REPORT} search --during-rebuild --images 1000000",
+            lambda s: measure_during_rebuild(_report(s), MANY, 1000),
         ),
         Measurement(
-            "systems", "python -m bench systems", lambda s: measure_systems(s, 60_000, 1000, 200, list(SYSTEMS))
+            "systems", f"{REPORT} systems", lambda s: measure_systems(_report(s), 60_000, 1000, 200, list(SYSTEMS))
         ),
+        Measurement("explain", "python -m bench explain", lambda s: measure_explain(s, 2000, 50_000, 200)),
         Measurement(
             "road",
             "python -m bench road --images 60000",

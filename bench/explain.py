@@ -2,7 +2,6 @@
 
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.embeddings import gallery
+from bench.machine import machine, versions
 from contract.progress import progress_line
 from contract.settings import Settings
 from model import mnist
@@ -40,6 +40,8 @@ def measure_explain(settings: Settings, copies: int, pairs: int, questions: int)
     confidences += [(confidence, False) for confidence in of_pairs.pop("confidences")]
     return {
         "encoder": encoder.name,
+        "machine": machine(),
+        "versions": versions(),
         "copies": of_copies,
         "copies_by_many_edits": of_mild,
         "neighbours": of_pairs,
@@ -174,13 +176,8 @@ def _times(neighbours: NDArray[np.intp], questions: int) -> dict[str, Any]:
     finally:
         explainer.close()
     p50, p99 = np.percentile(took_ms, [50, 99])
-    return {"questions": len(took_ms), "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1), "load": _load()}
+    return {"questions": len(took_ms), "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1)}
 
 
 def _shown(digit: NDArray[np.uint8]) -> Shown:
     return Shown(mnist.png(digit), digit.shape[1], digit.shape[0])
-
-
-def _load() -> str:
-    """Processes that waited for a core in the last minute, without which times say little."""
-    return Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else "unknown"
