@@ -83,8 +83,9 @@ def test_the_road_says_what_the_store_and_each_stage_cost(results: dict[str, dic
 def test_the_report_shows_every_result_and_goals_that_were_not_measured(results: dict[str, dict[str, Any]]) -> None:
     text = markdown(results)
     assert all(f"## {name}\n" in text for name in results)
-    assert text.count("not measured") >= len(GOALS) - 5
-    assert len(verdicts(results)) == len(GOALS)
+    found = verdicts(results)
+    assert len(found) == len(GOALS)
+    assert text.count("not measured") == sum(verdict.is_met is None for verdict in found) > 0
     json.dumps(results)
 
 
