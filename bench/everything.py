@@ -106,7 +106,7 @@ def own_stack(settings: Settings) -> Iterator[Settings]:
     shutil.rmtree(var_dir, ignore_errors=True)
     _say(f"    starting Kafka, Cassandra and our programs in {var_dir}")
     try:
-        for group in groups.GROUPS:
+        for group in groups.wanted(own):
             groups.up(own, group, tied=True)
         yield own
     finally:
