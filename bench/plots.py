@@ -1,5 +1,6 @@
 """Pictures of the results: cost over n, latencies, recall against time, freshness over rate, cost of each stage."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,8 @@ def draw_all(results: Results, folder: Path) -> list[Path]:
     searches = {
         int(figures["embeddings"]): figures
         for name, figures in results.items()
-        if name.startswith("search-") and figures["data"] == "digits"
+        # By size alone: one plot never mixes the embeddings of two encoders.
+        if re.fullmatch(r"search-\d+", name) and figures["data"] == "digits"
     }
     drawn = []
     if searches:
