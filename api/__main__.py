@@ -4,7 +4,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
+from api.client import ApiError, Client, Sort
 from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
 
@@ -14,8 +16,6 @@ EXAMPLES = """examples:
   python -m api search altered.png --explain
   python -m api search digit.png --k 3 --json | jq .matches[0].id
 """
-
-SORTS = ("best", "biggest", "newest", "oldest", "most_changed")
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     search.add_argument("file", type=Path, help="a PNG, JPEG or WebP image")
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
     search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
-    search.add_argument("--sort", choices=SORTS, help="the order of the neighbours (default best)")
+    search.add_argument("--sort", choices=get_args(Sort), help="the order of the neighbours (default best)")
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
     verbs.add_parser("openapi", help="print the OpenAPI document")
@@ -41,7 +41,7 @@ def main() -> int:
             return _serve(settings, arguments.processes or settings.api_processes)
         if arguments.verb == "openapi":
             return _openapi(settings)
-        return _search(arguments, arguments.url or _address(settings))
+        return _search(arguments, arguments.url or settings.api_address)
     except LookalikeError as error:
         print(error, file=sys.stderr)
         return 1
@@ -63,7 +63,6 @@ def _openapi(settings: Settings) -> int:
 
 
 def _search(arguments: argparse.Namespace, address: str) -> int:
-    from api.client import ApiError, Client
     from api.table import neighbours_table
 
     try:
@@ -78,11 +77,6 @@ def _search(arguments: argparse.Namespace, address: str) -> int:
         return 1
     print(json.dumps(answer.raw, ensure_ascii=False) if arguments.json else neighbours_table(answer))
     return 0
-
-
-def _address(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 TIMEOUT_S = 30.0
+
+Sort = Literal["best", "biggest", "newest", "oldest", "most_changed"]
 
 
 class ApiError(Exception):
@@ -101,13 +103,13 @@ class Client:
         min_offsets: str | None = None,
         wait_ms: int | None = None,
         explain: bool = False,
-        sort: str | None = None,
+        sort: Sort | None = None,
     ) -> Answer:
         """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` is as in the API."""
         query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
         return self._search(image, "application/octet-stream", query)
 
-    def search_file(self, file: Path, *, k: int = 10, explain: bool = False, sort: str | None = None) -> Answer:
+    def search_file(self, file: Path, *, k: int = 10, explain: bool = False, sort: Sort | None = None) -> Answer:
         """Neighbours of an image file.
 
         Raises:
@@ -124,7 +126,7 @@ class Client:
         min_offsets: str | None = None,
         wait_ms: int | None = None,
         explain: bool = False,
-        sort: str | None = None,
+        sort: Sort | None = None,
     ) -> Answer:
         """Neighbours of an image of the gallery, itself first."""
         body = json.dumps({"image_id": image_id}).encode()
@@ -190,7 +192,7 @@ def _query(
     wait_ms: int | None = None,
     *,
     explain: bool = False,
-    sort: str | None = None,
+    sort: Sort | None = None,
 ) -> dict[str, object]:
     asked = {"explain": "true" if explain else None, "sort": sort}
     return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets, "wait_ms": wait_ms, **asked}

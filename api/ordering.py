@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 from api.answers import SearchMatch
+from api.client import Sort
 from api.problems import ProblemError
 from gallery.rows import ImageRecord
 from model.child import Shown
 
-Sort = Literal["best", "biggest", "newest", "oldest", "most_changed"]
 # Copies come first, since only of them it is known what was changed.
 _RANKS: Mapping[str | None, int] = {"altered copy": 0, "same pixels": 1, "same bytes": 2, "similar": 3, None: 4}
 

@@ -7,7 +7,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from api.answers import RejectedRecord, Source
-from contract.clients import connect
+from contract.clients import open_reader
 from contract.errors import DependencyError
 from contract.messages import Rejection
 from contract.settings import Settings
@@ -64,16 +64,10 @@ class Rejections:
         self._kept = {where: self._kept[where] for where in newest}
 
     def _open(self) -> KafkaConsumer:
-        consumer, _ = connect(
-            KafkaConsumer,
+        consumer = open_reader(
             self._settings,
             connect_timeout_s=CONNECT_TIMEOUT_S,
             client_id="lookalike-api-rejected",
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
             fetch_max_bytes=FETCH_SIZE_BYTES_MAX,
             max_partition_fetch_bytes=FETCH_SIZE_BYTES_MAX,
         )

@@ -21,9 +21,10 @@ from api.answers import (
     source_of,
 )
 from api.bodies import content_type, read_body, read_upload, read_uploads
+from api.client import Sort
 from api.explanations import Explanation, explain_needs_image
 from api.offsets import MIN_OFFSETS_PATTERN, read_min_offsets, wait_covered
-from api.ordering import Sort, check_sort, larger_by, ordered
+from api.ordering import check_sort, larger_by, ordered
 from api.problems import ProblemError, describe_problems, rejected_problem
 from api.queries import Query as SearchQuery
 from api.questions import ByEmbedding, ById, Question, described_body, read_question, read_questions

@@ -5,23 +5,20 @@ import os
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from contract.clients import open_admin
+from bench.own import own_road
 from contract.errors import DependencyError
 from contract.progress import progress_line
-from contract.settings import Settings, load_settings
+from contract.settings import Settings
 from model import mnist
 from producers.publisher import ImagePublisher
-from producers.topics import ensure_topics
 from stack.child import Child, start_child
 from stack.programs import environment
 from stack.service import Service
@@ -66,7 +63,7 @@ def measure_embedders(
     rows = []
     with progress_line("embedders", len(compared), "cases") as bar:
         for case in compared:
-            with _road(settings) as road, _running(road, case) as logs:
+            with own_road(settings, "embedders") as road, _running(road, case) as logs:
                 taken_s = [_round(road, logs, pngs, number) for number in range(rounds)]
                 median_s = float(np.median(taken_s))
                 rows.append(
@@ -115,23 +112,6 @@ class WorkerLogs:
     def _batches(self, file: Path) -> list[dict[str, Any]]:
         lines = file.read_text().splitlines() if file.exists() else []
         return [json.loads(line) for line in lines if '"event": "batch"' in line and line.endswith("}")]
-
-
-@contextmanager
-def _road(settings: Settings) -> Iterator[Settings]:
-    changes = {
-        "kafka_topic": f"bench-embedders-{uuid.uuid4().hex[:8]}",
-        "cassandra_keyspace": f"{settings.cassandra_keyspace[:42]}_bench",
-    }
-    with TemporaryDirectory(prefix="lookalike-bench-") as folder:
-        road = load_settings(**{**settings.model_dump(), **changes, "var_dir": Path(folder)})
-        ensure_topics(road)
-        try:
-            yield road
-        finally:
-            admin = open_admin(road)
-            admin.delete_topics([road.kafka_topic, road.rejected_topic])
-            admin.close()
 
 
 @contextmanager

@@ -1,11 +1,9 @@
 """All measurements in order, each into a file of results; starts Kafka, Cassandra and our programs where they do not run."""
 
-import shutil
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from bench.explain import measure_explain
 from bench.freshness import measure_freshness
 from bench.http import measure_http
 from bench.memory import measure_memory
+from bench.own import own_stack
 from bench.peers import METHODS, installed_methods
 from bench.results import write_result
 from bench.road import measure_road
@@ -22,8 +21,7 @@ from bench.scenarios import measure_during_rebuild, measure_tail
 from bench.search import measure_search
 from bench.systems import SYSTEMS, measure_systems
 from contract.errors import LookalikeError
-from contract.settings import Settings, load_settings
-from stack import groups
+from contract.settings import Settings
 
 MANY = 1_000_000
 BUILD_THREADS = 2
@@ -70,6 +68,7 @@ def measure_everything(
             _say(f"[{number}/{len(wanted)}] {one.name}: {one.command}")
             try:
                 if one.needs_stack and running is None:
+                    _say("    starting Kafka, Cassandra and our programs")
                     running = stack.enter_context(own_stack(settings))
                 figures = one.measure(running if one.needs_stack and running else settings)
             except (LookalikeError, OSError) as error:
@@ -79,40 +78,6 @@ def measure_everything(
             write_result(folder, one.name, one.command, figures)
             _say(f"    done in {time.monotonic() - began:.0f} s")
     return failed
-
-
-@contextmanager
-def own_stack(settings: Settings) -> Iterator[Settings]:
-    """A stack with data and ports of its own, empty at first, so that every run measures the same; gone at the end."""
-    kafka, controller, cassandra, storage, jmx, api = _free_ports(6)
-    var_dir = (settings.var_dir / "bench" / "stack").resolve()
-    own = load_settings(
-        **{
-            **settings.model_dump(),
-            "kafka_bootstrap": f"127.0.0.1:{kafka}",
-            "kafka_controller_port": controller,
-            "cassandra_hosts": "127.0.0.1",
-            "cassandra_port": cassandra,
-            "cassandra_storage_port": storage,
-            "cassandra_jmx_port": jmx,
-            "api_host": "127.0.0.1",
-            "api_port": api,
-            "var_dir": var_dir,
-            "index_dir": var_dir / "index",
-        }
-    )
-    for group in reversed(groups.GROUPS):
-        groups.down(own, group)  # what an interrupted run left
-    shutil.rmtree(var_dir, ignore_errors=True)
-    _say(f"    starting Kafka, Cassandra and our programs in {var_dir}")
-    try:
-        for group in groups.wanted(own):
-            groups.up(own, group, tied=True)
-        yield own
-    finally:
-        for group in reversed(groups.GROUPS):
-            groups.down(own, group)
-        shutil.rmtree(var_dir, ignore_errors=True)
 
 
 def _report(settings: Settings) -> Settings:
@@ -198,13 +163,6 @@ def _quick() -> list[Measurement]:
         Measurement("http", QUICK, lambda s: measure_http(s, 4, 1, searches=50), needs_stack=True),
         Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
     ]
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing uses now, all different."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,6 @@ from bench.machine import machine, versions
 from contract.errors import DependencyError
 from contract.settings import Settings
 from model import mnist
-from stack.programs import api_address
 
 QUERIES = 2000
 ENDLESS, DAY_S = 1_000_000_000, 86_400.0
@@ -51,7 +50,7 @@ def require_api(settings: Settings) -> dict[str, Any]:
         DependencyError: the stack does not run.
     """
     try:
-        return Client(api_address(settings)).index()
+        return Client(settings.api_address).index()
     except ApiError as error:
         raise DependencyError("api", f"{error.detail} Start the stack first: `make up`.") from error
 

@@ -2,13 +2,9 @@
 
 import contextlib
 import io
-import socket
-import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,15 +13,14 @@ from PIL import Image
 
 from api.client import Client
 from bench.machine import machine, versions
-from contract.clients import open_admin
+from bench.own import own_road
 from contract.errors import DependencyError
-from contract.settings import Settings, load_settings
+from contract.settings import Settings
 from gallery.reader import Reader
 from model import mnist
 from producers.publisher import Confirmation, ImagePublisher
-from producers.topics import ensure_topics
 from stack.child import Child, start_child
-from stack.programs import answers_ready, api, api_address, embedder, indexer
+from stack.programs import answers_ready, api, embedder, indexer
 
 # Noise does not compress: 3 bytes a pixel, and a little less than the 8 MiB that an image may have.
 LARGE_SIDE_PX = 1661
@@ -53,17 +48,17 @@ def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any
         "digits": digits,
         "large_images": large,
     }
-    with _road(settings) as road:
+    with own_road(settings, "memory") as road:
         pngs = [mnist.png(image) for image in mnist.images("train")[:digits]]
         with _running(road, with_api=True) as peaks:
             _publish(road, pngs, digits)
-            client = Client(api_address(road))
+            client = Client(road.api_address)
             for image in mnist.images("test")[:SEARCHES]:
                 client.search(mnist.png(image))
             figures["index_mb"] = _current_index_mb(road)
         figures |= {f"digits_{name}_mb": peak for name, peak in peaks.mb().items()}
     if large:
-        with _road(settings) as road:
+        with own_road(settings, "memory") as road:
             with _running(road, with_api=False) as peaks:
                 _publish(road, large_pictures(), large)
             figures |= {f"large_{name}_mb": peak for name, peak in peaks.mb().items()}
@@ -123,32 +118,6 @@ def _resident_bytes(process: psutil.Process) -> int:
 
 
 @contextlib.contextmanager
-def _road(settings: Settings) -> Iterator[Settings]:
-    """A topic, an index folder and a port of its own on the running servers."""
-    with (
-        tempfile.TemporaryDirectory(prefix="lookalike-memory-") as folder,
-        socket.create_server(("127.0.0.1", 0)) as free,
-    ):
-        changes = {
-            "kafka_topic": f"bench-memory-{uuid.uuid4().hex[:8]}",
-            # Embedders of one keyspace are one consumer group, and another one may be running.
-            "cassandra_keyspace": f"{settings.cassandra_keyspace[:40]}_memory",
-            "var_dir": Path(folder),
-            "index_dir": Path(folder) / "index",
-            "api_port": free.getsockname()[1],
-        }
-        road = load_settings(**{**settings.model_dump(), **changes})
-        ensure_topics(road)
-        free.close()
-        try:
-            yield road
-        finally:
-            admin = open_admin(road)
-            admin.delete_topics([road.kafka_topic, road.rejected_topic])
-            admin.close()
-
-
-@contextlib.contextmanager
 def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
     """The programs as `make up` starts them, looked at until they are stopped."""
     services = [embedder(road), indexer(road), *([api(road)] if with_api else [])]
@@ -156,9 +125,7 @@ def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
     peaks = Peaks(children)
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not (
-            (road.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(api_address(road)))
-        ):
+        while not ((road.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(road.api_address))):
             for name, child in children.items():
                 if child.exit_code() is not None:
                     raise DependencyError(name, f"It ended. {child.last_words()}")

@@ -19,7 +19,6 @@ from gallery.writer import Writer
 from model import mnist
 from model.child import Decoder
 from producers.publisher import ImagePublisher
-from stack.programs import api_address
 
 STAGE_IMAGES = 2048
 STAGE_BATCH = 512
@@ -59,7 +58,7 @@ def measure_road(
         figures |= {f"freshness_{name}": value for name, value in paced.figures(rate).items()}
     finally:
         watcher.close()
-    figures |= _searches(Client(api_address(settings)))
+    figures |= _searches(Client(settings.api_address))
     figures |= _stages(settings, pngs[:STAGE_IMAGES])
     if embedder_images:
         rows = measure_embedders(settings, pngs[:embedder_images], rounds, compared)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
@@ -15,7 +15,7 @@ REQUEST_TIMEOUT_S = 10.0
 
 
 def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **options: object) -> tuple[Any, Any]:
-    """Open a `KafkaProducer` or a `KafkaAdminClient`.
+    """Open a `KafkaProducer`, a `KafkaConsumer` or a `KafkaAdminClient`.
 
     Returns:
         The client, and its view of the cluster (`kafka.cluster.ClusterMetadata`).
@@ -63,6 +63,27 @@ def open_admin(settings: Settings) -> KafkaAdminClient:
         request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
     )
     return admin
+
+
+def open_reader(settings: Settings, *, connect_timeout_s: float, client_id: str, **options: object) -> KafkaConsumer:
+    """A consumer of committed records that belongs to no group; the caller assigns partitions and closes it.
+
+    Raises:
+        DependencyError: no broker answers.
+    """
+    consumer, _ = connect(
+        KafkaConsumer,
+        settings,
+        connect_timeout_s=connect_timeout_s,
+        client_id=client_id,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+        **options,
+    )
+    return consumer
 
 
 def close_producer(producer: Any, timeout_s: float) -> None:

@@ -1,6 +1,5 @@
 """The settings of every process: read once from the environment, checked, then frozen."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +82,7 @@ class Settings(BaseSettings):
         description="Entries in the tail at which a new base is built at once; a fifth of the base where that is more.",
     )
 
-    @cached_property
+    @property
     def rejected_topic(self) -> str:
         """Topic of the messages that were refused."""
         return f"{self.kafka_topic}.rejected"
@@ -92,6 +91,12 @@ class Settings(BaseSettings):
     def encoder_index_dir(self) -> Path:
         """Folder of this encoder's index."""
         return self.index_dir / self.encoder
+
+    @property
+    def api_address(self) -> str:
+        """Address at which the API is reached from this machine, without a slash at its end."""
+        host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::") else self.api_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -55,7 +55,7 @@ def main() -> int:
     try:
         settings = load_settings()
         if arguments.verb == "watch":
-            return watch(arguments.url or _address(settings), arguments.interval_s, arguments.looks)
+            return watch(arguments.url or settings.api_address, arguments.interval_s, arguments.looks)
         if arguments.verb in ("promote", "rollback"):
             return _change(settings, arguments)
         snapshot = _current(settings, arguments.encoder)
@@ -68,11 +68,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped; nothing was changed.", file=sys.stderr)
         return 130
-
-
-def _address(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
-    return f"http://{host}:{settings.api_port}"
 
 
 def _current(settings: Settings, encoder: str | None) -> Snapshot:

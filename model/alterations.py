@@ -34,8 +34,13 @@ def _invert(image: Image.Image, _: np.random.Generator) -> Image.Image:
     return ImageOps.invert(image)
 
 
-def _jpeg(image: Image.Image, _: np.random.Generator, quality: int = 30) -> Image.Image:
+def _jpeg(image: Image.Image, _: np.random.Generator) -> Image.Image:
     """Saved with quality 30."""
+    return saved_as_jpeg(image, 30)
+
+
+def saved_as_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """`image` as it comes back from a JPEG file of that quality, 1 to 95."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     saved = Image.open(buffer)
@@ -61,7 +66,7 @@ def _mild(image: Image.Image, random: np.random.Generator) -> Image.Image:
     turned = image.rotate(random.uniform(-5, 5), Image.Resampling.BICUBIC, translate=tuple(random.integers(-1, 2, 2)))
     cropped = ImageOps.crop(_resize(turned, random.uniform(0.85, 1.15)), 1)
     noisy = _add_noise(cropped.filter(ImageFilter.GaussianBlur(random.uniform(0, 0.5))), 0.05, random)
-    return _jpeg(ImageOps.invert(noisy), random, quality=60)
+    return saved_as_jpeg(ImageOps.invert(noisy), 60)
 
 
 def _resize(image: Image.Image, scale: float) -> Image.Image:

@@ -1,18 +1,28 @@
 """What the programs of all child processes have in common: they limit themselves and answer frames. `model.child` starts them."""
 
 import contextlib
+import io
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import msgspec
+from PIL import Image
 
 from model.child import OUT_OF_MEMORY_STATUS
 
 T = TypeVar("T")
+
+
+def samples() -> Iterator[bytes]:
+    """A small picture in every format, so that a child can load Pillow's plugins before anybody's images count."""
+    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP")):
+        buffer = io.BytesIO()
+        Image.linear_gradient("L").resize((40, 40)).convert(mode).save(buffer, kind)
+        yield buffer.getvalue()
 
 
 def serve(descriptor: int, memory_limit_bytes: int, question: type[T], answer: Callable[[T], object]) -> None:

@@ -3,17 +3,14 @@
 Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorFlow's 670.
 """
 
-import io
 import signal
 import sys
 import time
 
-from PIL import Image
-
 from contract.errors import RejectedError
 from contract.failpoints import failpoint
 from model.child import Answer, Verdict
-from model.confined import ended_when_out_of_memory, serve
+from model.confined import ended_when_out_of_memory, samples, serve
 from model.encoder import Encoder, load_encoder
 from model.images import decode
 
@@ -59,10 +56,8 @@ def _answer(encoder: Encoder, values: list[bytes], cpu_limit_s: float) -> Answer
 
 def _warm_up(encoder: Encoder) -> None:
     """Load the interpreter and Pillow's plugins, so that neither counts as an image's time or memory."""
-    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP")):
-        buffer = io.BytesIO()
-        Image.new(mode, (40, 40)).save(buffer, kind)
-        encoder.embed(encoder.pixels(decode(buffer.getvalue()).image))
+    for sample in samples():
+        encoder.embed(encoder.pixels(decode(sample).image))
 
 
 if __name__ == "__main__":

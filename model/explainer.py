@@ -4,7 +4,6 @@ Pictures are compared at a working size, at most 96 pixels on the longer side li
 same whatever the pictures' sizes.
 """
 
-import io
 import signal
 import sys
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from PIL import Image
 
 from contract.errors import RejectedError
 from model.child import Comparison, Explained, Shown
-from model.confined import ended_when_out_of_memory, serve
+from model.confined import ended_when_out_of_memory, samples, serve
 from model.explanation import explain
 from model.images import THUMBNAIL_SIDE_PX, decode
 
@@ -87,10 +86,8 @@ def _reduced(image: Image.Image, whole_px: int, px: float) -> _Reduced:
 
 def _warm_up() -> None:
     """Load Pillow's plugins and fill tables, so that neither counts as a query's time or memory."""
-    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP")):
-        buffer = io.BytesIO()
-        Image.linear_gradient("L").resize((40, 40)).convert(mode).save(buffer, kind)
-        explained = _explained(decode(buffer.getvalue()).image.rotate(5), 40, Shown(buffer.getvalue(), 40, 40))
+    for sample in samples():
+        explained = _explained(decode(sample).image.rotate(5), 40, Shown(sample, 40, 40))
         assert explained.verdict
 
 

@@ -1,11 +1,12 @@
 """Altered copies of a digit by one edit of a random amount, which is known: what explanations are measured against."""
 
-import io
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+
+from model.alterations import saved_as_jpeg
 
 RANDOM_SIGNS = (-1, 1)
 
@@ -73,9 +74,7 @@ def _noise(image: Image.Image, random: np.random.Generator) -> Edited:
 def _jpeg(image: Image.Image, random: np.random.Generator) -> Edited:
     """Saved with quality 20 to 60."""
     quality = int(random.integers(20, 61))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return Edited(Image.open(buffer).convert("L"), "jpeg", float(quality))
+    return Edited(saved_as_jpeg(image, quality), "jpeg", float(quality))
 
 
 def _brightness(image: Image.Image, random: np.random.Generator) -> Edited:

@@ -11,7 +11,6 @@ from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
 from stack import groups
 from stack.jars import SERVERS, jars
-from stack.programs import api_address
 from stack.state import GroupState, read_state
 
 _EXAMPLE = """example:
@@ -82,7 +81,7 @@ def _up(settings: Settings, options: argparse.Namespace) -> int:
         name = groups.TITLES[group]
         print(f"The {name} are ready." if started else f"The {name} were running already.", flush=True)
     if "programs" in chosen:
-        print(f"Page: {api_address(settings)}/")
+        print(f"Page: {settings.api_address}/")
     return 0
 
 

@@ -20,7 +20,7 @@ from model import mnist
 from stack import groups
 from stack.child import last_lines
 from stack.jars import ROOT
-from stack.programs import api_address, environment
+from stack.programs import environment
 from stack.progress import Progress, Watcher
 
 QUERIES = 5
@@ -45,7 +45,7 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     with _stack(settings):
-        watcher, api = Watcher(settings), Client(api_address(settings))
+        watcher, api = Watcher(settings), Client(settings.api_address)
         try:
             _publish(settings, images, watcher, api)
             for number in range(QUERIES):
@@ -53,7 +53,7 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
         except ApiError as error:
             log = settings.var_dir / "logs" / "api.log"
             raise DependencyError("api", f"{error} Its last lines ({log}):\n{last_lines(log)}") from error
-        print(f"\nPage: {api_address(settings)}/", flush=True)
+        print(f"\nPage: {settings.api_address}/", flush=True)
         if not ends:
             print(
                 "Choose a picture there. Ctrl-C ends the demo and stops what it started; the images stay.", flush=True

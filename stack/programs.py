@@ -52,14 +52,8 @@ def api(settings: Settings) -> Service:
     return replace(
         _python(settings, "api", "api", "serve"),
         ports={f"{PREFIX}API_PORT": settings.api_port},
-        is_ready=lambda: answers_ready(api_address(settings)),
+        is_ready=lambda: answers_ready(settings.api_address),
     )
-
-
-def api_address(settings: Settings) -> str:
-    """Address of the page, without a slash at its end."""
-    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
-    return f"http://{host}:{settings.api_port}"
 
 
 def answers_ready(address: str) -> bool:

@@ -3,16 +3,15 @@
 import os
 import random
 import signal
-import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from contract.settings import Settings, load_settings
 from stack import groups
+from stack.ports import free_ports, own_ports
 
 # Compiling the search takes longer than most tests.
 COMPILED_DIR = Path(__file__).parents[1] / "var" / "numba"
@@ -55,14 +54,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     if os.environ.get("LOOKALIKE_TEST_RUNNING"):
         yield load_settings(cassandra_keyspace=keyspace, compiled_dir=COMPILED_DIR)
         return
-    kafka, controller, cassandra, storage, jmx = free_ports(5)
     settings = load_settings(
-        kafka_bootstrap=f"127.0.0.1:{kafka}",
-        kafka_controller_port=controller,
-        cassandra_hosts="127.0.0.1",
-        cassandra_port=cassandra,
-        cassandra_storage_port=storage,
-        cassandra_jmx_port=jmx,
+        **own_ports(),
         cassandra_heap_mib=512,
         cassandra_keyspace=keyspace,
         var_dir=tmp_path_factory.mktemp("var"),
@@ -92,12 +85,3 @@ def fresh_road(stack: Settings, folder: Path, **changes: object) -> Settings:
             **changes,
         }
     )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing uses now, all different."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

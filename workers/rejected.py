@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from contract.clients import CONNECT_TIMEOUT_S, connect
+from contract.clients import CONNECT_TIMEOUT_S, open_reader
 from contract.errors import ConfigurationError, DependencyError, LookalikeError
 from contract.messages import Rejection
 from contract.settings import Settings
@@ -72,17 +72,7 @@ def read_rejected(settings: Settings) -> Iterator[Refused]:
         ConfigurationError: the rejected topic does not exist.
         DependencyError: Kafka did not answer.
     """
-    consumer, _ = connect(
-        KafkaConsumer,
-        settings,
-        connect_timeout_s=CONNECT_TIMEOUT_S,
-        client_id="lookalike-rejected",
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        allow_auto_create_topics=False,
-    )
+    consumer = open_reader(settings, connect_timeout_s=CONNECT_TIMEOUT_S, client_id="lookalike-rejected")
     seen = set()
     try:
         partitions = consumer.partitions_for_topic(settings.rejected_topic)

@@ -11,7 +11,7 @@ from pathlib import Path
 from contract.settings import load_settings
 from stack import groups
 from stack.jars import ROOT
-from stack.programs import api_address, environment
+from stack.programs import environment
 from tests.browser.install import BROWSER, install
 
 PER_S = 400
@@ -28,7 +28,7 @@ def main() -> int:
     publishing = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment(settings)})
     try:
         return subprocess.run(
-            ["node", str(BROWSER / "pictures.mjs"), api_address(settings), str(folder)], check=False
+            ["node", str(BROWSER / "pictures.mjs"), settings.api_address, str(folder)], check=False
         ).returncode
     finally:
         publishing.terminate()

@@ -16,7 +16,7 @@ from contract.settings import Settings
 from model import mnist
 from producers.publisher import ImagePublisher
 from stack import groups
-from stack.programs import answers_ready, api_address
+from stack.programs import answers_ready
 from stack.state import read_state
 from tests.browser.driver import Driver, picture
 from tests.conftest import fresh_road
@@ -69,8 +69,8 @@ def browser() -> Iterator[Driver]:
 
 @pytest.fixture
 def run(browser: Driver, running: Settings) -> Any:
-    wait_for(lambda: answers_ready(api_address(running)) or None, timeout_s=60)
-    return lambda scenario, **args: browser.run(scenario, api_address(running), **args)
+    wait_for(lambda: answers_ready(running.api_address) or None, timeout_s=60)
+    return lambda scenario, **args: browser.run(scenario, running.api_address, **args)
 
 
 def test_search_by_file_shows_neighbours_details_and_coverage_in_both_themes(run: Any) -> None:
@@ -170,7 +170,7 @@ def upload(name: str, value: bytes, media_type: str = "image/png") -> dict[str, 
 
 def _searchable(settings: Settings) -> int:
     try:
-        return int(Client(api_address(settings)).index()["count"])
+        return int(Client(settings.api_address).index()["count"])
     except ApiError:
         return 0
 

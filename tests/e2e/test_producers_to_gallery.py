@@ -9,13 +9,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from api.client import Client
 from contract.settings import Settings
-from gallery.reader import Reader
-from gallery.store import Store
-from gallery.verify import verify
 from stack import groups
-from stack.programs import api_address
 from tests.conftest import fresh_road
 from tests.servers.test_producers_commands import make_images, run, start
+from tests.verified import verified_ids
 from tests.waiting import wait_for
 
 
@@ -50,7 +47,7 @@ def test_files_of_a_folder_are_all_found_once_with_their_bytes(running: Settings
     assert run(running, *arguments)[0] == 0
     assert run(running, *arguments)[1]["confirmed"] == 0
     assert indexed(running) == made.keys()
-    client = Client(api_address(running))
+    client = Client(running.api_address)
     for key in list(made)[:: len(made) // 30]:
         assert client.original(key) == made[key]
         assert client.search_id(key, k=1).matches[0].distance == 0.0
@@ -93,16 +90,7 @@ def end_offsets(settings: Settings) -> dict[str, int]:
 
 def indexed(settings: Settings) -> set[str]:
     """The ids in the index once it covers the topic; each is in it once, as the feed says."""
-    client = Client(api_address(settings))
+    client = Client(settings.api_address)
     ends = end_offsets(settings)
     wait_for(lambda: ends.items() <= client.index()["coverage"]["offsets"].items() or None, timeout_s=600)
-    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
-    assert snapshot is not None
-    store = Store.connect(settings)
-    try:
-        assert verify(snapshot, store).differences == []
-    finally:
-        store.close()
-    found = [image_id for image_id, _ in snapshot.contents()]
-    assert len(found) == len(set(found)) == snapshot.count
-    return set(found)
+    return verified_ids(settings)

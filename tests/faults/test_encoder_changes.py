@@ -71,7 +71,7 @@ class Road:
         made = (programs.embedder(settings), programs.indexer(settings), programs.api(settings))
         self.services: dict[str, Service] = {service.name: service for service in (*made, *programs.beside(settings))}
         self.children: dict[str, Child] = {}
-        self.client = Client(programs.api_address(settings))
+        self.client = Client(settings.api_address)
 
     def start(self, *names: str, failpoints: str = "") -> None:
         for name in names:
@@ -80,7 +80,7 @@ class Road:
             self.children[name] = start_child(replace(service, environment=armed))
 
     def wait_ready(self) -> None:
-        wait_for(lambda: programs.answers_ready(programs.api_address(self.settings)) or None, timeout_s=120)
+        wait_for(lambda: programs.answers_ready(self.settings.api_address) or None, timeout_s=120)
 
     def stop(self, *names: str) -> None:
         for name in names or reversed(list(self.children)):

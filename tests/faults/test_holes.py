@@ -10,15 +10,12 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from api.client import Client
 from contract.clients import open_admin
 from contract.settings import Settings
-from gallery.reader import Reader
-from gallery.store import Store
-from gallery.verify import verify
 from producers.topics import ensure_topics
 from stack import groups
-from stack.programs import api_address
 from tests.conftest import fresh_road
 from tests.embedding import picture, producer
 from tests.kafka_topic import read_topic
+from tests.verified import verified_ids
 from tests.waiting import wait_for
 
 
@@ -46,16 +43,9 @@ def hash_of(image_id: str) -> int:
 
 def indexed(settings: Settings, offsets: dict[str, int]) -> set[str]:
     """Ids in the index once it covers these offsets; the feed must agree."""
-    client = Client(api_address(settings))
+    client = Client(settings.api_address)
     wait_for(lambda: offsets.items() <= client.index()["coverage"]["offsets"].items() or None)
-    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
-    assert snapshot is not None
-    store = Store.connect(settings)
-    try:
-        assert verify(snapshot, store).differences == []
-    finally:
-        store.close()
-    return {image_id for image_id, _ in snapshot.contents()}
+    return verified_ids(settings)
 
 
 @pytest.mark.timeout(180)

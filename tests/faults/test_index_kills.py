@@ -23,7 +23,7 @@ from gallery.store import Store
 from gallery.verify import verify
 from model.encoder import load_encoder
 from stack.jars import ROOT
-from stack.programs import api_address, environment
+from stack.programs import environment
 from tests.conftest import fresh_road
 from tests.waiting import wait_for
 
@@ -210,7 +210,7 @@ def test_api_killed_while_it_swaps_answers_from_the_newest_generation_when_it_is
                 wait_for(lambda process=process: killed(process, feed), timeout_s=90)  # type: ignore[misc]
         with running(settings, tmp_path, "api", "serve"):
             feed.check()
-            client = Client(api_address(settings))
+            client = Client(settings.api_address)
             ends = {str(partition): end for partition, end in feed.ends.items()}
             wait_for(lambda: ends.items() <= offsets(client).items() or None)
             image_id, embedding = next(iter(feed.expected.items()))

@@ -27,8 +27,9 @@ from stack import programs
 from stack.cassandra import cassandra
 from stack.child import Child, start_child
 from stack.kafka import kafka
+from stack.ports import own_ports
 from stack.service import Service
-from tests.conftest import COMPILED_DIR, free_ports
+from tests.conftest import COMPILED_DIR
 from tests.waiting import wait_for
 
 DIGITS = mnist.images("test")
@@ -51,7 +52,7 @@ class Road:
             )
         }
         self.children: dict[str, Child] = {}
-        self.client = Client(programs.api_address(settings))
+        self.client = Client(settings.api_address)
 
     def start(self, name: str) -> None:
         self.children[name] = start_child(self.services[name])
@@ -174,16 +175,9 @@ class Load:
 @pytest.fixture
 def road(tmp_path: Path) -> Iterator[Road]:
     """A whole road that runs, with some images in the index."""
-    kafka_port, controller, cql, storage, jmx, api = free_ports(6)
     settings = load_settings(
-        kafka_bootstrap=f"127.0.0.1:{kafka_port}",
-        kafka_controller_port=controller,
-        cassandra_hosts="127.0.0.1",
-        cassandra_port=cql,
-        cassandra_storage_port=storage,
-        cassandra_jmx_port=jmx,
+        **own_ports(),
         cassandra_heap_mib=512,
-        api_port=api,
         var_dir=tmp_path / "var",
         index_dir=tmp_path / "index",
         compiled_dir=COMPILED_DIR,

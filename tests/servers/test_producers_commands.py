@@ -19,8 +19,9 @@ from contract.messages import metadata_of
 from contract.settings import Settings
 from model import mnist
 from producers.topics import ensure_topics, topic_log
+from stack.ports import free_ports
 from stack.programs import environment
-from tests.conftest import free_ports, fresh_road
+from tests.conftest import fresh_road
 from tests.kafka_topic import read_topic
 from tests.unit.test_producers import make_odd_folder
 

@@ -19,7 +19,7 @@ from contract.settings import Settings, load_settings
 from model import mnist
 from producers.publisher import ImagePublisher
 from producers.topics import ensure_topics, topic_log
-from tests.conftest import free_ports
+from stack.ports import free_ports
 from tests.kafka_topic import read_topic
 from tests.waiting import wait_for
 

@@ -44,6 +44,13 @@ def test_bad_value_is_refused_with_the_name_of_its_variable(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("host", "reached"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "127.0.0.1")]
+)
+def test_api_is_reached_where_it_listens(host: str, reached: str) -> None:
+    assert load_settings(api_host=host, api_port=8123).api_address == f"http://{reached}:8123"
+
+
 def test_taken_metrics_port_names_its_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
