@@ -107,14 +107,16 @@ def test_interrupted_run_says_exactly_what_was_confirmed(road: Settings) -> None
         assert b"Run it again" in err
 
 
-def test_ctrl_c_ends_a_wait_for_the_next_line(road: Settings) -> None:
+def test_ctrl_c_ends_a_wait_for_the_next_line(road: Settings, tmp_path: Path) -> None:
     ensure_topics(road)
+    (name,) = make_images(tmp_path, 1)
     process = start(road, "stdin", "--json", stdin=subprocess.PIPE)
     assert process.stdin is not None
-    process.stdin.write(b"no such file\n")
+    process.stdin.write(b"no such file\n" + os.fsencode(tmp_path / name) + b"\n")
     process.stdin.flush()
-    # It waits for the next line, which never comes.
-    wait_until(lambda: b"SigCgt" in status_of(process.pid) and handles_interrupt(process.pid))
+    # Once the second line's image has arrived, it waits for the next line, which never comes.
+    wait_until(lambda: len(read_topic(road)) == 1)
+    assert handles_interrupt(process.pid)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
