@@ -104,7 +104,7 @@ export const scenarios = {
     for (const strokes of DIGITS) {
       if (found.length) await page.click("text=Clear");
       await drawOn(page, strokes);
-      await page.waitForTimeout(400);
+      await page.waitForSelector(".pad[aria-busy=false]");
       found.push((await tab.matches()).map(({ caption }) => caption));
       pictures.push(await page.evaluate(() => [document.querySelector(".pad canvas").toDataURL(), ...[...document.querySelectorAll(".match img")].map(({ src }) => src)]));
     }
