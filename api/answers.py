@@ -1,5 +1,6 @@
 """The bodies of answers, as OpenAPI shows them. Times are milliseconds since 1970, as Kafka counts them."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -22,13 +23,15 @@ EditName = Literal["shift", "rotation", "scale", "crop", "inversion", "blur", "n
 State = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
 
 
-class Source(BaseModel):
+# Not pydantic's models, which cost three times as much to make, and an answer has up to a hundred.
+@dataclass(slots=True)
+class Source:
     """The Kafka record that brought an image."""
 
-    log: str = Field(description="The topic's name and id.")
+    log: Annotated[str, Field(description="The topic's name and id.")]
     partition: int
     offset: int
-    timestamp: int = Field(description="Kafka's time of the record.")
+    timestamp: Annotated[int, Field(description="Kafka's time of the record.")]
 
 
 class Coverage(BaseModel):
@@ -59,46 +62,67 @@ class EditAnswer(BaseModel):
     unit: str = Field(description="px, °, ×, of white, of width and height, quality, or empty.")
 
 
-class SearchMatch(BaseModel):
+@dataclass(slots=True)
+class SearchMatch:
     """One neighbour; what only the store knows is null while it is away."""
 
     id: str
-    distance: float = Field(description="Euclidean distance of the embeddings.")
+    distance: Annotated[float, Field(description="Euclidean distance of the embeddings.")]
     metadata: Metadata
     width: int | None
     height: int | None
     media_type: str | None
-    same_bytes: bool | None = Field(description="Whether query and image are equal byte by byte; null if unknown.")
-    same_pixels: bool | None = Field(description="Whether query and image show equal pixels; null if unknown.")
+    same_bytes: Annotated[
+        bool | None, Field(description="Whether query and image are equal byte by byte; null if unknown.")
+    ]
+    same_pixels: Annotated[
+        bool | None, Field(description="Whether query and image show equal pixels; null if unknown.")
+    ]
     thumbnail_url: str
     source: Source
-    larger: float | None = Field(
-        description=(
-            "How many times larger the match is than the query, when it has more pixels: the square root of pixels of the match "
-            "by pixels of the query, so 2 where both sides are twice as long. Null otherwise, or when either size is unknown."
-        )
-    )
-    verdict: Verdict | None = Field(
-        description=(
-            "What the match is to the query; the query is thought to be made of the match. Null unless `explain` was asked for, or "
-            "while the stored pixels cannot be read."
-        )
-    )
-    edits: list[EditAnswer] | None = Field(
-        description="What was done to the match to get the query; of an altered copy only. Empty: nothing that can be named."
-    )
-    alignment: list[list[float]] | None = Field(
-        description=(
-            "Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match, in pixels, 0 being the middle of "
-            "the first; null unless the match is the same or a copy."
-        )
-    )
-    residual: float | None = Field(
-        description="What is left between both once the edits are undone, as a share of the match's own variation; noise does not count."
-    )
-    confidence: float | None = Field(
-        description="That the query is a copy of the match, 0 to 1, if copies and others were equally frequent."
-    )
+    larger: Annotated[
+        float | None,
+        Field(
+            description=(
+                "How many times larger the match is than the query, when it has more pixels: the square root of pixels of the match "
+                "by pixels of the query, so 2 where both sides are twice as long. Null otherwise, or when either size is unknown."
+            )
+        ),
+    ]
+    verdict: Annotated[
+        Verdict | None,
+        Field(
+            description=(
+                "What the match is to the query; the query is thought to be made of the match. Null unless `explain` was asked for, or "
+                "while the stored pixels cannot be read."
+            )
+        ),
+    ]
+    edits: Annotated[
+        list[EditAnswer] | None,
+        Field(
+            description="What was done to the match to get the query; of an altered copy only. Empty: nothing that can be named."
+        ),
+    ]
+    alignment: Annotated[
+        list[list[float]] | None,
+        Field(
+            description=(
+                "Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match, in pixels, 0 being the middle of "
+                "the first; null unless the match is the same or a copy."
+            )
+        ),
+    ]
+    residual: Annotated[
+        float | None,
+        Field(
+            description="What is left between both once the edits are undone, as a share of the match's own variation; noise does not count."
+        ),
+    ]
+    confidence: Annotated[
+        float | None,
+        Field(description="That the query is a copy of the match, 0 to 1, if copies and others were equally frequent."),
+    ]
 
 
 class Timing(BaseModel):

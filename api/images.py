@@ -55,7 +55,10 @@ _BODY: dict[str, Any] = {
                 "required": ["file"],
                 "properties": {
                     "file": {"type": "string", "format": "binary"},
-                    "metadata": {"type": "string", "description": "A JSON object, at most 16 KiB."},
+                    "metadata": {
+                        "type": "string",
+                        "description": "A JSON object, at most 16 KiB and nested at most 64 deep.",
+                    },
                 },
             }
         },

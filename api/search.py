@@ -1,12 +1,12 @@
 """`POST /v1/search` and `/v1/search/batch`: the nearest images to an image, an id or an embedding, or to many at once."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 from fastapi import APIRouter, Query, Request
 
@@ -292,7 +292,7 @@ def metadata_object(record: ImageRecord | None) -> dict[str, Any] | None:
     """A record's metadata as an object: {} without any, None while the record is unknown."""
     if record is None:
         return None
-    parsed: dict[str, Any] = json.loads(record.metadata) if record.metadata else {}
+    parsed: dict[str, Any] = msgspec.json.decode(record.metadata) if record.metadata else {}
     return parsed
 
 

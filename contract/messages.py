@@ -14,6 +14,8 @@ IMAGE_PIXELS_MAX = 25_000_000
 MESSAGE_SIZE_BYTES_MAX = 12 * 1024 * 1024
 ID_SIZE_BYTES_MAX = 256
 METADATA_SIZE_BYTES_MAX = 16 * 1024
+# Far below what any JSON library can read and write, ours and those of who asks.
+METADATA_DEPTH_MAX = 64
 INLINE_ORIGINAL_SIZE_BYTES_MAX = 16 * 1024
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -56,7 +58,7 @@ def metadata_of(headers: Headers) -> str:
     """The record's metadata as compact JSON text with sorted keys, "" without any.
 
     Raises:
-        RejectedError: ``bad-metadata`` when it is too long, not UTF-8, not JSON, or not an object.
+        RejectedError: ``bad-metadata`` when it is too long, not UTF-8, not JSON, not an object, or nested too deep.
     """
     found = [value for name, value in headers if name == "metadata"]
     if not found:
@@ -74,6 +76,8 @@ def metadata_of(headers: Headers) -> str:
         raise RejectedError("bad-metadata", f"metadata is not JSON in UTF-8: {error}.") from error
     if not isinstance(parsed, dict):
         raise RejectedError("bad-metadata", f"metadata is a JSON {type(parsed).__name__}, expected an object.")
+    if _is_deeper(parsed, METADATA_DEPTH_MAX):
+        raise RejectedError("bad-metadata", f"metadata is nested more than {METADATA_DEPTH_MAX} deep.")
     return text
 
 
@@ -147,3 +151,16 @@ class Rejection:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+def _is_deeper(value: object, depth_max: int) -> bool:
+    """Whether objects and arrays are nested more than so deep."""
+    inner = [value]
+    for _ in range(depth_max):
+        inner = [
+            each
+            for outer in inner
+            if isinstance(outer, dict | list)
+            for each in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(each, dict | list) for each in inner)

@@ -63,6 +63,7 @@ def bad_messages() -> list[Case]:
         "metadata with NaN": b'{"a": NaN}',
         "metadata with half a surrogate pair": b'{"a": "\\ud83d"}',
         "metadata nested 8,000 deep": b'{"a": ' + b"[" * 8000 + b"]" * 8000 + b"}",
+        "metadata nested 65 deep": b'{"a":' * 65 + b"1" + b"}" * 65,
         "metadata of 16 KiB and a byte": json.dumps({"a": "x" * (16 * 1024 - 8)}).encode(),
         "metadata of 100 kB": json.dumps({"a": "x" * 100_000}).encode(),
         "metadata in UTF-16": '{"a": 1}'.encode("utf-16"),
@@ -108,6 +109,9 @@ def odd_messages() -> list[Case]:
         *(Case(f"EXIF {n}", "", Sent(f"exif/{n}".encode(), value)) for n, value in turned(picture()).items()),
         Case("no key", "", Sent(None, DIGIT)),
         Case("100 kB of headers", "", Sent(b"odd/headers", DIGIT, MANY_HEADERS)),
+        Case(
+            "metadata nested 64 deep", "", Sent(b"odd/nested", DIGIT, (("metadata", b'{"a":' * 64 + b"1" + b"}" * 64),))
+        ),
         Case("metadata of 16 KiB", "", Sent(b"odd/metadata", DIGIT, (("metadata", _metadata(16 * 1024)),))),
     ]
 

@@ -6,7 +6,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from api.answers import Metadata
 from contract.errors import RejectedError
 from contract.messages import Rejection, check_value, image_id_of, metadata_of
 
@@ -65,10 +67,17 @@ def test_metadata_round_trips(metadata: dict[str, object]) -> None:
         b"{" * 5000,
         b'{"a":"' + b"x" * 16384 + b'"}',
         b"[" * 16000,
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        b'{"a":' + b"[" * 64 + b"]" * 64 + b"}",
     ],
 )
 def test_bad_metadata_is_refused(raw: bytes) -> None:
     assert reason_of(metadata_of, [("metadata", raw)]) == "bad-metadata"
+
+
+def test_metadata_nested_as_deep_as_is_taken_can_be_answered() -> None:
+    text = metadata_of([("metadata", b'{"a":' * 64 + b"1" + b"}" * 64)])
+    assert TypeAdapter(Metadata).dump_json(json.loads(text)).decode() == text
 
 
 def test_two_metadata_headers_are_refused() -> None:

@@ -1145,7 +1145,7 @@ export interface operations {
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
-                    /** @description A JSON object, at most 16 KiB. */
+                    /** @description A JSON object, at most 16 KiB and nested at most 64 deep. */
                     metadata?: string;
                 };
             };
