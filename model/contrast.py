@@ -1,5 +1,5 @@
 """The contrastive encoder: oriented edges of a straightened digit, weighed so that each of thousands of digits is told from all
-others by an altered copy of it. No labels."""
+others by an altered copy of it, and where that digit stands among all others. No labels."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from scipy.linalg import eigh
 
 from contract.progress import progress_line
 from model import mnist
+from model.neighbourhoods import neighbourhood_coordinates
 from model.random_copies import random_copies
 from model.recipes import Examples, Recipe
 from model.straightening import Straightening
@@ -23,6 +24,9 @@ FEATURES = 10 * 10 * 8 + 14 * 14
 # From so many digits and a copy of each come the first weights; the share of the mean that is added to every variance.
 START_DIGITS, RIDGE = 30000, 0.03
 LEARNING_RATE = 0.002
+# Of the 128 numbers so many say where a digit stands among all, and make up this share of a squared distance.
+PLACE, PLACE_SHARE = 16, 0.2
+PLACE_HIDDEN, PLACE_EPOCHS = 64, 20
 _BLOCK = 1000
 
 
@@ -139,15 +143,35 @@ def _features(folder: Path, split: mnist.Split, copy: int) -> NDArray[np.float16
 
 
 def _exported(head: keras.Model, folder: Path) -> tuple[keras.Model, keras.Model]:
-    embedding = head.get_layer("embedding")
-    weights, bias = embedding.get_weights()
-    embedding.set_weights(_weighed(weights, bias, _features(folder, "train", 0).astype(np.float32)))
+    digits, copies = (_features(folder, "train", copy).astype(np.float32) for copy in (0, 1))
     front = build_front()
-    x = front.output
-    for layer in head.layers[1:]:  # not the head as a whole, which would bring its optimizer along
-        x = layer(x)
-    encoder = keras.Model(front.inputs, x, name="encoder")
+    weights, bias = head.get_layer("embedding").get_weights()
+    weights, bias = _weighed(weights, bias, digits)
+    told = layers.Dense(128 - PLACE, name="embedding")
+    parts = [layers.UnitNormalization()(told(front.output)), _placing(head, digits, copies)(front.output)]
+    shares = (1 - PLACE_SHARE, PLACE_SHARE)
+    numbers = [layers.Rescaling(share**0.5)(part) for part, share in zip(parts, shares, strict=True)]
+    encoder = keras.Model(front.inputs, layers.Concatenate(name="numbers")(numbers), name="encoder")
+    told.set_weights([weights[:, : told.units], bias[: told.units]])
     return encoder, encoder
+
+
+def _placing(head: keras.Model, digits: NDArray[np.float32], copies: NDArray[np.float32]) -> keras.Model:
+    """Features (n, 996) to where a digit stands among the 60,000, (n, PLACE) of length 1, a copy where its original does.
+
+    `neighbourhood_coordinates` of the trained embeddings, learnt, so that digits have them which are in no graph.
+    """
+    print("neighbourhoods of 60,000 digits, which takes a minute or two", flush=True)
+    places = neighbourhood_coordinates(head.predict(digits, batch_size=1000, verbose=0), PLACE)
+    features = keras.Input((FEATURES,))
+    hidden = layers.Dense(PLACE_HIDDEN, activation="relu")(features)
+    placing = keras.Model(features, layers.UnitNormalization()(layers.Dense(PLACE)(hidden)), name="place")
+    inputs, targets = np.concatenate([digits, copies]), np.concatenate([places, places])
+    steps = PLACE_EPOCHS * -(-len(inputs) // BATCH_DIGITS)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    placing.compile(optimizer=keras.optimizers.Adam(rate), loss="mse")
+    placing.fit(inputs, targets, batch_size=BATCH_DIGITS, epochs=PLACE_EPOCHS, verbose=2)
+    return placing
 
 
 def _weighed(
@@ -180,7 +204,10 @@ RECIPE = Recipe(
     shown=("straightened", _straighten),
     titles={"loss": "Loss (NT-Xent)", "found": "Copy nearest of a batch's 500"},
     facts={
-        "what": "Oriented edges of a straightened digit through one dense layer: 28 x 28 grey pixels to 128 numbers.",
+        "what": (
+            "Oriented edges of a straightened digit through one dense layer, and where it stands among other digits through two: "
+            "28 x 28 grey pixels to 128 numbers."
+        ),
         "loss_function": "NT-Xent between digits and altered copies, from a discriminant analysis of the same on",
     },
     figures={"loss": "loss", "validation_loss": "val_loss", "found": "found", "validation_found": "val_found"},

@@ -14,7 +14,7 @@ from model.encoder import ENCODERS, Encoder
 from model.evaluate import encoder_embed, quality_of
 from model.pictures import draw_curves, draw_pairs
 from model.recipes import Recipe
-from model.train import CHECKPOINT, read_history
+from model.train import CHECKPOINT, SEED, read_history
 
 REFERENCE_IMAGES = 100
 SHOWN_IMAGES = 12
@@ -23,6 +23,7 @@ SHOWN_IMAGES = 12
 def export(recipe: Recipe, trained: Path, name: str) -> None:
     """Write all of an encoder's folder but its preprocessing, from what `model.train.train` left in `trained`."""
     folder = ENCODERS / name
+    keras.utils.set_random_seed(SEED)  # a recipe may still teach a part here
     kept, encoder = recipe.exported(keras.saving.load_model(trained / CHECKPOINT), trained)
     (folder / "encoder.tflite").write_bytes(_lite(encoder))
     pixels = mnist.pixels("test")[:REFERENCE_IMAGES]
