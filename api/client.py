@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -25,7 +26,7 @@ class ApiError(Exception):
 
     Args:
         status: HTTP status, 0 when nothing answered.
-        code: the problem's stable code, ``unreachable`` when nothing answered.
+        code: the problem's stable code, ``unreachable`` when nothing answered, or an answer broke off.
     """
 
     def __init__(self, status: int, code: str, detail: str) -> None:
@@ -174,12 +175,13 @@ class Client:
         if content_type:
             request.add_header("Content-Type", content_type)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
-                return bytes(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refusal(error.code, error.read()) from error
-        except OSError as error:
+            try:
+                with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
+                    return bytes(response.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    raise _refusal(error.code, error.read()) from error
+        except (OSError, HTTPException) as error:
             raise ApiError(
                 0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
             ) from error

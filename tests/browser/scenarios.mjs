@@ -186,6 +186,24 @@ export const scenarios = {
     await page.waitForSelector(".add input, .charts");
   },
 
+  async "an answer that breaks off"({ open }) {
+    const tab = await open({ before: breakOff });
+    const { page } = tab;
+    await page.evaluate(() => { globalThis.breaking = "cut"; });
+    await page.click(".samples button >> nth=3");
+    await page.waitForSelector(".problem:has-text('unreachable')");
+    await page.evaluate(() => { globalThis.breaking = "nothing"; });
+    await page.click(".problem button");
+    await tab.matches();
+    await page.evaluate(() => { globalThis.breaking = "stalled"; });
+    await page.click(".match >> nth=0");
+    await page.waitForFunction(() => globalThis.stalled);
+    await page.keyboard.press("Escape");
+    await page.waitForSelector("dialog", { state: "detached" });
+    await page.waitForFunction(() => globalThis.stalled === "given up");
+    assert.equal((await tab.matches()).length, 15);
+  },
+
   async "narrow, and with reduced motion"({ open, args }) {
     const tab = await open({ viewport: { width: 375, height: 800 }, reducedMotion: "reduce" });
     const { page } = tab;
@@ -294,6 +312,26 @@ function flood() {
       });
     }
     close() { clearInterval(this.clock); }
+  };
+}
+
+/** In the page, before its own code: of a search's answer the head alone arrives; its body is cut, or stalls until it is given up. */
+function breakOff() {
+  const whole = globalThis.fetch;
+  globalThis.breaking = "nothing";
+  globalThis.fetch = async (address, asked) => {
+    const answer = await whole(address, asked);
+    if (globalThis.breaking === "nothing" || !String(address).startsWith("/v1/search")) return answer;
+    return new Response(new ReadableStream({
+      start(body) {
+        if (globalThis.breaking === "cut") return body.error(new TypeError("network error"));
+        globalThis.stalled = "still";
+        asked.signal.addEventListener("abort", () => {
+          body.error(asked.signal.reason);
+          globalThis.stalled = "given up";
+        });
+      },
+    }));
   };
 }
 

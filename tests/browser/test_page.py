@@ -124,6 +124,10 @@ def test_everything_can_be_reached_with_the_keyboard_alone(run: Any) -> None:
     run("keyboard only")
 
 
+def test_an_answer_that_breaks_off_is_a_problem_and_one_given_up_is_none(run: Any) -> None:
+    run("an answer that breaks off")
+
+
 def test_page_fits_375_pixels_and_respects_reduced_motion(run: Any) -> None:
     run("narrow, and with reduced motion", picture=picture("narrow.png"))
 

@@ -1,9 +1,11 @@
 """The Python client and `python -m api search`."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,23 @@ def test_the_client_says_why_the_api_refused(address: str) -> None:
     with pytest.raises(ApiError, match="python -m api serve") as unreachable:
         Client(f"http://127.0.0.1:{free_port()}").index()
     assert unreachable.value.code == "unreachable"
+
+
+@pytest.mark.parametrize("said", [b"", b"nonsense", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"])
+def test_an_answer_that_breaks_off_is_unreachable(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(said)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(answer)
+            with pytest.raises(ApiError) as broken:
+                Client(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=10).index()
+    assert (broken.value.status, broken.value.code) == (0, "unreachable")
 
 
 def test_the_command_prints_neighbours_as_a_table_and_as_json(address: str, tmp_path: Path) -> None:

@@ -71,15 +71,16 @@ async function call<T>(
   address: string, method = "GET", body?: BodyInit, contentType?: string, signal?: AbortSignal,
 ): Promise<T> {
   let response: Response;
+  let answer: unknown;
   try {
     response = await fetch(address, {
       method, body: body ?? null, signal: signal ?? null, headers: contentType ? { "Content-Type": contentType } : {},
     });
+    answer = await (response.ok ? response.json() : response.json().catch(() => null));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Refusal(0, "unreachable", "The service does not answer. Is it running? Try again in a moment.");
   }
-  const answer: unknown = await response.json().catch(() => null);
   if (response.ok) return answer as T;
   const { code = "failed", detail = `The service answered with status ${response.status}.` } =
     (answer ?? {}) as Partial<Schemas["Problem"]>;

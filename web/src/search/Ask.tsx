@@ -29,7 +29,8 @@ export function Ask({ ask, picture, question }: Props) {
   const isDrawn = question?.kind === "image" && question.name === DRAWN;
   const askSample = async ({ name, address }: (typeof SAMPLES)[number]) => {
     setWay("choose");
-    ask({ kind: "image", image: await (await fetch(address)).blob(), name });
+    const image = await fetch(address).then((answer) => answer.blob()).catch(() => null);
+    if (image) ask({ kind: "image", image, name }); // else the service is away, and the head of the page says so
   };
   return (
     <section className="ask card" aria-label="Your image">
