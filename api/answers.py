@@ -23,7 +23,7 @@ EditName = Literal["shift", "rotation", "scale", "crop", "inversion", "blur", "n
 State = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
 
 
-# Not pydantic's models, which cost three times as much to make, and an answer has up to a hundred.
+# What a search answers is not made of pydantic's models, which cost three times as much to make.
 @dataclass(slots=True)
 class Source:
     """The Kafka record that brought an image."""
@@ -34,14 +34,17 @@ class Source:
     timestamp: Annotated[int, Field(description="Kafka's time of the record.")]
 
 
-class Coverage(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class Coverage:
     """What an answer covers: all records of `log` below `offsets`."""
 
     index_id: str
     generation: int
     log: str
-    offsets: dict[str, int] = Field(description="By partition, the offset behind the last record that is covered.")
-    end_offsets: dict[str, int] | None = Field(description="Where Kafka's partitions end; null when unknown.")
+    offsets: Annotated[
+        dict[str, int], Field(description="By partition, the offset behind the last record that is covered.")
+    ]
+    end_offsets: Annotated[dict[str, int] | None, Field(description="Where Kafka's partitions end; null when unknown.")]
     count: int
     exact: Literal[True] = True
     encoder: str
@@ -125,7 +128,8 @@ class SearchMatch:
     ]
 
 
-class Timing(BaseModel):
+@dataclass(slots=True)
+class Timing:
     """Milliseconds that each stage took."""
 
     decode: float = 0.0
@@ -135,7 +139,8 @@ class Timing(BaseModel):
     total: float = 0.0
 
 
-class SearchAnswer(BaseModel):
+@dataclass(slots=True)
+class SearchAnswer:
     """The nearest images, nearest first, ties by id."""
 
     matches: list[SearchMatch]

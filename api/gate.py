@@ -1,5 +1,7 @@
-"""Work off the event loop: a bounded number at once, a bounded number waiting."""
+"""Work that blocks: quick work at once, other work off the event loop, a bounded number at once and a bounded number waiting."""
 
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,9 +12,14 @@ from api.problems import ProblemError
 
 T = TypeVar("T")
 
+# Below this a hop to a thread and back costs more than the work, and what else the event loop has to do can wait for so long.
+QUICK_S = 0.001
+# The quickest of so many tells, since anything may come between: another process, or a thread that holds the interpreter.
+TIMED = 8
+
 
 class Gate:
-    """Runs blocking functions in threads.
+    """Runs functions of one kind, which block: in threads, or on the event loop as long as they are quick.
 
     Args:
         running_max: how many run at once.
@@ -23,6 +30,7 @@ class Gate:
         self._limiter = anyio.CapacityLimiter(running_max)
         self._inside_max = running_max + waiting_max
         self._inside = 0
+        self._took_s = deque([QUICK_S], maxlen=TIMED)
 
     async def run(self, function: Callable[[], T]) -> T:
         """The function's result.
@@ -32,11 +40,20 @@ class Gate:
         """
         if self._inside >= self._inside_max:
             raise busy(self._inside)
+        if min(self._took_s) < QUICK_S:
+            return self._timed(function)
         self._inside += 1
         try:
-            return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(self._timed, function, limiter=self._limiter)
         finally:
             self._inside -= 1
+
+    def _timed(self, function: Callable[[], T]) -> T:
+        began_s = time.perf_counter()
+        try:
+            return function()
+        finally:
+            self._took_s.append(time.perf_counter() - began_s)
 
 
 def busy(requests: int) -> ProblemError:

@@ -1,5 +1,7 @@
 """`min_offsets`: answer only when the index covers a producer's own write."""
 
+from dataclasses import asdict
+
 from api.answers import coverage_of
 from api.problems import ProblemError
 from api.services import Services
@@ -52,7 +54,7 @@ async def wait_covered(wanted: dict[int, int], wait_ms: int, road: Services) -> 
         f"After {wait_ms} ms the index covers {coverage.offsets}, min_offsets asks for "
         f"{ {str(partition): offset for partition, offset in wanted.items()} }. Try again, or wait longer with wait_ms.",
         retry=True,
-        coverage=coverage.model_dump(),
+        coverage=asdict(coverage),
     )
 
 

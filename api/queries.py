@@ -3,9 +3,8 @@
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import anyio.to_thread
 import numpy as np
@@ -19,11 +18,10 @@ from model.child import Decoder, Shown
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
 # What one question to the child holds at most: with more, the first of a crowd would wait for the last.
-BATCH_IMAGES_MAX = 16
+BATCH_IMAGES_MAX = 8
 BATCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
-
-
-T = TypeVar("T")
+# While the child works on one, the next one's answer is taken and another one put.
+QUESTIONS_MAX = 2
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,11 @@ class Query:
 
 class _Waiting(NamedTuple):
     value: bytes
-    then: Callable[[Query], Any]
-    answer: asyncio.Future[Any]
+    answer: asyncio.Future[Query]
 
 
 class QueryEncoder:
-    """Owns the decoder child. Images that come while it works are its next question together: one hop to a thread for all,
-    which also does what comes next, since a hop costs more than a search.
+    """Owns the decoder child. Images that come while it works are its next question together: one hop to a thread for all.
 
     Used on the event loop only.
     """
@@ -61,11 +57,11 @@ class QueryEncoder:
     def __init__(self, encoder: str) -> None:
         self._decoder = Decoder(encoder)
         self._waiting: deque[_Waiting] = deque()
-        self._draining: asyncio.Task[None] | None = None
+        self._draining: set[asyncio.Task[None]] = set()
         self._is_retired = False
 
-    async def encode(self, value: bytes, then: Callable[[Query], T]) -> T:
-        """What `then` makes, off the event loop, of the query that an encoded image makes.
+    async def encode(self, value: bytes) -> Query:
+        """The query that an encoded image makes.
 
         Raises:
             RejectedError: the image would not be indexed either, for the same reason.
@@ -75,10 +71,10 @@ class QueryEncoder:
         check_value(value)
         if len(self._waiting) >= QUERIES_WAITING_MAX:
             raise busy(len(self._waiting))
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(value, then, answer))
-        if self._draining is None:
-            self._draining = asyncio.create_task(self._drain())
+        answer: asyncio.Future[Query] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(value, answer))
+        if len(self._draining) < QUESTIONS_MAX:
+            self._draining.add(asyncio.create_task(self._drain()))
         return await answer
 
     def warm_up(self) -> None:
@@ -92,7 +88,7 @@ class QueryEncoder:
     async def retire(self) -> None:
         """End the child as soon as nobody uses it. Who asks later is answered too, by a child that ends after that."""
         self._is_retired = True
-        if self._draining is None:
+        if not self._draining:
             await self.stop()
 
     def close(self) -> None:
@@ -108,7 +104,7 @@ class QueryEncoder:
             batch = self._next_batch()
             # Whatever goes wrong, each of those who asked gets it: none waits for ever.
             answering = asyncio.gather(anyio.to_thread.run_sync(self._answer, batch), return_exceptions=True)
-            told: list[Any] | BaseException = (await answering)[0]
+            told: list[Query | RejectedError] | BaseException = (await answering)[0]
             answers = [told] * len(batch) if isinstance(told, BaseException) else told
             for waiting, answer in zip(batch, answers, strict=True):
                 if waiting.answer.done():
@@ -117,8 +113,8 @@ class QueryEncoder:
                     waiting.answer.set_exception(answer)
                 else:
                     waiting.answer.set_result(answer)
-        self._draining = None
-        if self._is_retired:
+        self._draining.discard(asyncio.current_task())
+        if self._is_retired and not self._draining:
             await self.stop()
 
     def _next_batch(self) -> list[_Waiting]:
@@ -131,22 +127,20 @@ class QueryEncoder:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _answer(self, batch: list[_Waiting]) -> list[Any]:
-        """For each what its `then` returned, or why its image makes no query."""
+    def _answer(self, batch: list[_Waiting]) -> list[Query | RejectedError]:
+        """For each its query, or why its image makes none."""
         told = self._decoder.verdicts([waiting.value for waiting in batch])
         decode_ms, encode_ms = (seconds * 1000 / len(batch) for seconds in (told.decode_s, told.encode_s))
         return [
             RejectedError(verdict.reason, verdict.detail)
             if verdict.reason
-            else waiting.then(
-                Query(
-                    np.frombuffer(verdict.embedding, "<f4"),
-                    hashlib.sha256(waiting.value).digest(),
-                    verdict.pixels_sha256,
-                    Shown(waiting.value, verdict.width, verdict.height),
-                    decode_ms,
-                    encode_ms,
-                )
+            else Query(
+                np.frombuffer(verdict.embedding, "<f4"),
+                hashlib.sha256(waiting.value).digest(),
+                verdict.pixels_sha256,
+                Shown(waiting.value, verdict.width, verdict.height),
+                decode_ms,
+                encode_ms,
             )
             for waiting, verdict in zip(batch, told.verdicts, strict=True)
         ]

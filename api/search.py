@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -45,6 +45,8 @@ BATCH_JSON_SIZE_BYTES_MAX = 2 * 1024 * 1024
 BATCH_FORM_SIZE_BYTES_MAX = 32 * 1024 * 1024
 # So many of a batch's queries are worked on at once: others come in between.
 BATCH_CONCURRENCY = 16
+_STAGE_SECONDS = {field.name: SEARCH_SECONDS.labels(field.name) for field in fields(Timing)}
+_EXPLAIN_SECONDS = SEARCH_SECONDS.labels("explain")
 
 router = APIRouter()
 
@@ -115,13 +117,13 @@ async def search(
     explained: dict[RecordKey, Explanation] = {}
     degraded = [] if is_complete else ["metadata"]
     if explain:
-        with SEARCH_SECONDS.labels("explain").time():
+        with _EXPLAIN_SECONDS.time():
             explained = await road.explanations.explain(looked.query, looked.matches, records)
         if len(explained) < len(looked.matches):
             degraded.append("verdict")
     timing = _timing([looked], start_s, lookup_ms)
-    for stage, took_ms in timing:
-        SEARCH_SECONDS.labels(stage).observe(took_ms / 1000)
+    for stage, seconds in _STAGE_SECONDS.items():
+        seconds.observe(getattr(timing, stage) / 1000)
     return SearchAnswer(
         matches=ordered(_matches(looked, records, explained), sort),
         coverage=coverage_of(snapshot.manifest, road.ends),
@@ -196,19 +198,20 @@ class _Looked(NamedTuple):
 
 
 async def _look(asked: Question, snapshot: Snapshot, k: int, max_distance: float | None, road: Services) -> _Looked:
-    def look(query: SearchQuery) -> _Looked:
-        began_s = time.perf_counter()
-        matches = snapshot.search(query.embedding, k, max_distance)
-        return _Looked(query, matches, (time.perf_counter() - began_s) * 1000)
-
     if isinstance(asked, bytes):
-        return await road.queries_for(snapshot).encode(asked, look)
-    if isinstance(asked, ById):
+        query = await road.queries_for(snapshot).encode(asked)
+    elif isinstance(asked, ById):
         query = await _with_id(asked.image_id, snapshot, road)
     else:
         asked.check_encoder(snapshot.manifest.encoder)
         query = SearchQuery(np.array(asked.embedding, np.float32))
-    return await road.searches.run(lambda: look(query))
+
+    def look() -> _Looked:
+        began_s = time.perf_counter()
+        matches = snapshot.search(query.embedding, k, max_distance)
+        return _Looked(query, matches, (time.perf_counter() - began_s) * 1000)
+
+    return await road.searches.run(look)
 
 
 async def _look_or_problem(

@@ -19,6 +19,7 @@ from api.publishing import Publishing
 from api.queries import QueryEncoder
 from api.rate import Rate
 from api.rejections import Rejections
+from contract.garbage import collect_rarely
 from contract.settings import Settings
 from gallery.compiled import compile_search
 from gallery.snapshot import Snapshot
@@ -118,6 +119,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     opened.details.start()
     poller.start()
     warming = asyncio.create_task(asyncio.to_thread(opened.live.index.queries.warm_up))
+    collect_rarely()
     try:
         yield opened
     finally:

@@ -86,20 +86,20 @@ class Snapshot:
             max_distance: leave out what is farther away.
         """
         base_distances, base_rows = self.base.neighbours.nearest(query, k, self._base_is_live, max_distance)
-        # Beyond the base's k-th nothing of the tail can be among the k nearest.
-        farthest = max_distance if len(base_distances) < k else float(base_distances[-1])
-        tail_distances, tail_numbers = self._search_tail(query, k, farthest)
-        candidates = [
-            *((d, self.base.live.id_bytes(row), row, -1) for d, row in zip(base_distances, base_rows, strict=True)),
-            *(
-                (d, self._entries[number].entry.image_id.encode(), -1, number)
-                for d, number in zip(tail_distances, tail_numbers, strict=True)
-            ),
+        live, entries = self.base.live, self._entries
+        found = [
+            (distance, live.id_bytes(row), live.position(row))
+            for distance, row in zip(base_distances.tolist(), base_rows.tolist(), strict=True)
         ]
-        return [
-            self._match(image_id.decode(), float(distance), self._position(row, number))
-            for distance, image_id, row, number in sorted(candidates)[:k]
-        ]
+        if self._entry_count:
+            # Beyond the base's k-th nothing of the tail can be among the k nearest.
+            farthest = max_distance if len(found) < k else found[-1][0]
+            tail_distances, tail_numbers = self._search_tail(query, k, farthest)
+            for distance, number in zip(tail_distances.tolist(), tail_numbers.tolist(), strict=True):
+                entry = entries[number].entry
+                found.append((distance, entry.image_id.encode(), entry.position))
+            found.sort()
+        return [self._match(image_id.decode(), distance, position) for distance, image_id, position in found[:k]]
 
     def find(self, image_id: str) -> Found | None:
         """The image of this id, None when it is unknown or deleted."""

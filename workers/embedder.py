@@ -20,6 +20,7 @@ from mode.supervisors import CrashingSupervisor
 from contract import telemetry
 from contract.errors import ConfigurationError, DependencyError, LookalikeError
 from contract.failpoints import failpoint
+from contract.garbage import collect_rarely
 from contract.settings import Settings
 from gallery.store import Store
 from model.child import Decoder
@@ -118,6 +119,7 @@ class _Embedder:
             return 0
         self._judging.submit(self._batches.warm_up)
         app = self._app()
+        collect_rarely()
         tasks = {
             "start": asyncio.create_task(app.start()),
             "stop": asyncio.create_task(told.wait()),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from contract import telemetry
+from contract.garbage import collect_rarely
 from contract.settings import Settings
 from gallery.merge import build_base
 from gallery.rows import FeedRow
@@ -66,6 +67,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
         writer = Writer(settings.encoder_index_dir, encoder, rebuild=rebuild)
         log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
         indexer = Indexer(settings, encoder, store, writer)
+        collect_rarely()
         with contextlib.suppress(StoppedError):
             pause_s = 0.0
             while not stop.wait(pause_s):

@@ -16,10 +16,6 @@ ENCODER = "report-autoencoder"
 DIGITS = mnist.images("test")[:40]
 
 
-def itself(query: Query) -> Query:
-    return query
-
-
 @asynccontextmanager
 async def started() -> AsyncIterator[QueryEncoder]:
     encoder = QueryEncoder(ENCODER)
@@ -35,7 +31,7 @@ def test_each_of_many_gets_the_embedding_of_its_own_image_or_its_own_reason() ->
         async with started() as encoder:
             values = [mnist.png(digit) for digit in DIGITS]
             values[7] = values[7][:100]
-            return await asyncio.gather(*(encoder.encode(value, itself) for value in values), return_exceptions=True)
+            return await asyncio.gather(*(encoder.encode(value) for value in values), return_exceptions=True)
 
     answers = asyncio.run(ask())
     refused = answers.pop(7)
@@ -50,7 +46,7 @@ def test_each_of_many_gets_the_embedding_of_its_own_image_or_its_own_reason() ->
 def test_one_that_gave_up_costs_the_others_nothing() -> None:
     async def ask() -> Query:
         async with started() as encoder:
-            asked = [asyncio.create_task(encoder.encode(mnist.png(digit), itself)) for digit in DIGITS]
+            asked = [asyncio.create_task(encoder.encode(mnist.png(digit))) for digit in DIGITS]
             await asyncio.sleep(0)
             for task in asked[:-1]:
                 task.cancel()
@@ -62,7 +58,7 @@ def test_one_that_gave_up_costs_the_others_nothing() -> None:
 def test_a_crowd_beyond_the_limit_is_told_to_come_again() -> None:
     async def ask() -> list[Query | BaseException]:
         async with started() as encoder:
-            crowd = [encoder.encode(mnist.png(DIGITS[0]), itself) for _ in range(QUERIES_WAITING_MAX + 40)]
+            crowd = [encoder.encode(mnist.png(DIGITS[0])) for _ in range(QUERIES_WAITING_MAX + 40)]
             return await asyncio.gather(*crowd, return_exceptions=True)
 
     refused = [answer for answer in asyncio.run(ask()) if isinstance(answer, ProblemError)]

@@ -1,0 +1,68 @@
+"""Work that blocks: on the event loop while it is quick, else in threads, of which a bounded number runs and waits."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from api.gate import QUICK_S, TIMED, Gate
+from api.problems import ProblemError
+
+
+def quick() -> int:
+    return threading.get_ident()
+
+
+def slow() -> int:
+    time.sleep(3 * QUICK_S)
+    return threading.get_ident()
+
+
+def test_work_that_was_quick_is_done_on_the_event_loop_and_goes_to_threads_once_it_is_not() -> None:
+    async def run() -> list[int]:
+        gate = Gate(running_max=2, waiting_max=2)
+        return [await gate.run(work) for work in [quick] * TIMED + [slow] * (TIMED + 5) + [quick] * 2]
+
+    here = threading.get_ident()
+    threads = asyncio.run(run())
+    assert here != threads[0]  # nothing is known of the first
+    assert set(threads[1 : 2 * TIMED]) == {here}
+    assert here not in threads[2 * TIMED : -1]
+    assert here == threads[-1]
+
+
+def test_slow_work_leaves_the_event_loop_free() -> None:
+    async def run() -> int:
+        gate, turns = Gate(running_max=1, waiting_max=1), 0
+        work = asyncio.create_task(gate.run(lambda: time.sleep(0.2)))
+        while not work.done():
+            turns += 1
+            await asyncio.sleep(0.001)
+        return turns
+
+    assert asyncio.run(run()) > 10
+
+
+def test_more_than_may_wait_are_told_to_come_again() -> None:
+    async def run() -> list[BaseException | None]:
+        gate = Gate(running_max=1, waiting_max=2)
+        return await asyncio.gather(*(gate.run(lambda: time.sleep(0.05)) for _ in range(5)), return_exceptions=True)
+
+    refused = [answer for answer in asyncio.run(run()) if answer is not None]
+    assert len(refused) == 2
+    for error in refused:
+        with pytest.raises(ProblemError, match="try again later"):
+            raise error
+
+
+def test_an_error_of_the_work_is_the_callers() -> None:
+    async def run(times: int) -> None:
+        gate = Gate(running_max=1, waiting_max=1)
+        for _ in range(times):
+            await gate.run(quick)
+        await gate.run(lambda: 1 // 0)
+
+    for times in (0, 2):  # in a thread, and on the event loop
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(run(times))
