@@ -23,9 +23,11 @@ def measure_http(settings: Settings, clients: int, seconds: float, searches: int
     The first `searches` ask for what the API has not looked up yet (cold), the rest mostly for what it has.
 
     Raises:
-        DependencyError: the stack does not run.
+        DependencyError: the stack does not run, or holds no image.
     """
     index = require_api(settings)
+    if not index["count"]:
+        raise DependencyError("index", "it holds no image to find. Publish some first: `python -m producers mnist`.")
     requests = search_requests(settings, searches)
     figures: dict[str, Any] = {
         "gallery_images": index["coverage"]["count"],

@@ -4,7 +4,7 @@ import gc
 
 # Python's own 700 and 10 have it look through everything that lives again and again while objects come by the ten thousand, a batch
 # of records for one: that was a fifth of an embedder's time, and stopped an indexer for up to 0.4 s.
-THRESHOLDS = (50_000, 20, 20)
+THRESHOLDS = (5_000, 10, 50)
 
 
 def collect_rarely() -> None:
