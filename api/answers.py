@@ -23,7 +23,7 @@ EditName = Literal["shift", "rotation", "scale", "crop", "inversion", "blur", "n
 State = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
 
 
-# What a search answers is not made of pydantic's models, which cost three times as much to make.
+# What one search answers is not made of pydantic's models, which cost three times as much to make.
 @dataclass(slots=True)
 class Source:
     """The Kafka record that brought an image."""

@@ -32,8 +32,8 @@ class Gate:
         self._inside = 0
         self._took_s = deque([QUICK_S], maxlen=TIMED)
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """The function's result.
+    async def run(self, function: Callable[[], T]) -> tuple[T, float]:
+        """The function's result and the seconds that it took, its wait for a thread left out.
 
         Raises:
             ProblemError: 503 ``busy``.
@@ -41,19 +41,21 @@ class Gate:
         if self._inside >= self._inside_max:
             raise busy(self._inside)
         if min(self._took_s) < QUICK_S:
-            return self._timed(function)
-        self._inside += 1
-        try:
-            return await anyio.to_thread.run_sync(self._timed, function, limiter=self._limiter)
-        finally:
-            self._inside -= 1
+            result, took_s = _timed(function)
+        else:
+            self._inside += 1
+            try:
+                result, took_s = await anyio.to_thread.run_sync(_timed, function, limiter=self._limiter)
+            finally:
+                self._inside -= 1
+        self._took_s.append(took_s)
+        return result, took_s
 
-    def _timed(self, function: Callable[[], T]) -> T:
-        began_s = time.perf_counter()
-        try:
-            return function()
-        finally:
-            self._took_s.append(time.perf_counter() - began_s)
+
+def _timed(function: Callable[[], T]) -> tuple[T, float]:
+    began_s = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - began_s
 
 
 def busy(requests: int) -> ProblemError:

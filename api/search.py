@@ -206,12 +206,8 @@ async def _look(asked: Question, snapshot: Snapshot, k: int, max_distance: float
         asked.check_encoder(snapshot.manifest.encoder)
         query = SearchQuery(np.array(asked.embedding, np.float32))
 
-    def look() -> _Looked:
-        began_s = time.perf_counter()
-        matches = snapshot.search(query.embedding, k, max_distance)
-        return _Looked(query, matches, (time.perf_counter() - began_s) * 1000)
-
-    return await road.searches.run(look)
+    matches, took_s = await road.searches.run(lambda: snapshot.search(query.embedding, k, max_distance))
+    return _Looked(query, matches, took_s * 1000)
 
 
 async def _look_or_problem(

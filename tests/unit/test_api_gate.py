@@ -22,7 +22,7 @@ def slow() -> int:
 def test_work_that_was_quick_is_done_on_the_event_loop_and_goes_to_threads_once_it_is_not() -> None:
     async def run() -> list[int]:
         gate = Gate(running_max=2, waiting_max=2)
-        return [await gate.run(work) for work in [quick] * TIMED + [slow] * (TIMED + 5) + [quick] * 2]
+        return [(await gate.run(work))[0] for work in [quick] * TIMED + [slow] * (TIMED + 5) + [quick] * 2]
 
     here = threading.get_ident()
     threads = asyncio.run(run())
@@ -45,11 +45,11 @@ def test_slow_work_leaves_the_event_loop_free() -> None:
 
 
 def test_more_than_may_wait_are_told_to_come_again() -> None:
-    async def run() -> list[BaseException | None]:
+    async def run() -> list[tuple[None, float] | BaseException]:
         gate = Gate(running_max=1, waiting_max=2)
         return await asyncio.gather(*(gate.run(lambda: time.sleep(0.05)) for _ in range(5)), return_exceptions=True)
 
-    refused = [answer for answer in asyncio.run(run()) if answer is not None]
+    refused = [answer for answer in asyncio.run(run()) if isinstance(answer, BaseException)]
     assert len(refused) == 2
     for error in refused:
         with pytest.raises(ProblemError, match="try again later"):
