@@ -55,7 +55,7 @@ class Explanations:
         shown = query.shown
         stored = [Shown(record.thumbnail, record.width, record.height) for record in asked.values()]
         try:
-            explained = await self._gate.run(lambda: self._explainer.explanations(shown, stored))
+            explained, _ = await self._gate.run(lambda: self._explainer.explanations(shown, stored))
         except DependencyError:
             return told
         return told | {

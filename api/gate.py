@@ -12,8 +12,6 @@ from api.problems import ProblemError
 
 T = TypeVar("T")
 
-# Below this a hop to a thread and back costs more than the work, and what else the event loop has to do can wait for so long.
-QUICK_S = 0.001
 # The quickest of so many tells, since anything may come between: another process, or a thread that holds the interpreter.
 TIMED = 8
 
@@ -24,13 +22,15 @@ class Gate:
     Args:
         running_max: how many run at once.
         waiting_max: how many may wait; one more is refused, so that a crowd cannot fill the memory.
+        quick_s: what lately took less is done on the event loop; only for functions that compute and wait for nobody.
     """
 
-    def __init__(self, running_max: int, waiting_max: int) -> None:
+    def __init__(self, running_max: int, waiting_max: int, *, quick_s: float = 0.0) -> None:
         self._limiter = anyio.CapacityLimiter(running_max)
         self._inside_max = running_max + waiting_max
         self._inside = 0
-        self._took_s = deque([QUICK_S], maxlen=TIMED)
+        self._took_s = deque([quick_s], maxlen=TIMED)
+        self._quick_s = quick_s
 
     async def run(self, function: Callable[[], T]) -> tuple[T, float]:
         """The function's result and the seconds that it took, its wait for a thread left out.
@@ -40,7 +40,7 @@ class Gate:
         """
         if self._inside >= self._inside_max:
             raise busy(self._inside)
-        if min(self._took_s) < QUICK_S:
+        if min(self._took_s) < self._quick_s:
             result, took_s = _timed(function)
         else:
             self._inside += 1

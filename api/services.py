@@ -26,6 +26,8 @@ from gallery.snapshot import Snapshot
 
 # A search takes about a millisecond, so this many wait for well under a second.
 SEARCHES_WAITING_MAX = 256
+# Below this a hop to a thread and back costs more than the search, and what else the event loop has to do can wait for so long.
+QUICK_SEARCH_S = 0.001
 
 
 @dataclass
@@ -106,7 +108,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         explanations=Explanations(),
         publishing=Publishing(settings),
         rejections=Rejections(settings),
-        searches=Gate(os.cpu_count() or 1, SEARCHES_WAITING_MAX),
+        searches=Gate(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S),
     )
     loop = asyncio.get_running_loop()
 

@@ -6,8 +6,10 @@ import time
 
 import pytest
 
-from api.gate import QUICK_S, TIMED, Gate
+from api.gate import TIMED, Gate
 from api.problems import ProblemError
+
+QUICK_S = 0.001
 
 
 def quick() -> int:
@@ -21,7 +23,7 @@ def slow() -> int:
 
 def test_work_that_was_quick_is_done_on_the_event_loop_and_goes_to_threads_once_it_is_not() -> None:
     async def run() -> list[int]:
-        gate = Gate(running_max=2, waiting_max=2)
+        gate = Gate(running_max=2, waiting_max=2, quick_s=QUICK_S)
         return [(await gate.run(work))[0] for work in [quick] * TIMED + [slow] * (TIMED + 5) + [quick] * 2]
 
     here = threading.get_ident()
@@ -32,9 +34,17 @@ def test_work_that_was_quick_is_done_on_the_event_loop_and_goes_to_threads_once_
     assert here == threads[-1]
 
 
+def test_work_that_may_wait_for_others_stays_in_threads_however_quick_it_was() -> None:
+    async def run() -> list[int]:
+        gate = Gate(running_max=1, waiting_max=1)
+        return [(await gate.run(quick))[0] for _ in range(2 * TIMED)]
+
+    assert threading.get_ident() not in asyncio.run(run())
+
+
 def test_slow_work_leaves_the_event_loop_free() -> None:
     async def run() -> int:
-        gate, turns = Gate(running_max=1, waiting_max=1), 0
+        gate, turns = Gate(running_max=1, waiting_max=1, quick_s=QUICK_S), 0
         work = asyncio.create_task(gate.run(lambda: time.sleep(0.2)))
         while not work.done():
             turns += 1
@@ -58,7 +68,7 @@ def test_more_than_may_wait_are_told_to_come_again() -> None:
 
 def test_an_error_of_the_work_is_the_callers() -> None:
     async def run(times: int) -> None:
-        gate = Gate(running_max=1, waiting_max=1)
+        gate = Gate(running_max=1, waiting_max=1, quick_s=QUICK_S)
         for _ in range(times):
             await gate.run(quick)
         await gate.run(lambda: 1 // 0)
