@@ -7,7 +7,7 @@ from api.answers import SearchMatch
 from api.client import Sort
 from api.problems import ProblemError
 from gallery.rows import ImageRecord
-from model.child import Shown
+from model.pictures.child import Shown
 
 # Copies come first, since only of them it is known what was changed.
 _RANKS: Mapping[str | None, int] = {"altered copy": 0, "same pixels": 1, "same bytes": 2, "similar": 3, None: 4}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from api.gate import busy
 from contract.errors import RejectedError
 from contract.messages import check_value
-from model.child import Decoder, Shown
+from model.pictures.child import Decoder, Shown
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64

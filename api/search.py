@@ -33,7 +33,7 @@ from contract.errors import RejectedError
 from contract.telemetry import SEARCH_SECONDS
 from gallery.rows import ImageRecord, RecordKey
 from gallery.snapshot import Match, Snapshot
-from model.child import Shown
+from model.pictures.child import Shown
 
 K_MAX = 100
 WAIT_MS_MAX = 5000

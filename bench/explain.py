@@ -13,11 +13,11 @@ from bench.machine import machine, versions
 from contract.progress import progress_line
 from contract.settings import Settings
 from model import mnist
-from model.alterations import ALTERATIONS
-from model.child import Explainer, Shown
 from model.encoder import load_encoder
-from model.explanation import explain
-from model.single_edits import SINGLE_EDITS, is_amount_right
+from model.pictures.child import Explainer, Shown
+from model.training.alterations import ALTERATIONS
+from model.training.single_edits import SINGLE_EDITS, is_amount_right
+from model.verdicts.explanation import explain
 
 # Not the seed with which thresholds were chosen.
 SEED = 20_260

@@ -17,7 +17,7 @@ from contract.settings import Settings
 from gallery.rows import FeedRow
 from gallery.writer import Writer
 from model import mnist
-from model.child import Decoder
+from model.pictures.child import Decoder
 from producers.publisher import ImagePublisher
 
 STAGE_IMAGES = 2048

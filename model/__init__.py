@@ -1,1 +1,1 @@
-"""Image bytes to pixels to embedding: decode, encoders, training, evaluation."""
+"""Image bytes to pixels to embedding: pictures, encoders, verdicts, training."""

@@ -57,8 +57,8 @@ def _positive(text: str) -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
     _check_tensorflow()
-    from model.recipes import load_recipe
-    from model.train import train
+    from model.training.recipes import load_recipe
+    from model.training.train import train
 
     recipe, folder = load_recipe(arguments.encoder), _state_folder(arguments)
     epochs = arguments.epochs or recipe.epochs
@@ -68,9 +68,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     _check_tensorflow()
-    from model.export import export
-    from model.recipes import load_recipe
-    from model.train import CHECKPOINT
+    from model.training.export import export
+    from model.training.recipes import load_recipe
+    from model.training.train import CHECKPOINT
 
     recipe, folder = load_recipe(arguments.encoder), _state_folder(arguments)
     if not (folder / CHECKPOINT).exists():
@@ -82,9 +82,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from model.card import write_quality
     from model.encoder import encoder_names, load_encoder
-    from model.evaluate import as_json, as_table, evaluate
+    from model.training.card import write_quality
+    from model.training.evaluate import as_json, as_table, evaluate
 
     names = [arguments.encoder] if arguments.encoder else encoder_names()
     qualities = dict(evaluate(names))

@@ -18,7 +18,7 @@ from gallery.rows import FeedRow
 from gallery.writer import Writer
 from model import mnist
 from model.encoder import load_encoder
-from model.images import decode
+from model.pictures.images import decode
 from tests.conftest import COMPILED_DIR
 
 LOG = "images:api-test"

@@ -23,8 +23,8 @@ from contract.failpoints import failpoint
 from contract.garbage import collect_rarely
 from contract.settings import Settings
 from gallery.store import Store
-from model.child import Decoder
 from model.encoder import load_encoder
+from model.pictures.child import Decoder
 from workers.embedder_batch import Batch, BatchEmbedder, Record
 from workers.embedder_consumer import FeedConsumer, FeedTransport, Reached
 from workers.rejections import Publisher

@@ -27,8 +27,8 @@ from contract.messages import (
 from gallery.fold import EXPIRED
 from gallery.rows import FeedRow, ImageRecord, Outcome, RecordKey
 from gallery.store import Store
-from model.child import Decoder, Verdict
 from model.encoder import DIMENSIONS
+from model.pictures.child import Decoder, Verdict
 from workers.rejections import Publisher, rejected_message
 from workers.retrying import retrying
 from workers.topic import Topic

@@ -17,8 +17,8 @@ from contract.settings import Settings
 from gallery.fold import EXPIRED
 from gallery.rows import FeedRow, ImageRecord, RecordKey
 from gallery.store import Store
-from model.child import Decoder, Verdict
 from model.encoder import load_encoder
+from model.pictures.child import Decoder, Verdict
 from workers.topic import Topic
 
 BATCH_IMAGES_MAX = 256

@@ -12,7 +12,7 @@ import pytest
 from contract.settings import Settings
 from gallery.rows import RecordKey
 from gallery.store import Store
-from model.child import Decoder
+from model.pictures.child import Decoder
 from tests.conftest import fresh_road
 from tests.embedding import Embedder, Sent, eventually, make_topics, picture, publish, running_embedder, wait_for_feed
 from tests.kafka_topic import read_topic

@@ -132,7 +132,7 @@ class Road:
         """Encoders of the API's decoder children."""
         children = psutil.Process(self.children["api"].pid).children(recursive=True)
         lines = [child.cmdline() for child in children if child.status() != psutil.STATUS_ZOMBIE]
-        return [line[4] for line in lines if "model.decoder" in line]
+        return [line[4] for line in lines if "model.pictures.decoder" in line]
 
     def check_same_images(self, kept: int) -> int:
         """Both indexes come to hold exactly what their feeds say, and the same ids; returns how many."""

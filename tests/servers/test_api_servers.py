@@ -18,7 +18,7 @@ from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 from contract.settings import Settings
 from gallery.rows import FeedRow, ImageRecord, RecordKey
 from gallery.store import Store
-from model.images import decode
+from model.pictures.images import decode
 from producers.topics import ensure_topics, topic_log
 from tests.api_gallery import Gallery, digit, running_api, wait_until
 from tests.conftest import fresh_road

@@ -15,7 +15,7 @@ from contract.messages import Rejection
 from contract.settings import Settings
 from gallery.rows import RecordKey
 from gallery.store import Store
-from model.child import Decoder
+from model.pictures.child import Decoder
 from tests.conftest import fresh_road
 from tests.embedding import (
     Sent,

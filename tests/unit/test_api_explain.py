@@ -14,7 +14,7 @@ from api.details import Details
 from api.table import neighbours_table
 from gallery.rows import ImageRecord, RecordKey
 from model import mnist
-from model.images import decode
+from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, digit, running_api, settings_for
 
 PNG = {"Content-Type": "image/png"}

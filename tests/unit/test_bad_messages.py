@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model.child import Decoder
+from model.pictures.child import Decoder
 from tests.bad_messages import Case, bad_messages, odd_messages
 from workers.embedder_batch import Record, judge
 

@@ -147,7 +147,7 @@ def test_api_changes_over_only_to_an_index_that_covers_what_it_answered_from(two
 def decoders() -> list[str]:
     """Encoders of this process's decoder children."""
     lines = [child.cmdline() for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [line[4] for line in lines if "model.decoder" in line]
+    return [line[4] for line in lines if "model.pictures.decoder" in line]
 
 
 def test_index_that_is_always_a_moment_behind_comes_to_answer(two: Two) -> None:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from model import mnist
-from model.child import Explained, Explainer, Shown
-from model.images import decode
+from model.pictures.child import Explained, Explainer, Shown
+from model.pictures.images import decode
 
 
 def picture(seed: int, width: int = 600, height: int = 400) -> Image.Image:

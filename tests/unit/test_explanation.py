@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import edits, mnist
-from model.alterations import ALTERATIONS
-from model.explanation import Explanation, explain
-from model.single_edits import SINGLE_EDITS, is_amount_right
+from model import mnist
+from model.training.alterations import ALTERATIONS
+from model.training.single_edits import SINGLE_EDITS, is_amount_right
+from model.verdicts import edits
+from model.verdicts.explanation import Explanation, explain
 
 DIGITS = mnist.images("test")
 COPIES = 20

@@ -12,7 +12,7 @@ from PIL import Image
 
 from contract.errors import RejectedError
 from model import mnist
-from model.images import decode
+from model.pictures.images import decode
 
 DIGIT = mnist.png(mnist.images("test")[0])
 

@@ -13,7 +13,7 @@ import pytest
 from contract.errors import ConfigurationError
 from model import mnist
 from model.encoder import Encoder, encoder_names, load_encoder
-from model.evaluate import encoder_embed, nearest, precision, quality_of
+from model.training.evaluate import encoder_embed, nearest, precision, quality_of
 
 REPORT = load_encoder("report-autoencoder")
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from contract.errors import DependencyError
 from model import mnist
-from model.child import Decoder
 from model.encoder import load_encoder
+from model.pictures.child import Decoder
 from tests.unit.test_images import DIGIT, encoded, picture
 
 
@@ -27,7 +27,7 @@ def decoder() -> Iterator[Decoder]:
 
 
 def children_of(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children() if "model.decoder" in child.cmdline()]
+    return [child for child in process.children() if "model.pictures.decoder" in child.cmdline()]
 
 
 def reasons(decoder: Decoder, *values: bytes) -> list[str]:
@@ -114,7 +114,7 @@ def test_child_is_small_and_loads_no_client_and_no_tensorflow(decoder: Decoder) 
 
 
 def test_child_ends_with_its_parent() -> None:
-    program = "from model.child import Decoder; d = Decoder('report-autoencoder'); d.verdicts([]); print(1, flush=True); input()"
+    program = "from model.pictures.child import Decoder; d = Decoder('report-autoencoder'); d.verdicts([]); print(1, flush=True); input()"
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None and parent.stdin is not None
     with parent:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import mnist
 from model.encoder import Encoder, encoder_names, load_encoder
-from model.evaluate import encoder_embed, nearest
+from model.training.evaluate import encoder_embed, nearest
 from tests.photographs import photograph
 
 ENCODER = load_encoder("report-autoencoder")

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.datasets import make_moons
 
-from model.neighbourhoods import neighbourhood_coordinates
+from model.training.neighbourhoods import neighbourhood_coordinates
 
 
 def test_moons_that_reach_into_each_other_lie_on_two_sides() -> None:

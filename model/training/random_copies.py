@@ -1,4 +1,4 @@
-"""Altered copies of digits by the thousand, drawn by chance, to train with; `model.alterations` has those that are measured."""
+"""Altered copies of digits by the thousand, drawn by chance, to train with; `model.training.alterations` has those that are measured."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The decoder child's program; `model.child` starts it and says what it is for.
+"""The decoder child's program; `model.pictures.child` starts it and says what it is for.
 
 Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorFlow's 670.
 """
@@ -9,10 +9,10 @@ import time
 
 from contract.errors import RejectedError
 from contract.failpoints import failpoint
-from model.child import Answer, Verdict
-from model.confined import ended_when_out_of_memory, samples, serve
 from model.encoder import Encoder, load_encoder
-from model.images import decode
+from model.pictures.child import Answer, Verdict
+from model.pictures.confined import ended_when_out_of_memory, samples, serve
+from model.pictures.images import decode
 
 
 def main(descriptor: int, encoder_name: str, cpu_limit_s: float, memory_limit_bytes: int) -> None:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from model.alterations import saved_as_jpeg
+from model.training.alterations import saved_as_jpeg
 
 RANDOM_SIGNS = (-1, 1)
 
 
 class Edited(NamedTuple):
-    """An altered copy and what was done: names and amounts as `model.edits.Edit` has them."""
+    """An altered copy and what was done: names and amounts as `model.verdicts.edits.Edit` has them."""
 
     image: Image.Image
     name: str

@@ -1,4 +1,4 @@
-"""What the programs of all child processes have in common: they limit themselves and answer frames. `model.child` starts them."""
+"""What the programs of all child processes have in common: they limit themselves and answer frames. `model.pictures.child` starts them."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from PIL import Image
 
-from model.child import OUT_OF_MEMORY_STATUS
+from model.pictures.child import OUT_OF_MEMORY_STATUS
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from model import mnist
-from model.recipes import Examples, Recipe
+from model.training.recipes import Examples, Recipe
 
 
 def build_autoencoder(_: Path) -> keras.Model:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
 
-_MODULES = {"report-autoencoder": "model.autoencoder", "contrast": "model.contrast"}
+_MODULES = {"report-autoencoder": "model.training.autoencoder", "contrast": "model.training.contrast"}
 Examples = tuple[NDArray[Any], NDArray[Any]]
 
 

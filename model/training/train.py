@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from contract.errors import ConfigurationError
-from model.recipes import Recipe
+from model.training.recipes import Recipe
 
 SEED = 1
 TRAINING_IMAGES = 60000

@@ -9,19 +9,19 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from model import mnist
-from model.card import write_card, write_quality
 from model.encoder import ENCODERS, Encoder
-from model.evaluate import encoder_embed, quality_of
-from model.pictures import draw_curves, draw_pairs
-from model.recipes import Recipe
-from model.train import CHECKPOINT, SEED, read_history
+from model.training.card import write_card, write_quality
+from model.training.drawings import draw_curves, draw_pairs
+from model.training.evaluate import encoder_embed, quality_of
+from model.training.recipes import Recipe
+from model.training.train import CHECKPOINT, SEED, read_history
 
 REFERENCE_IMAGES = 100
 SHOWN_IMAGES = 12
 
 
 def export(recipe: Recipe, trained: Path, name: str) -> None:
-    """Write all of an encoder's folder but its preprocessing, from what `model.train.train` left in `trained`."""
+    """Write all of an encoder's folder but its preprocessing, from what `model.training.train.train` left in `trained`."""
     folder = ENCODERS / name
     keras.utils.set_random_seed(SEED)  # a recipe may still teach a part here
     kept, encoder = recipe.exported(keras.saving.load_model(trained / CHECKPOINT), trained)

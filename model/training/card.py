@@ -9,8 +9,8 @@ from PIL import Image
 
 from model import mnist
 from model.encoder import Encoder
-from model.evaluate import NEIGHBOURS, Quality, encoder_embed, nearest
-from model.pictures import draw_neighbours
+from model.training.drawings import draw_neighbours
+from model.training.evaluate import NEIGHBOURS, Quality, encoder_embed, nearest
 
 
 def write_card(encoder: Encoder, facts: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from contract.progress import progress_line
 from model import mnist
-from model.alterations import ALTERATIONS
 from model.encoder import Encoder, load_encoder
+from model.training.alterations import ALTERATIONS
 
 SEED = 1
 COPIES = 1000

@@ -1,6 +1,6 @@
 """Decodes, encodes and explains in child processes that hostile bytes may crash, fill or stall without harm.
 
-A child (`model.decoder`, `model.explainer`) limits itself: memory by RLIMIT_AS, CPU time an image by a timer whose signal kills it.
+A child (`model.pictures.decoder`, `model.verdicts.explainer`) limits itself: memory by RLIMIT_AS, CPU time an image by a timer whose signal kills it.
 Parent and child exchange msgpack frames over a socket, so nothing that the child sends is executed.
 """
 
@@ -40,7 +40,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
         reason: "" when it was embedded, else the stable code of why not; `detail` says it for people.
         embedding: 128 little-endian float32, empty when refused.
         width, height: pixels, after EXIF orientation.
-        pixels_sha256, thumbnail: see `model.images.Picture`.
+        pixels_sha256, thumbnail: see `model.pictures.images.Picture`.
     """
 
     reason: str
@@ -62,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Shown(msgspec.Struct, frozen=True, array_like=True):
-    """An encoded image, or its thumbnail, and the pixels (`model.images.Picture`) of the image itself."""
+    """An encoded image, or its thumbnail, and the pixels (`model.pictures.images.Picture`) of the image itself."""
 
     image: bytes
     width: int
@@ -77,7 +77,7 @@ class Comparison(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Explained(msgspec.Struct, frozen=True, array_like=True):
-    """`model.explanation.Explanation` as a frame: edits are (name, amount, unit), the alignment has 3 rows or none."""
+    """`model.verdicts.explanation.Explanation` as a frame: edits are (name, amount, unit), the alignment has 3 rows or none."""
 
     verdict: str
     edits: list[tuple[str, float, str]]
@@ -126,7 +126,7 @@ class _Guarded:
 
 
 class Decoder(_Guarded):
-    """Judges and embeds images in a child of its own (`model.decoder`)."""
+    """Judges and embeds images in a child of its own (`model.pictures.decoder`)."""
 
     def __init__(
         self,
@@ -136,7 +136,9 @@ class Decoder(_Guarded):
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
         wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
-        super().__init__("model.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, [])
+        super().__init__(
+            "model.pictures.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, []
+        )
 
     def verdicts(self, values: Sequence[bytes]) -> Answer:
         """One verdict an image, in order. Blocks.
@@ -176,13 +178,13 @@ class Decoder(_Guarded):
 
 
 class Explainer(_Guarded):
-    """Explains matches in a child of its own (`model.explainer`), which is not there before the first question."""
+    """Explains matches in a child of its own (`model.verdicts.explainer`), which is not there before the first question."""
 
     def __init__(self, *, cpu_limit_s: float = CPU_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
         # Pictures are small: a pool of threads that spins would only steal time from the rest.
         one_thread = {"OPENBLAS_NUM_THREADS": "1"}
         limits = [str(cpu_limit_s), str(memory_limit_bytes)]
-        super().__init__("model.explainer", limits, WALL_LIMIT_S, Comparison(Shown(b"", 0, 0), []), one_thread)
+        super().__init__("model.verdicts.explainer", limits, WALL_LIMIT_S, Comparison(Shown(b"", 0, 0), []), one_thread)
 
     def explanations(self, query: Shown, matches: Sequence[Shown]) -> list[Explained] | None:
         """One explanation a match, in order; None if the child ended on them, twice. Blocks.
@@ -250,7 +252,7 @@ def _start(
             # Not multiprocessing: a spawned child would import the parent's main module, and with it Kafka's and Cassandra's clients.
             process = subprocess.Popen(
                 command,
-                cwd=Path(__file__).parents[1],
+                cwd=Path(__file__).parents[2],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **environment},

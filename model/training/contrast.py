@@ -12,10 +12,10 @@ from scipy.linalg import eigh
 
 from contract.progress import progress_line
 from model import mnist
-from model.neighbourhoods import neighbourhood_coordinates
-from model.random_copies import random_copies
-from model.recipes import Examples, Recipe
-from model.straightening import Straightening
+from model.training.neighbourhoods import neighbourhood_coordinates
+from model.training.random_copies import random_copies
+from model.training.recipes import Examples, Recipe
+from model.training.straightening import Straightening
 
 TEMPERATURE = 0.15
 # A batch holds as many originals as copies.

@@ -1,0 +1,1 @@
+"""Image bytes to a picture, and the child processes in which that happens."""

@@ -1,0 +1,1 @@
+"""Training and evaluation of encoders; not needed to run them."""

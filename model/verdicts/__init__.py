@@ -1,0 +1,1 @@
+"""What was done to a picture: analysis by synthesis, in a child process of its own."""
