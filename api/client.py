@@ -137,7 +137,7 @@ class Client:
     def search_embedding(
         self, embedding: Sequence[float], *, encoder: str = "", k: int = 10, max_distance: float | None = None
     ) -> Answer:
-        """Neighbours of an embedding of 128 numbers; refused when `encoder` is given and another one answers."""
+        """Neighbours of an embedding, as many numbers as the encoder's dimensions; refused when `encoder` is given and another one answers."""
         body = json.dumps({"embedding": list(embedding), "encoder": encoder}).encode()
         return self._search(body, "application/json", _query(k, max_distance))
 

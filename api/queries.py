@@ -29,7 +29,7 @@ class Query:
     """What is searched for.
 
     Attributes:
-        embedding: (128,) float32, finite.
+        embedding: (d,) float32, finite.
         bytes_sha256, pixels_sha256: of the image, None when the query is none.
         shown: the image, or its thumbnail, and its size; None when the query is none, or while its record is unknown.
         decode_ms, encode_ms: what the child took; of images that it was asked for at once, the mean.

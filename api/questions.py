@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.answers import ImageId
 from api.problems import ProblemError
-from gallery.base import DIMENSIONS
+from gallery.neighbours import DIMENSIONS_MAX
 
 
 class ById(BaseModel):
@@ -25,18 +25,26 @@ class ByEmbedding(BaseModel):
 
     embedding: Annotated[
         list[Annotated[float, Field(allow_inf_nan=False, ge=-3.4e38, le=3.4e38)]],
-        Field(min_length=DIMENSIONS, max_length=DIMENSIONS),
+        Field(min_length=1, max_length=DIMENSIONS_MAX, description="As many numbers as the encoder's dimensions."),
     ]
     encoder: Annotated[str, Field(description="The encoder's fingerprint, as `coverage.encoder` gives it.")] = ""
 
-    def check_encoder(self, answering: str) -> None:
-        """Raise ProblemError 409 ``other-encoder`` when another encoder made the embedding than the one that answers."""
+    def check_encoder(self, answering: str, dimensions: int) -> None:
+        """Check that the encoder that answers could have made the embedding.
+
+        Raises:
+            ProblemError: 409 ``other-encoder``; 400 ``bad-embedding`` when it has not as many numbers as `dimensions`.
+        """
         if self.encoder not in ("", answering):
             raise ProblemError(
                 409,
                 "other-encoder",
                 f"The embedding is of encoder {self.encoder[:64]}, answers come from {answering} now: their distances would "
                 "mean nothing. Embed anew, or search with the image.",
+            )
+        if len(self.embedding) != dimensions:
+            raise ProblemError(
+                400, "bad-embedding", f"embedding: {len(self.embedding)} numbers. Expected {dimensions} finite numbers."
             )
 
 
@@ -105,7 +113,7 @@ def _parsed(body: bytes) -> Any:
 def _question(asked: Any) -> ById | ByEmbedding:
     if not isinstance(asked, dict) or asked.keys() not in _FIELDS:
         raise ProblemError(
-            400, "bad-query", 'A query must be {"image_id": text} or {"embedding": [128 numbers]} and nothing else.'
+            400, "bad-query", 'A query must be {"image_id": text} or {"embedding": [numbers]} and nothing else.'
         )
     try:
         return ById.model_validate(asked) if "image_id" in asked else ByEmbedding.model_validate(asked)
@@ -113,7 +121,7 @@ def _question(asked: Any) -> ById | ByEmbedding:
         first = error.errors(include_input=False, include_url=False)[0]
         name, *place = (str(part) for part in first["loc"])
         where = f"{name}[{place[0]}]" if place else name
-        expected = _EXPECTED.get(name, f"{DIMENSIONS} finite numbers")
+        expected = _EXPECTED.get(name, "finite numbers, as many as the encoder's dimensions")
         raise ProblemError(
             400, f"bad-{name.replace('_', '-')}", f"{where}: {first['msg']}. Expected {expected}."
         ) from error

@@ -37,7 +37,7 @@ from model.pictures.child import Shown
 
 K_MAX = 100
 WAIT_MS_MAX = 5000
-# 128 numbers of 20 digits are 3 kB.
+# 512 numbers of 20 digits are 11 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024
 BATCH_QUERIES_MAX = 256
 BATCH_MATCHES_MAX = BATCH_QUERIES_MAX * 10
@@ -98,7 +98,7 @@ async def search(
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
-    The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [128 numbers]}`.
+    The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
     """
     start_s = time.perf_counter()
     check_sort(sort, is_explained=explain)
@@ -142,7 +142,7 @@ async def search_batch(
 ) -> BatchAnswer:
     """Answer up to 256 queries from one generation, in their order; at most 2,560 matches in all.
 
-    The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [128 numbers]}, …]}`. A query
+    The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [numbers]}, …]}`. A query
     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
     Always nearest first and without verdicts: `explain` and `sort` are refused, ask for those one by one.
     """
@@ -203,7 +203,7 @@ async def _look(asked: Question, snapshot: Snapshot, k: int, max_distance: float
     elif isinstance(asked, ById):
         query = await _with_id(asked.image_id, snapshot, road)
     else:
-        asked.check_encoder(snapshot.manifest.encoder)
+        asked.check_encoder(snapshot.manifest.encoder, snapshot.dimensions)
         query = SearchQuery(np.array(asked.embedding, np.float32))
 
     matches, took_s = await road.searches.run(lambda: snapshot.search(query.embedding, k, max_distance))

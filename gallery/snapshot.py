@@ -77,6 +77,11 @@ class Snapshot:
         """Images that can be found."""
         return self.manifest.count
 
+    @property
+    def dimensions(self) -> int:
+        """Numbers in an embedding."""
+        return int(self.base.neighbours.embeddings.shape[1])
+
     def search(self, query: NDArray[np.float32], k: int, max_distance: float | None = None) -> list[Match]:
         """The k nearest images, nearest first, ties in the byte order of their ids.
 

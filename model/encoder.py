@@ -15,7 +15,6 @@ from PIL import Image
 from contract.errors import ConfigurationError
 
 ENCODERS = Path(__file__).with_name("encoders")
-DIMENSIONS = 128
 # What decides an embedding: another byte in one of them makes another encoder with a feed of its own.
 FINGERPRINTED = ("encoder.tflite", "preprocessing.py")
 
@@ -37,9 +36,19 @@ class Encoder:
         """What is known of the encoder: data, epochs, loss, quality."""
         return dict(json.loads((self.folder / "card.json").read_text()))
 
+    @property
+    def dimensions(self) -> int:
+        """Numbers in an embedding."""
+        return int(self.card["dimensions"])
+
+    @property
+    def thumbnail_side_px(self) -> int:
+        """Longer side of the thumbnails that are kept of its images, at most."""
+        return int(self.card["thumbnail_side_px"])
+
     @cached_property
     def pixels(self) -> Callable[[Image.Image], NDArray[np.float32]]:
-        """The encoder's preprocessing: a picture in mode L, RGB or RGBA to (28, 28, 1) float32 in [0, 1]."""
+        """The encoder's preprocessing: a picture in mode L, RGB or RGBA to (h, w, c) float32, as its network takes them."""
         path = self.folder / "preprocessing.py"
         spec = importlib.util.spec_from_file_location(f"preprocessing_{self.fingerprint}", path)
         assert spec is not None and spec.loader is not None
@@ -49,14 +58,17 @@ class Encoder:
         return function
 
     def embed(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embedding (128,) float32 of pixels (28, 28, 1) float32 in [0, 1].
+        """Embedding (d,) float32 of pixels (h, w, c) float32, as `pixels` gives them.
 
-        One image a call, so that an embedding never depends on its neighbours in a batch.
+        One image a call, so that an embedding never depends on its neighbours in a batch. Of pixels that are all zero it is
+        zero where the network has no finite one: there it divides by the length of nothing, 0 by 0 in LiteRT.
         """
         interpreter, input_index, output_index = self._interpreter
         interpreter.set_tensor(input_index, pixels[None])
         interpreter.invoke()
         embedding: NDArray[np.float32] = interpreter.get_tensor(output_index)[0]
+        if not np.isfinite(embedding).all() and not pixels.any():
+            return np.zeros_like(embedding)
         return embedding
 
     @cached_property

@@ -27,7 +27,6 @@ from contract.messages import (
 from gallery.fold import EXPIRED
 from gallery.rows import FeedRow, ImageRecord, Outcome, RecordKey
 from gallery.store import Store
-from model.encoder import DIMENSIONS
 from model.pictures.child import Decoder, Verdict
 from workers.rejections import Publisher, rejected_message
 from workers.retrying import retrying
@@ -220,7 +219,6 @@ def judge(record: Record) -> Judged:
 def _with_verdict(judged: Judged, verdict: Verdict) -> Judged:
     if verdict.reason:
         return judged._replace(outcome="reject", reason=verdict.reason, detail=verdict.detail)
-    assert len(verdict.embedding) == 4 * DIMENSIONS
     return judged._replace(verdict=verdict)
 
 

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from contract.errors import DependencyError
+from model.encoder import load_encoder
 
 CPU_LIMIT_S = 4.0
 # Only a child that is stopped, or a machine that is hopelessly overloaded, comes to this.
@@ -38,7 +41,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         reason: "" when it was embedded, else the stable code of why not; `detail` says it for people.
-        embedding: 128 little-endian float32, empty when refused.
+        embedding: little-endian float32, as many as the encoder's dimensions and all finite; empty when refused.
         width, height: pixels, after EXIF orientation.
         pixels_sha256, thumbnail: see `model.pictures.images.Picture`.
     """
@@ -139,6 +142,7 @@ class Decoder(_Guarded):
         super().__init__(
             "model.pictures.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, []
         )
+        self._encoder = encoder
 
     def verdicts(self, values: Sequence[bytes]) -> Answer:
         """One verdict an image, in order. Blocks.
@@ -160,6 +164,10 @@ class Decoder(_Guarded):
             sum(answer.encode_s for answer in answers),
         )
 
+    @cached_property
+    def _dimensions(self) -> int:
+        return load_encoder(self._encoder).dimensions
+
     def _ask_alone(self, value: bytes) -> Answer:
         reason = ""
         for _ in range(TRIES_ALONE):
@@ -174,7 +182,8 @@ class Decoder(_Guarded):
         if len(answer.verdicts) != len(values):
             self._end()
             raise _ChildEndedError("decoder-crashed")
-        return answer
+        verdicts = [_with_sound_embedding(verdict, self._dimensions) for verdict in answer.verdicts]
+        return Answer(verdicts, answer.decode_s, answer.encode_s)
 
 
 class Explainer(_Guarded):
@@ -270,6 +279,17 @@ def _start(
             f"The decoder child ended with status {process.returncode} before it was ready; its stderr says why.",
         ) from ended
     return child
+
+
+def _with_sound_embedding(verdict: Verdict, dimensions: int) -> Verdict:
+    """The verdict, or a refusal where its embedding is not what the index can hold: an encoder's fault, whatever the image."""
+    if verdict.reason:
+        return verdict
+    size_bytes = len(verdict.embedding)
+    if size_bytes == 4 * dimensions and np.isfinite(np.frombuffer(verdict.embedding, "<f4")).all():
+        return verdict
+    what = "numbers that are not finite" if size_bytes == 4 * dimensions else f"{size_bytes} bytes"
+    return Verdict("encoder-failed", f"The encoder gave {what}, expected {dimensions} finite float32.")
 
 
 def _reason(status: int, is_late: bool) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from model.training.card import write_card, write_quality
 from model.training.drawings import draw_curves, draw_pairs
 from model.training.evaluate import encoder_embed, quality_of
 from model.training.recipes import Recipe
+from model.training.soundness import check_embeddings
 from model.training.train import CHECKPOINT, SEED, read_history
 
 REFERENCE_IMAGES = 100
@@ -21,11 +23,17 @@ SHOWN_IMAGES = 12
 
 
 def export(recipe: Recipe, trained: Path, name: str) -> None:
-    """Write all of an encoder's folder but its preprocessing, from what `model.training.train.train` left in `trained`."""
+    """Write all of an encoder's folder but its preprocessing, from what `model.training.train.train` left in `trained`.
+
+    Raises:
+        ConfigurationError: some picture would have no embedding of finite numbers; the folder is as it was.
+    """
     folder = ENCODERS / name
     keras.utils.set_random_seed(SEED)  # a recipe may still teach a part here
     kept, encoder = recipe.exported(keras.saving.load_model(trained / CHECKPOINT), trained)
-    (folder / "encoder.tflite").write_bytes(_lite(encoder))
+    lite = _lite(encoder)
+    _check(folder, lite)
+    (folder / "encoder.tflite").write_bytes(lite)
     pixels = mnist.pixels("test")[:REFERENCE_IMAGES]
     np.savez_compressed(folder / "reference.npz", embeddings=encoder.predict(pixels, verbose=0))
     kept.save(folder / recipe.keras_file, include_optimizer=False)
@@ -39,6 +47,10 @@ def export(recipe: Recipe, trained: Path, name: str) -> None:
     exported = Encoder(folder)
     facts = {
         "name": name,
+        "dimensions": encoder.output_shape[-1],
+        "thumbnail_side_px": 96,
+        "knows_drawings": True,
+        "accepts_truncated": False,
         **recipe.facts,
         "for": "Single handwritten digits: MNIST images, drawings, scans and photographs of a digit on paper or a board.",
         "not_for": "Photographs of anything else: it has seen nothing but digits, and its preprocessing looks for one.",
@@ -53,6 +65,15 @@ def export(recipe: Recipe, trained: Path, name: str) -> None:
     }
     write_card(exported, facts)
     write_quality(exported, quality_of(encoder_embed(exported), name))
+
+
+def _check(folder: Path, lite: bytes) -> None:
+    """Refuse a network that some picture has no embedding by, before anything in the encoder's folder is replaced."""
+    with TemporaryDirectory() as tried:
+        for name in ("preprocessing.py", "card.json"):
+            shutil.copyfile(folder / name, Path(tried) / name)
+        (Path(tried) / "encoder.tflite").write_bytes(lite)
+        check_embeddings(Encoder(Path(tried)))
 
 
 def _lite(encoder: keras.Model) -> bytes:

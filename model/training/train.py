@@ -23,7 +23,8 @@ def train(recipe: Recipe, folder: Path, epochs: int, *, resume: bool = False) ->
     weights that an undisturbed run would have.
 
     Raises:
-        ConfigurationError: there is an earlier run and `resume` is not set, or the other way round.
+        ConfigurationError: there is an earlier run and `resume` is not set, or the other way round; or training came to
+            numbers that are not finite.
     """
     checkpoint, history = folder / CHECKPOINT, folder / "history.csv"
     if checkpoint.exists() != resume:
@@ -59,6 +60,11 @@ def train(recipe: Recipe, folder: Path, epochs: int, *, resume: bool = False) ->
             verbose=1 if sys.stdout.isatty() else 2,
         )
         rows.append({"epoch": epoch + 1.0} | {name: values[0] for name, values in result.history.items()})
+        if not np.isfinite(list(rows[-1].values())).all():
+            raise ConfigurationError(
+                f"Epoch {epoch + 1} ended with figures that are not finite: {rows[-1]}. Nothing of it was kept; train with a "
+                "smaller learning rate, or look for what the network divides by."
+            )
         _write_history(rows, history)
         unfinished = folder / "unfinished.keras"
         model.save(unfinished)

@@ -17,7 +17,7 @@ export interface paths {
          * Search
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
-         *     The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [128 numbers]}`.
+         *     The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
          */
         post: operations["search_v1_search_post"];
         delete?: never;
@@ -39,7 +39,7 @@ export interface paths {
          * Search Batch
          * @description Answer up to 256 queries from one generation, in their order; at most 2,560 matches in all.
          *
-         *     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [128 numbers]}, …]}`. A query
+         *     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [numbers]}, …]}`. A query
          *     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
          *     Always nearest first and without verdicts: `explain` and `sort` are refused, ask for those one by one.
          */
@@ -856,7 +856,10 @@ export interface operations {
                      */
                     image_id: string;
                 } | {
-                    /** Embedding */
+                    /**
+                     * Embedding
+                     * @description As many numbers as the encoder's dimensions.
+                     */
                     embedding: number[];
                     /**
                      * Encoder
@@ -990,7 +993,10 @@ export interface operations {
                          */
                         image_id: string;
                     } | {
-                        /** Embedding */
+                        /**
+                         * Embedding
+                         * @description As many numbers as the encoder's dimensions.
+                         */
                         embedding: number[];
                         /**
                          * Encoder
