@@ -49,6 +49,23 @@ class Coverage:
     exact: Literal[True] = True
     encoder: str
     digest: str
+    set_aside: Annotated[
+        int,
+        Field(
+            description=(
+                "Records below `offsets` whose stored row cannot be used; what ids of theirs mean, their other records say."
+            )
+        ),
+    ]
+
+
+class NotShownRecord(BaseModel):
+    """The newest record of an id, when its stored row cannot be used."""
+
+    log: str
+    partition: int
+    offset: int
+    reason: str = Field(description="A stable code.")
 
 
 class EditAnswer(BaseModel):
@@ -179,6 +196,9 @@ class ImageAnswer(BaseModel):
     thumbnail_url: str
     original_url: str
     source: Source
+    newest_not_shown: NotShownRecord | None = Field(
+        description="A newer record of this id whose stored row cannot be used; null as a rule."
+    )
     degraded: Degraded
 
 
@@ -326,7 +346,17 @@ def coverage_of(manifest: Manifest, ends: Ends | None) -> Coverage:
         count=manifest.count,
         encoder=manifest.encoder,
         digest=manifest.digest,
+        set_aside=sum(manifest.set_aside.values()),
     )
+
+
+def not_shown_of(manifest: Manifest, image_id: str) -> NotShownRecord | None:
+    """The id's newest record when it is set aside, None otherwise."""
+    found = manifest.not_shown.get(image_id)
+    if found is None:
+        return None
+    number, _, partition, offset, _ = found.position
+    return NotShownRecord(log=manifest.logs[number].log, partition=partition, offset=offset, reason=found.reason)
 
 
 def source_of(key: RecordKey, kafka_time_ms: int) -> Source:

@@ -61,7 +61,8 @@ class Follower:
         self._settings = settings
         self._serving = ServingFile(settings.index_dir, settings.encoder)
         self._successor: _Successor | None = None
-        self.index = open_index(settings, self._serving.current().encoder)
+        self._is_known = True
+        self.index = open_index(settings, self._chosen())
         self.snapshot: Snapshot | None = None
         self.refused = ""
 
@@ -70,9 +71,11 @@ class Follower:
         try:
             chosen = self._serving.current().encoder
         except IndexDamagedError as error:
-            self._advance()
+            if self._is_known:
+                self._advance()
             self.refused = str(error)
             return
+        self._is_known = True
         if chosen == self.index.name:
             self.give_up_change()
             self._advance()
@@ -84,6 +87,15 @@ class Follower:
         if self._successor is not None:
             self._successor.abandon()
             self._successor = None
+
+    def _chosen(self) -> str:
+        """Who answers; the default one, and nothing from it, while a damaged file does not say who."""
+        try:
+            return self._serving.current().encoder
+        except IndexDamagedError as error:
+            log.error("who answers is not known", detail=str(error))
+            self._is_known = False
+            return self._settings.encoder
 
     def _advance(self) -> None:
         self.snapshot = self.index.reader.current()

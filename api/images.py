@@ -12,6 +12,7 @@ from api.answers import (
     TimelineAnswer,
     WriteAnswer,
     image_url,
+    not_shown_of,
     record_text,
     source_of,
 )
@@ -24,6 +25,7 @@ from api.services import Services, services
 from contract.errors import DependencyError
 from contract.messages import check_image_id, check_value, metadata_of
 from gallery.rows import FeedRow, RecordKey
+from gallery.set_aside import why_unusable
 from gallery.snapshot import Found
 from producers.publisher import Confirmation
 
@@ -87,6 +89,7 @@ async def image(request: Request, id: Id) -> ImageAnswer:
         thumbnail_url=image_url(id, found.source, "thumbnail"),
         original_url=image_url(id, found.source, "original"),
         source=source_of(found.source, found.kafka_time_ms),
+        newest_not_shown=not_shown_of(road.snapshot().manifest, id),
         degraded=[] if is_complete else ["metadata"],
     )
 
@@ -134,11 +137,16 @@ async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
     if row is not None and row.outcome != "reject" and row.image_id != id:
         raise unknown_image(id)
     is_current = found is not None and found.source == key
-    time_ms = row.kafka_time_ms if row else found.kafka_time_ms if found and is_current else None
+    unusable = why_unusable(row, road.snapshot().manifest.dimensions) if row else ""
+    time_ms = (
+        row.kafka_time_ms if row and row.kafka_time_ms >= 0 else found.kafka_time_ms if found and is_current else None
+    )
     return TimelineAnswer(
         id=id,
-        state=_state(row, is_current=is_current, covered=is_covered(road.snapshot().manifest, key)),
-        reason=row.reason.split()[0] if row and row.outcome == "reject" else "",
+        state="rejected"
+        if unusable
+        else _state(row, is_current=is_current, covered=is_covered(road.snapshot().manifest, key)),
+        reason=unusable or (row.reason.split()[0] if row and row.outcome == "reject" else ""),
         source=source_of(key, time_ms) if time_ms is not None else None,
         confirmed_at=time_ms,
         embedded_at=row.embedded_at_ms or None if row else None,
@@ -187,7 +195,7 @@ async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
 def _find(image_id: str, road: Services) -> Found:
     found = road.snapshot().find(image_id)
     if found is None:
-        raise unknown_image(image_id)
+        raise unknown_image(image_id, not_shown_of(road.snapshot().manifest, image_id))
     return found
 
 

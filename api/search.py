@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 
 from api.answers import (
     BatchAnswer,
+    NotShownRecord,
     QueryAnswer,
     SearchAnswer,
     SearchMatch,
@@ -249,13 +250,17 @@ async def _with_id(image_id: str, snapshot: Snapshot, road: Services) -> SearchQ
     return query
 
 
-def unknown_image(image_id: str) -> ProblemError:
-    """404: no image has this id in the generation that is served."""
-    return ProblemError(
-        404,
-        "unknown-image",
-        f"No image has the id {image_id[:300]!r} in the index. If it was published just now, wait with min_offsets.",
-    )
+def unknown_image(image_id: str, not_shown: NotShownRecord | None = None) -> ProblemError:
+    """404: no image has this id in the generation that is served, perhaps because its newest record is not shown."""
+    detail = f"No image has the id {image_id[:300]!r} in the index. "
+    if not_shown:
+        detail += (
+            f"Its newest record, {not_shown.log} {not_shown.partition}:{not_shown.offset}, is set aside "
+            f"({not_shown.reason}): publish it again."
+        )
+    else:
+        detail += "If it was published just now, wait with min_offsets."
+    return ProblemError(404, "unknown-image", detail)
 
 
 def _matches(

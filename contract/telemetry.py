@@ -16,6 +16,7 @@ IMAGES_ACCEPTED = Counter(
     "lookalike_images_accepted_total", "Images whose feed row was written, by outcome.", ["outcome"]
 )
 IMAGES_REJECTED = Counter("lookalike_images_rejected_total", "Records refused, by reason.", ["reason"])
+ROWS_SET_ASIDE = Counter("lookalike_rows_set_aside_total", "Feed rows that cannot be used, by reason.", ["reason"])
 RECORDS_EXPIRED = Counter("lookalike_records_expired_total", "Offsets that Kafka expired before they were embedded.")
 STAGE_SECONDS = Histogram("lookalike_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=SECONDS)
 DEPENDENCY_RETRIES = Counter(

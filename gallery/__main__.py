@@ -124,6 +124,7 @@ def _stats(snapshot: Snapshot, *, as_json: bool) -> int:
     print(f"tail        {manifest.tail.entries:,} entries, {manifest.tail.size_bytes:,} bytes")
     print(f"encoder     {manifest.encoder}")
     print(f"rejected    {sum(manifest.rejected.values()):,} {manifest.rejected or ''}")
+    print(f"set aside   {sum(manifest.set_aside.values()):,} {manifest.set_aside or ''}")
     print(f"expired     {manifest.expired:,} offsets that Kafka dropped before they were embedded")
     for coverage in manifest.logs:
         offsets = " ".join(f"{p}:{c.next_offset}" for p, c in coverage.partitions.items())
@@ -139,6 +140,10 @@ def _verify(snapshot: Snapshot, settings: Settings) -> int:
         store.close()
     for difference in result.differences[:DIFFERENCES_SHOWN]:
         print(difference)
+    for found in result.set_aside[:DIFFERENCES_SHOWN]:
+        print(found)
+    if len(result.set_aside) > DIFFERENCES_SHOWN:
+        print(f"{len(result.set_aside)} rows are set aside in all.")
     if result.differences:
         print(
             f"Generation {snapshot.manifest.generation} differs from its feed in {len(result.differences)} places. "

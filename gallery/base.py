@@ -6,18 +6,19 @@ the images their embeddings with what finds them. Row numbers follow the ids' by
 
 import hashlib
 import json
-import shutil
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
 from gallery.fold import Position
 from gallery.neighbours import Neighbours, build_neighbours, load_neighbours
+from gallery.sealed import discard, open_file, read_file
 from gallery.tree import mapped
 
 DIMENSIONS = 128
@@ -110,7 +111,7 @@ def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray
     """
     unfinished = folder.with_name(f"{folder.name}.tmp")
     for leftover in (unfinished, folder):
-        shutil.rmtree(leftover, ignore_errors=True)
+        discard(leftover)
     unfinished.mkdir(parents=True)
     live.save(unfinished, "live")
     deleted.save(unfinished, "deleted")
@@ -121,8 +122,15 @@ def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray
 
 
 def base_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a base, as it was written."""
-    return dict(json.loads((folder / FILES_LIST).read_text()))
+    """SHA-256 of each file of a base, as it was written.
+
+    Raises:
+        IndexDamagedError: the list cannot be read.
+    """
+    try:
+        return msgspec.json.decode(read_file(folder / FILES_LIST), type=dict[str, str])
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        raise IndexDamagedError(f"{folder / FILES_LIST} cannot be read: {error}.") from error
 
 
 def load_base(folder: Path, files: dict[str, str]) -> Base:
@@ -152,5 +160,5 @@ def load_base(folder: Path, files: dict[str, str]) -> Base:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

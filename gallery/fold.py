@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gallery.rows import FeedRow
+from gallery.set_aside import Aside, SetAside, is_id, why_unusable
 
 EXPIRED = "expired-before"
 
@@ -57,12 +58,16 @@ class Fold:
         progress: by (log number, partition).
         rejected: records refused so far, by reason.
         expired: offsets that Kafka expired before they were embedded.
+        dimensions: that an embedding must have.
+        aside: rows that cannot be used. An id means what its other records say.
     """
 
     latest: Callable[[str], Position | None]
     progress: dict[tuple[int, int], PartitionProgress] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     expired: int = 0
+    dimensions: int = 128
+    aside: Aside = field(default_factory=Aside)
 
     def follow(self, log_number: int, partition: int) -> None:
         """Cover a partition from its beginning, unless it is covered already."""
@@ -86,12 +91,18 @@ class Fold:
                 self.expired += row.offset - progress.next_offset
             progress.next_offset = row.offset + 1
             progress.effective_ms = max(progress.effective_ms, row.kafka_time_ms)
-            if row.outcome == "reject":
+            unusable = why_unusable(row, self.dimensions)
+            if row.outcome == "reject" and not unusable:
                 self.rejected[row.reason.split()[0]] += 1
                 continue
             position = Position(log_number, progress.effective_ms, partition, row.offset, row.kafka_time_ms)
             met = winners.get(row.image_id)
-            latest = met.position if met else self.latest(row.image_id)
-            if latest is None or position > latest:
-                winners[row.image_id] = Entry(row.image_id, position, row.embedding)
+            # Of an id that cannot be one, nothing is known and nothing can be asked.
+            latest = met.position if met else self.latest(row.image_id) if is_id(row.image_id) else None
+            if unusable:
+                self.aside.take(SetAside(log_number, partition, row.offset, row.image_id, unusable), position, latest)
+            elif latest is None or position > latest:
+                embedding = row.embedding if row.outcome == "put" else None
+                winners[row.image_id] = Entry(row.image_id, position, embedding)
+                self.aside.supersede(row.image_id, position)
         return list(winners.values())

@@ -1,6 +1,7 @@
 """Has another encoder's index answer, once it covers as much and is proven to hold the same images."""
 
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def compare(old: Snapshot, new: Snapshot, store: Store) -> Comparison:
     differences = []
     live = {image_id: position for image_id, (position, _) in old.contents()}
     latest = live | {image_id.decode(): position for image_id, position in old.deleted().items()}
-    fold = Fold(latest.get)
+    fold = Fold(latest.get, dimensions=new.manifest.dimensions)
     for number, coverage in enumerate(old.manifest.logs):
         for partition, covered in coverage.partitions.items():
             fold.progress[number, int(partition)] = PartitionProgress(covered.next_offset, covered.effective_ms)
@@ -109,7 +110,7 @@ def compare(old: Snapshot, new: Snapshot, store: Store) -> Comparison:
                     f"{coverage.log} {partition}: the feed hangs together up to {progress.next_offset}, the generation "
                     f"claims up to {covered.next_offset}."
                 )
-    return Comparison(new.count, records, differences + _differences(live, new))
+    return Comparison(new.count, records, differences + _differences(live, new, old.manifest.not_shown))
 
 
 def _covering(reader: Reader, old: Snapshot | None, name: str, wait_s: float) -> Snapshot:
@@ -140,16 +141,28 @@ def _offsets(manifest: Manifest) -> dict[tuple[str, str], int]:
     return {(found.log, p): c.next_offset for found in manifest.logs for p, c in found.partitions.items()}
 
 
-def _differences(expected: dict[str, Position], new: Snapshot) -> list[str]:
+def _differences(expected: dict[str, Position], new: Snapshot, unknown: Container[str]) -> list[str]:
+    """Where `new` differs from what was `expected`; of ids in `unknown` the old index does not hold the newest record."""
     held = {image_id: position for image_id, (position, _) in new.contents()}
-    differences = [f"{i!r} is missing from the new index." for i in sorted(expected.keys() - held.keys())]
-    differences += [f"{i!r} is only in the new index." for i in sorted(held.keys() - expected.keys())]
+    not_shown = new.manifest.not_shown
+    differences = [
+        f"{i!r} is missing from the new index."
+        for i in sorted(expected.keys() - held.keys())
+        if i not in unknown or i in not_shown
+    ]
+    differences += [
+        f"{i!r} is only in the new index." for i in sorted(held.keys() - expected.keys()) if i not in unknown
+    ]
     differences += [
         f"{i!r} comes from {expected[i]} in the old index and from {held[i]} in the new one."
         for i in sorted(expected.keys() & held.keys())
-        if _record(expected[i]) != _record(held[i])
+        if _record(expected[i]) != _record(held[i]) and i not in unknown
     ]
-    return differences
+    return [
+        f"{said} Its newest record is set aside there ({not_shown[i].reason}): publish it again." if i else said
+        for said in differences
+        for i in [next((each for each in not_shown if said.startswith(repr(each))), "")]
+    ]
 
 
 def _record(position: Position) -> tuple[int, int, int]:

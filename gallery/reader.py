@@ -11,6 +11,7 @@ from contract.errors import IndexDamagedError
 from contract.failpoints import failpoint
 from gallery.base import Base, empty_base, load_base
 from gallery.manifest import CURRENT, BaseFiles, Manifest, TailFile, current_name, read_manifest
+from gallery.sealed import open_file
 from gallery.snapshot import Snapshot
 from gallery.tail import Tail, decode_entries
 
@@ -50,6 +51,9 @@ class Reader:
         try:
             status = os.stat(self._index_dir / CURRENT)
         except FileNotFoundError:
+            return self._snapshot
+        except OSError as error:
+            self.refused = f"{self._index_dir / CURRENT} cannot be read: {error}."
             return self._snapshot
         seen = (status.st_ino, status.st_mtime_ns)
         if seen == self._seen:
@@ -127,7 +131,7 @@ def _read_on(path: Path, wanted: TailFile, opened: _OpenTail) -> None:
         IndexDamagedError: the file is too short or its hash differs.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(opened.size_bytes)
             blob = file.read(wanted.size_bytes - opened.size_bytes)
     except OSError as error:

@@ -16,13 +16,13 @@ class RecordKey(NamedTuple):
 
 @dataclass(frozen=True)
 class FeedRow:
-    """What became of one Kafka record.
+    """What became of one Kafka record. A row that was damaged in the store may hold anything: see gallery/set_aside.py.
 
     Attributes:
         after: position from which the record was reached: no record lies in [after, offset).
         reason: of a reject; or ``expired-before`` on the first record behind offsets that Kafka expired.
         embedding: (128,) float32 as little-endian bytes; None unless `outcome` is ``put``.
-        kafka_time_ms: the record's LogAppendTime, milliseconds since 1970.
+        kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.
         embedded_at_ms: when the embedder wrote the row; informational, 0 when unknown.
     """
 

@@ -13,12 +13,13 @@ import msgspec
 
 from contract.errors import IndexDamagedError
 from contract.failpoints import failpoint
-from gallery.manifest import CURRENT, Manifest, current_name, read_manifest, write_whole
+from gallery.manifest import CURRENT, Manifest, current_name, read_manifest
+from gallery.sealed import is_sealed, read_file, seal, unseal, write_whole
 
 SERVING = "SERVING"
 
 
-class Serving(msgspec.Struct, frozen=True):
+class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The encoder whose index answers, and the one that answered before; "" when there was none. Names, not fingerprints."""
 
     encoder: str
@@ -48,11 +49,13 @@ class ServingFile:
             status = os.stat(self._path)
             seen = (status.st_ino, status.st_mtime_ns)
             if seen != self._seen:
-                self._serving = msgspec.json.decode(self._path.read_bytes(), type=Serving)
+                content = read_file(self._path)
+                body = unseal(content)[0] if is_sealed(content) else content  # promotions of earlier versions
+                self._serving = msgspec.json.decode(body, type=Serving)
                 self._seen = seen
         except FileNotFoundError:
             self._seen, self._serving = None, self._default
-        except msgspec.DecodeError as error:
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             raise IndexDamagedError(
                 f"{self._path} cannot be read: {error}. Delete it, so that LOOKALIKE_ENCODER answers, and promote again."
             ) from error
@@ -62,7 +65,7 @@ class ServingFile:
 def write_serving(index_dir: Path, serving: Serving) -> None:
     """Have another encoder answer: readers see the old or the new one."""
     failpoint("promote-before-rename")
-    write_whole(index_dir / SERVING, msgspec.json.encode(serving))
+    write_whole(index_dir / SERVING, seal(msgspec.json.encode(serving)))
     failpoint("promote-after-rename")
 
 

@@ -85,7 +85,9 @@ class Store:
         self._insert_chunk = prepare(_insert("originals", "log, kpart, koffset, n, chunk"))
         feed_key = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
         self._select_feed = prepare(
-            "SELECT koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at FROM feed "
+            # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
+            "SELECT koffset, after, textAsBlob(outcome), textAsBlob(reason), textAsBlob(image_id), embedding, kafka_time, "
+            "embedded_at FROM feed "
             f"WHERE {feed_key} AND koffset >= ? LIMIT ?"
         )
         self._select_feed_row = prepare(f"SELECT koffset FROM feed WHERE {feed_key} AND koffset = ?")
@@ -222,10 +224,7 @@ class Store:
             for b in (bucket, bucket + 1) if is_near_end else (bucket,):
                 key = (log, encoder, partition, b, start_offset, limit)
                 rows = self._session.execute(self._select_feed, key)
-                found = [
-                    FeedRow(log, partition, offset, after, outcome, reason, image_id, _native(blob), ms, embedded_ms)
-                    for offset, after, outcome, reason, image_id, blob, ms, embedded_ms in rows
-                ]
+                found = [_feed_row(log, partition, row) for row in rows]
                 if found:
                     return found
         return []
@@ -275,7 +274,7 @@ class Store:
                     b = start >> FEED_BUCKET_BITS
                     links = list(self._session.execute(self._select_links, (log, encoder, partition, b, start)))
             for koffset, after in links:
-                if after > offset:
+                if _sound_after(after, koffset) > offset:
                     return offset
                 offset = koffset + 1
 
@@ -385,8 +384,36 @@ def _record_key(key: RecordKey) -> tuple[str, int, int, int]:
     return key.log, key.partition, key.offset >> RECORDS_BUCKET_BITS, key.offset
 
 
+def _feed_row(log: str, partition: int, row: tuple[Any, ...]) -> FeedRow:
+    """A row as it is stored; what is missing or damaged is left for its reader to see."""
+    offset, after, outcome, reason, image_id, blob, ms, embedded_ms = row
+    return FeedRow(
+        log,
+        partition,
+        offset,
+        _sound_after(after, offset),
+        _text(outcome),  # type: ignore[arg-type]
+        _text(reason),
+        _text(image_id),
+        _native(blob),
+        -1 if ms is None else ms,
+        embedded_ms or 0,
+    )
+
+
+def _sound_after(after: int | None, offset: int) -> int:
+    """Without a proof that nothing lies before the row, only the row itself is known."""
+    return after if after is not None and 0 <= after <= offset else offset
+
+
+def _text(blob: bytes | None) -> str:
+    """A stored text; what is not UTF-8 becomes lone surrogates, which no id, outcome or reason has."""
+    return "" if blob is None else blob.decode("utf-8", "surrogateescape")
+
+
 def _native(blob: bytes | None) -> bytes | None:
-    return None if blob is None else np.frombuffer(blob, ">f4").astype("<f4").tobytes()
+    """Little-endian float32; bytes that are no such numbers stay as they are."""
+    return blob if blob is None or len(blob) % 4 else np.frombuffer(blob, ">f4").astype("<f4").tobytes()
 
 
 @contextmanager

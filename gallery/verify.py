@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from contract.progress import progress_line
 from gallery.fold import Position
 from gallery.rows import FeedRow
+from gallery.set_aside import why_unusable
 from gallery.snapshot import Snapshot
 from gallery.store import Store
 
@@ -14,11 +15,12 @@ READ_ROWS_MAX = 4096
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared, and each difference as a sentence."""
+    """What was compared, each difference as a sentence, and each row that was set aside as one."""
 
     rows_read: int
     images: int
     differences: list[str]
+    set_aside: list[str]
 
 
 def verify(snapshot: Snapshot, store: Store) -> Verification:
@@ -29,6 +31,7 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
     """
     newest: dict[str, tuple[Position, bytes | None]] = {}
     differences: list[str] = []
+    set_aside: list[str] = []
     rows_read = 0
     total = sum(c.next_offset for coverage in snapshot.manifest.logs for c in coverage.partitions.values())
     with progress_line("verifying", total, "offsets") as bar:
@@ -43,16 +46,22 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
                     rows_read += 1
                     effective_ms = max(effective_ms, row.kafka_time_ms)
                     position = Position(number, effective_ms, int(partition), row.offset, row.kafka_time_ms)
+                    if unusable := why_unusable(row, snapshot.manifest.dimensions):
+                        set_aside.append(
+                            f"{coverage.log} {partition}: the row at offset {row.offset} of {row.image_id[:300]!r} is set "
+                            f"aside: {unusable}."
+                        )
+                        continue
                     known = newest.get(row.image_id)
                     if row.outcome != "reject" and (known is None or known[0] < position):
-                        newest[row.image_id] = (position, row.embedding)
+                        newest[row.image_id] = (position, row.embedding if row.outcome == "put" else None)
                 if offset != covered.next_offset:
                     differences.append(
                         f"{coverage.log} {partition}: the feed ends at {offset}, the generation claims up to "
                         f"{covered.next_offset}."
                     )
     expected = {image_id: (p, e) for image_id, (p, e) in newest.items() if e is not None}
-    return Verification(rows_read, len(expected), differences + _compare(snapshot, expected))
+    return Verification(rows_read, len(expected), differences + _compare(snapshot, expected), set_aside)
 
 
 def feed_rows(store: Store, snapshot: Snapshot, number: int, partition: int, start: int, end: int) -> Iterator[FeedRow]:

@@ -3,35 +3,36 @@
 import fcntl
 import hashlib
 import os
-import shutil
+import re
 import time
 import uuid
 from collections import Counter, deque
 from operator import itemgetter
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from contract.errors import IndexDamagedError
 from contract.failpoints import failpoint
 from gallery.base import Base, base_files, empty_base, load_base
-from gallery.fold import Entry, Fold, PartitionProgress
+from gallery.fold import Entry, Fold, PartitionProgress, Position
 from gallery.manifest import (
     CURRENT,
     FORMAT,
     BaseFiles,
     LogCoverage,
     Manifest,
+    NotShown,
     PartitionCoverage,
     TailFile,
     current_name,
     digest_of,
-    generation_name,
     read_manifest,
-    write_whole,
+    write_manifest,
 )
 from gallery.reader import Reader
+from gallery.sealed import discard, make_folder, read_file, write_whole
+from gallery.set_aside import Aside
 from gallery.tail import Tail, encode_entries
 
 GENERATIONS_KEPT = 8
@@ -42,7 +43,9 @@ log = structlog.get_logger()
 
 def lock_index(index_dir: Path) -> int | None:
     """Take the writer's lock, held until the returned descriptor is closed; None when another process holds it."""
-    index_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(index_dir)
+    if (index_dir / "lock").is_dir():
+        discard(index_dir / "lock")
     descriptor = os.open(index_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,9 +70,9 @@ class Writer:
         self._index_dir = index_dir
         self._encoder = encoder
         for folder in ("generations", "bases", "tails"):
-            (index_dir / folder).mkdir(parents=True, exist_ok=True)
+            make_folder(index_dir / folder)
         self.logs: list[str] = []
-        self._published: deque[tuple[float, Manifest]] = deque()
+        self._published: deque[tuple[float, str, Manifest]] = deque()
         loaded = None if rebuild else self._load()
         if loaded is None:
             self._start_new()
@@ -77,6 +80,8 @@ class Writer:
             self.manifest, self.tail = loaded
             self._open_tail(self.manifest.tail.name, self.manifest.tail.size_bytes)
             self.fold = self._resumed_fold()
+            if self.manifest.format != FORMAT:
+                self._publish(self.manifest.base)
         self._take_over()
         self._prune()
 
@@ -119,7 +124,7 @@ class Writer:
 
     def current_name(self) -> str:
         """Name of the current generation's manifest."""
-        return generation_name(self.manifest.generation)
+        return self._name
 
     def close(self) -> None:
         """Close the tail file."""
@@ -133,13 +138,15 @@ class Writer:
             manifest = read_manifest(self._index_dir, name)
             reader = Reader(self._index_dir, self._encoder)
             reader.load(manifest)
+            self._name = name
         except IndexDamagedError as error:
             log.warning("starting a new index", because=str(error))
             return None
         return manifest, reader.tail()
 
     def _start_new(self) -> None:
-        numbers = [int(path.stem) for path in (self._index_dir / "generations").glob("*.json")]
+        names = [path.name.partition("-")[0].partition(".")[0] for path in (self._index_dir / "generations").iterdir()]
+        numbers = [int(name) for name in names if re.fullmatch("[0-9]{8,15}", name)]
         self.manifest = Manifest(
             index_id=uuid.uuid4().hex,
             generation=max(numbers, default=0),
@@ -165,21 +172,34 @@ class Writer:
             for number, coverage in enumerate(self.manifest.logs)
             for partition, c in coverage.partitions.items()
         }
-        rejected = Counter(self.manifest.rejected)
-        return Fold(lambda image_id: self.tail.position(image_id), progress, rejected, self.manifest.expired)
+        return Fold(
+            lambda image_id: self.tail.position(image_id),
+            progress,
+            Counter(self.manifest.rejected),
+            self.manifest.expired,
+            self.manifest.dimensions,
+            Aside(
+                Counter(self.manifest.set_aside),
+                {image_id: (found.position, found.reason) for image_id, found in self.manifest.not_shown.items()},
+            ),
+        )
 
     def _start_tail(self, base: Base) -> None:
         if hasattr(self, "_tail_descriptor"):
             os.close(self._tail_descriptor)
         self.tail = Tail(base)
         name = f"{base.name or self.manifest.index_id + '-00000000'}.tail"
-        (self._index_dir / "tails" / name).unlink(missing_ok=True)
+        discard(self._index_dir / "tails" / name)
         self._open_tail(name, 0)
 
     def _open_tail(self, name: str, size_bytes: int) -> None:
         """Open a tail file behind its first `size_bytes`; what a crash left beyond them was never published."""
         path = self._index_dir / "tails" / name
         self._tail_name = name
+        if path.is_symlink():  # what it leads to is not ours to write
+            content = read_file(path)
+            discard(path)
+            path.write_bytes(content)
         self._tail_descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.ftruncate(self._tail_descriptor, size_bytes)
         self._tail_sha256 = hashlib.sha256(path.read_bytes())
@@ -208,13 +228,19 @@ class Writer:
             digest=digest_of(base, tail),
             published_at_ms=time.time_ns() // 1_000_000,
             format=FORMAT,
+            dimensions=self.manifest.dimensions,
+            set_aside=dict(self.fold.aside.counts),
+            not_shown={
+                image_id: NotShown(Position(*position), reason)
+                for image_id, (position, reason) in self.fold.aside.not_shown.items()
+            },
         )
-        name = generation_name(self.manifest.generation)
-        write_whole(self._index_dir / "generations" / name, msgspec.json.encode(self.manifest))
+        self._name, content = write_manifest(self.manifest)
+        write_whole(self._index_dir / "generations" / self._name, content)
         failpoint("indexer-after-manifest")
-        write_whole(self._index_dir / CURRENT, name.encode())
+        write_whole(self._index_dir / CURRENT, self._name.encode())
         failpoint("indexer-after-current")
-        self._published.append((time.monotonic(), self.manifest))
+        self._published.append((time.monotonic(), self._name, self.manifest))
         self._prune()
         return self.manifest
 
@@ -230,33 +256,36 @@ class Writer:
         for path in (self._index_dir / "generations").iterdir():
             try:
                 manifest = read_manifest(self._index_dir, path.name)
-            except IndexDamagedError:  # an older format, or half of a file: nobody can read it
-                path.unlink()
+                age_s = time.time() - path.stat().st_mtime
+            except (IndexDamagedError, OSError):  # an older format, or half of a file: nobody can read it
+                discard(path)
                 continue
-            found.append((manifest.generation, time.time() - path.stat().st_mtime, manifest))
+            if path.name != self._name:
+                found.append((manifest.generation, path.name, age_s, manifest))
         now = time.monotonic()
-        self._published.extend((now - age_s, manifest) for _, age_s, manifest in sorted(found, key=itemgetter(0)))
+        earlier = [(now - age_s, name, manifest) for _, name, age_s, manifest in sorted(found, key=itemgetter(0, 1))]
+        self._published = deque([*earlier, (now, self._name, self.manifest)])
         for folder, used in (
-            ("bases", {manifest.base.name for _, manifest in self._published}),
-            ("tails", {manifest.tail.name for _, manifest in self._published}),
+            ("bases", {manifest.base.name for _, _, manifest in self._published}),
+            ("tails", {manifest.tail.name for _, _, manifest in self._published}),
         ):
             for path in (self._index_dir / folder).iterdir():
                 if path.name not in used:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    discard(path)
 
     def _prune(self) -> None:
         """Delete generations that are neither among the last 8 nor younger than a minute, and files only they used."""
         now = time.monotonic()
         dropped = []
         while len(self._published) > GENERATIONS_KEPT and now - self._published[0][0] > GENERATIONS_KEPT_S:
-            dropped.append(self._published.popleft()[1])
-        for manifest in dropped:
-            (self._index_dir / "generations" / generation_name(manifest.generation)).unlink(missing_ok=True)
+            dropped.append(self._published.popleft())
+        for _, name, _ in dropped:
+            discard(self._index_dir / "generations" / name)
             failpoint("indexer-while-pruning")
-        bases = {manifest.base.name for _, manifest in self._published}
-        tails = {manifest.tail.name for _, manifest in self._published}
-        for manifest in dropped:
+        bases = {manifest.base.name for _, _, manifest in self._published}
+        tails = {manifest.tail.name for _, _, manifest in self._published}
+        for _, _, manifest in dropped:
             if manifest.base.name and manifest.base.name not in bases:
-                shutil.rmtree(self._index_dir / "bases" / manifest.base.name, ignore_errors=True)
+                discard(self._index_dir / "bases" / manifest.base.name)
             if manifest.tail.name not in tails:
-                (self._index_dir / "tails" / manifest.tail.name).unlink(missing_ok=True)
+                discard(self._index_dir / "tails" / manifest.tail.name)

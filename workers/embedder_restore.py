@@ -103,7 +103,7 @@ def _missing(
     """What the encoder's feed lacks, in offset order, as far as anything is known of it."""
     present = {row.offset for row in _feed(store, name, encoder, partition)}
     known = {row.offset: row for other in sorted(others) for row in _feed(store, name, other, partition)}
-    withdrawn = {offset: row for offset, row in known.items() if row.outcome != "put"}
+    withdrawn = {offset: row for offset, row in known.items() if row.outcome in ("delete", "reject")}
     reached = 0
     for offset in sorted(present.union(withdrawn, images)):
         if offset not in present:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from contract import telemetry
+from contract.errors import IndexDamagedError
 from contract.garbage import collect_rarely
 from contract.settings import Settings
 from gallery.merge import build_base
@@ -114,6 +115,7 @@ class Indexer:
             # Partitions share ids, so what one brought must be seen by the next.
             self._writer.stage(found)
         advanced = before != self._progress()
+        self._tell_of_set_aside()
         if advanced:
             manifest = self._writer.publish()
             telemetry.GENERATION.set(manifest.generation)
@@ -137,6 +139,18 @@ class Indexer:
             self._build.process.join()
         self._pool.shutdown()
         self._writer.close()
+
+    def _tell_of_set_aside(self) -> None:
+        for found in self._writer.fold.aside.tell():
+            telemetry.ROWS_SET_ASIDE.labels(found.reason).inc()
+            log.error(
+                "feed row set aside",
+                reason=found.reason,
+                log=self._writer.logs[found.log_number],
+                partition=found.partition,
+                offset=found.offset,
+                id=found.image_id[:300].encode("utf-8", "backslashreplace").decode(),
+            )
 
     def _progress(self) -> dict[tuple[int, int], int]:
         return {key: progress.next_offset for key, progress in self._writer.fold.progress.items()}
@@ -189,7 +203,11 @@ class Indexer:
             if build.process.exitcode:
                 log.error("base not built", exit_status=build.process.exitcode, base=build.base_name)
                 return
-            manifest = self._writer.replace_base(build.base_name, build.entries_merged)
+            try:
+                manifest = self._writer.replace_base(build.base_name, build.entries_merged)
+            except IndexDamagedError as error:
+                log.error("base not taken", detail=str(error), base=build.base_name)
+                return
             telemetry.REBUILDS.inc()
             log.info(
                 "base replaced",

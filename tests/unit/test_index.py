@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from contract.errors import IndexDamagedError
 from gallery.merge import build_base
 from gallery.reader import Reader
 from gallery.rows import FeedRow
@@ -153,14 +152,76 @@ def test_damaged_generation_is_refused_and_the_last_good_one_answers(tmp_path: P
     assert Writer(tmp_path, ENCODER).manifest.index_id != feed.writer.manifest.index_id
 
 
-@pytest.mark.parametrize("what", ["finite", "bytes"])
-def test_embedding_that_is_none_is_never_published(tmp_path: Path, what: str) -> None:
+def put(
+    offset: int, image_id: str, blob: bytes | None, outcome: str = "put", reason: str = "", ms: int = 1000
+) -> FeedRow:
+    return FeedRow("images:x", 0, offset, offset, outcome, reason, image_id, blob, ms)  # type: ignore[arg-type]
+
+
+GOOD = embedding(2).tobytes()
+UNUSABLE = [
+    ("embedding-not-finite", put(1, "bad", (embedding(2) * np.float32("nan")).tobytes())),
+    ("embedding-not-finite", put(1, "bad", (embedding(2) * np.float32("inf")).tobytes())),
+    ("embedding-length", put(1, "bad", GOOD[:400])),
+    ("embedding-length", put(1, "bad", GOOD[:-1])),
+    ("embedding-length", put(1, "bad", GOOD + b"more")),
+    ("embedding-length", put(1, "bad", b"")),
+    ("no-embedding", put(1, "bad", None)),
+    ("unknown-outcome", put(1, "bad", GOOD, outcome="")),
+    ("unknown-outcome", put(1, "bad", GOOD, outcome="puts")),
+    ("unknown-outcome", put(1, "bad", GOOD, outcome="\udcff")),
+    ("no-reason", put(1, "bad", None, outcome="reject")),
+    ("no-time", put(1, "bad", GOOD, ms=-1)),
+    ("bad-id", put(1, "", GOOD)),
+    ("bad-id", put(1, "a\0", GOOD)),
+    ("bad-id", put(1, "\udced\udca0\udc80", GOOD)),
+    ("bad-id", put(1, "x" * 70_000, GOOD)),
+    ("bad-id", put(1, "", None, outcome="delete")),
+]
+
+
+@pytest.mark.parametrize(("reason", "row"), UNUSABLE)
+def test_row_that_cannot_be_used_is_set_aside_and_all_behind_it_goes_on(
+    tmp_path: Path, reason: str, row: FeedRow
+) -> None:
     feed = Feed(tmp_path)
-    feed.add(("good", embedding(1)))
-    bad = embedding(2)[:100] if what == "bytes" else embedding(2) * np.float32("nan")
-    with pytest.raises(IndexDamagedError, match=f"'bad' .*offset 1.*{what}"):
-        feed.add(("bad", bad))
-    assert answer(Reader(tmp_path, ENCODER).current(), embedding(2), 5) == ["good"]
+    feed.add(("bad", embedding(1)))
+    feed.writer.stage(feed.writer.fold.add(0, 0, [row, put(2, "good", GOOD)]))
+    feed.writer.publish()
+    feed.offset = 3
+    (told,) = feed.writer.fold.aside.tell()
+    assert (told.partition, told.offset, told.reason) == (0, 1, reason)
+    feed.rebuild()
+    feed.writer.close()
+    feed = Feed(tmp_path)  # as after a restart
+    snapshot = Reader(tmp_path, ENCODER).current()
+    assert snapshot is not None
+    assert answer(snapshot, embedding(2), 5) == ["good", "bad"], "the id means what the record before it said"
+    manifest = snapshot.manifest
+    assert manifest.set_aside == {reason: 1} and manifest.offsets == {"0": 3}
+    assert {i: (n.position[3], n.reason) for i, n in manifest.not_shown.items()} == (
+        {"bad": (1, reason)} if reason != "bad-id" else {}
+    )
+    feed.add(("bad", embedding(3)))
+    assert feed.writer.manifest.not_shown == {}
+    assert feed.writer.manifest.set_aside == {reason: 1}
+
+
+def test_set_aside_record_that_is_older_than_what_is_shown_is_only_counted(tmp_path: Path) -> None:
+    feed = Feed(tmp_path)
+    feed.add(("a", embedding(1)))
+    older = FeedRow("images:x", 1, 0, 0, "put", "", "a", b"", 999)
+    assert feed.writer.fold.add(0, 1, [older]) == []
+    manifest = feed.writer.publish()
+    assert (manifest.set_aside, manifest.not_shown) == ({"embedding-length": 1}, {})
+
+
+def test_ids_that_are_not_shown_are_remembered_up_to_a_bound(tmp_path: Path) -> None:
+    feed = Feed(tmp_path)
+    feed.writer.fold.add(0, 0, [put(n, f"id/{n}", b"") for n in range(1500)])
+    manifest = feed.writer.publish()
+    assert manifest.set_aside == {"embedding-length": 1500}
+    assert len(manifest.not_shown) == 1000 and "id/1499" in manifest.not_shown
 
 
 def test_generation_of_another_encoder_is_refused(tmp_path: Path) -> None:

@@ -329,6 +329,11 @@ export interface components {
             encoder: string;
             /** Digest */
             digest: string;
+            /**
+             * Set Aside
+             * @description Records below `offsets` whose stored row cannot be used; what ids of theirs mean, their other records say.
+             */
+            set_aside: number;
         };
         /**
          * EditAnswer
@@ -447,6 +452,8 @@ export interface components {
             /** Original Url */
             original_url: string;
             source: components["schemas"]["Source"];
+            /** @description A newer record of this id whose stored row cannot be used; null as a rule. */
+            newest_not_shown: components["schemas"]["NotShownRecord"] | null;
             /**
              * Degraded
              * @description Fields that are null because what they come from is away.
@@ -524,6 +531,23 @@ export interface components {
             /** Thumbnail Url */
             thumbnail_url: string;
             source: components["schemas"]["Source"];
+        };
+        /**
+         * NotShownRecord
+         * @description The newest record of an id, when its stored row cannot be used.
+         */
+        NotShownRecord: {
+            /** Log */
+            log: string;
+            /** Partition */
+            partition: number;
+            /** Offset */
+            offset: number;
+            /**
+             * Reason
+             * @description A stable code.
+             */
+            reason: string;
         };
         /**
          * Problem
