@@ -100,7 +100,9 @@ class Fold:
             # Of an id that cannot be one, nothing is known and nothing can be asked.
             latest = met.position if met else self.latest(row.image_id) if is_id(row.image_id) else None
             if unusable:
-                self.aside.take(SetAside(log_number, partition, row.offset, row.image_id, unusable), position, latest)
+                found = SetAside(log_number, partition, row.offset, row.image_id, unusable)
+                # A refused record changes nothing for its id, so nothing of that id is missing.
+                self.aside.take(found, position, latest, shows=row.outcome != "reject")
             elif latest is None or position > latest:
                 embedding = row.embedding if row.outcome == "put" else None
                 winners[row.image_id] = Entry(row.image_id, position, embedding)

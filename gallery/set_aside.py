@@ -75,13 +75,20 @@ class Aside:
     not_shown: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
     fresh: list[SetAside] = field(default_factory=list)
 
-    def take(self, found: SetAside, position: tuple[int, ...], latest: tuple[int, ...] | None) -> None:
-        """Set a row aside; `latest` is the place of the record that its id means, None when it means none."""
+    def take(
+        self, found: SetAside, position: tuple[int, ...], latest: tuple[int, ...] | None, *, shows: bool = True
+    ) -> None:
+        """Set a row aside.
+
+        Args:
+            latest: place of the record that its id means, None when it means none.
+            shows: whether the id would mean something else, had the row been good.
+        """
         self.counts[found.reason] += 1
         self.fresh.append(found)
         known = self.not_shown.get(found.image_id)
         newer = max((each for each in (latest, known[0] if known else None) if each is not None), default=None)
-        if is_id(found.image_id) and (newer is None or position > newer):
+        if shows and is_id(found.image_id) and (newer is None or position > newer):
             self.not_shown.pop(found.image_id, None)
             self.not_shown[found.image_id] = (position, found.reason)
             if len(self.not_shown) > NOT_SHOWN_MAX:

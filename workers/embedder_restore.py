@@ -16,6 +16,7 @@ from contract.progress import progress_line
 from contract.settings import Settings
 from gallery.fold import EXPIRED
 from gallery.rows import FeedRow, ImageRecord, RecordKey
+from gallery.set_aside import why_unusable
 from gallery.store import Store
 from model.encoder import load_encoder
 from model.pictures.child import Decoder, Verdict
@@ -103,7 +104,9 @@ def _missing(
     """What the encoder's feed lacks, in offset order, as far as anything is known of it."""
     present = {row.offset for row in _feed(store, name, encoder, partition)}
     known = {row.offset: row for other in sorted(others) for row in _feed(store, name, other, partition)}
-    withdrawn = {offset: row for offset, row in known.items() if row.outcome in ("delete", "reject")}
+    withdrawn = {
+        offset: row for offset, row in known.items() if row.outcome in ("delete", "reject") and not why_unusable(row, 0)
+    }
     reached = 0
     for offset in sorted(present.union(withdrawn, images)):
         if offset not in present:

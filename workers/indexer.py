@@ -26,6 +26,8 @@ from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
 READ_ROWS_MAX = 2048
 # A feed that stays idle is read less and less often, down to once in this many of its usual pauses.
 IDLE_POLLS = 5
+# Of the rows that one step sets aside, so many are named in the log.
+ROWS_TOLD_MAX = 20
 LOGS_INTERVAL_S = 1.0
 # A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
 HOLES_INTERVAL_S = 5.0
@@ -141,8 +143,13 @@ class Indexer:
         self._writer.close()
 
     def _tell_of_set_aside(self) -> None:
-        for found in self._writer.fold.aside.tell():
+        told = self._writer.fold.aside.tell()
+        if len(told) > ROWS_TOLD_MAX:
+            log.error("feed rows set aside", rows=len(told), named=ROWS_TOLD_MAX, see="python -m gallery verify")
+        for number, found in enumerate(told):
             telemetry.ROWS_SET_ASIDE.labels(found.reason).inc()
+            if number >= ROWS_TOLD_MAX:
+                continue
             log.error(
                 "feed row set aside",
                 reason=found.reason,

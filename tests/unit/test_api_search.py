@@ -171,3 +171,34 @@ def test_an_api_that_started_before_the_first_generation_is_not_ready_until_it_c
         wait_until(lambda: client.get("/v1/index").json().get("count") == 1, "the image's generation")
         assert client.get("/readyz").status_code == 200
         assert client.post("/v1/search", json={"image_id": "a"}).json()["matches"][0]["id"] == "a"
+
+
+def test_api_that_starts_while_nobody_can_say_who_answers_says_so_and_heals(tmp_path: Path) -> None:
+    gallery = Gallery(settings_for(tmp_path))
+    gallery.put({"a": digit(1)})
+    serving = gallery.folder.parent / "SERVING"
+    serving.mkdir()
+    with running_api(settings_for(tmp_path)) as address, httpx.Client(base_url=address, timeout=30) as client:
+        refused = client.post("/v1/search", json={"image_id": "a"})
+        assert refused.status_code == 503 and "SERVING" in refused.json()["detail"]
+        serving.rmdir()
+        wait_until(lambda: client.post("/v1/search", json={"image_id": "a"}).status_code == 200, "it answers")
+
+
+def test_image_whose_newest_record_is_set_aside_says_so(tmp_path: Path) -> None:
+    gallery = Gallery(settings_for(tmp_path))
+    gallery.put({"a": digit(1)})
+    for image_id in ("a", "b"):
+        gallery._add("put", image_id, b"no embedding")
+    gallery._publish()
+    with running_api(settings_for(tmp_path)) as address, httpx.Client(base_url=address, timeout=30) as client:
+        assert client.post("/v1/search", json={"image_id": "a"}).json()["coverage"]["set_aside"] == 2
+        newest = client.get("/v1/images", params={"id": "a"}).json()["newest_not_shown"]
+        assert newest == {"log": gallery.log, "partition": 0, "offset": 1, "reason": "embedding-length"}
+        missing = client.get("/v1/images", params={"id": "b"})
+        assert missing.status_code == 404
+        assert "embedding-length" in missing.json()["detail"]
+        gallery.put({"a": digit(2)})
+        wait_until(
+            lambda: client.get("/v1/images", params={"id": "a"}).json()["newest_not_shown"] is None, "it is shown"
+        )
