@@ -21,7 +21,6 @@ from gallery.neighbours import Neighbours, build_neighbours, load_neighbours
 from gallery.sealed import discard, open_file, read_file
 from gallery.tree import mapped
 
-DIMENSIONS = 128
 FILES_LIST = "files.json"
 
 
@@ -80,7 +79,7 @@ class Base:
     Attributes:
         live: the images that can be found.
         deleted: the deletes that are remembered, since a slower partition may still bring an older put.
-        neighbours: their embeddings (n, 128) float32, searchable, one row for each of `live`.
+        neighbours: their embeddings (n, d) float32, searchable, one row for each of `live`.
     """
 
     name: str
@@ -97,17 +96,17 @@ class Base:
         return None
 
 
-def empty_base() -> Base:
+def empty_base(dimensions: int) -> Base:
     """The base before the first one is built."""
     nothing = IdTable.build([], [])
-    return Base("", nothing, nothing, build_neighbours(np.zeros((0, DIMENSIONS), np.float32)))
+    return Base("", nothing, nothing, build_neighbours(np.zeros((0, dimensions), np.float32)))
 
 
 def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray[np.float32]) -> None:
     """Write a base and make it searchable; the folder appears whole, by rename.
 
     Args:
-        embeddings: (n, 128) float32, finite, one row for each of `live`.
+        embeddings: (n, d) float32, finite, one row for each of `live`.
     """
     unfinished = folder.with_name(f"{folder.name}.tmp")
     for leftover in (unfinished, folder):
@@ -133,7 +132,7 @@ def base_files(folder: Path) -> dict[str, str]:
         raise IndexDamagedError(f"{folder / FILES_LIST} cannot be read: {error}.") from error
 
 
-def load_base(folder: Path, files: dict[str, str]) -> Base:
+def load_base(folder: Path, files: dict[str, str], dimensions: int) -> Base:
     """Map a base after checking that its files are what the manifest says.
 
     Raises:
@@ -152,9 +151,10 @@ def load_base(folder: Path, files: dict[str, str]) -> Base:
         deleted=IdTable.load(folder, "deleted"),
         neighbours=load_neighbours(folder),
     )
-    if base.neighbours.embeddings.shape != (len(base.live), DIMENSIONS):
+    if base.neighbours.embeddings.shape != (len(base.live), dimensions):
         raise IndexDamagedError(
-            f"{folder} holds {len(base.live)} ids and {base.neighbours.embeddings.shape} embeddings."
+            f"{folder} holds {len(base.live)} ids and {base.neighbours.embeddings.shape} embeddings, expected {dimensions} "
+            "dimensions."
         )
     return base
 

@@ -19,7 +19,10 @@ _compiled_bound = nb.njit(nogil=True, error_model="numpy", fastmath={"reassoc", 
 
 @_compiled
 def distance(embeddings: Any, slot: int, query: Any) -> float:
-    """Euclidean distance in float64. Eight running sums, as numpy adds up to 128 numbers: bit for bit its result."""
+    """Euclidean distance in float64. Eight running sums: up to 128 numbers bit for bit numpy's result, which halves more.
+
+    Whatever the dimensions, this order of additions is what ranks: everything that is compared is computed here.
+    """
     a = b = c = d = e = f = g = h = 0.0
     even = query.shape[0] & ~7
     for j in range(0, even, 8):

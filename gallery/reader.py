@@ -10,7 +10,7 @@ import structlog
 from contract.errors import IndexDamagedError
 from contract.failpoints import failpoint
 from gallery.base import Base, empty_base, load_base
-from gallery.manifest import CURRENT, BaseFiles, Manifest, TailFile, current_name, read_manifest
+from gallery.manifest import CURRENT, Manifest, TailFile, current_name, read_manifest
 from gallery.sealed import open_file
 from gallery.snapshot import Snapshot
 from gallery.tail import Tail, decode_entries
@@ -87,7 +87,7 @@ class Reader:
         opened = self._open
         if opened is None or opened.name != manifest.tail.name or opened.size_bytes > manifest.tail.size_bytes:
             base = opened.tail.base if opened and _same_base(opened.tail.base, manifest, self._snapshot) else None
-            opened = _OpenTail(manifest.tail.name, Tail(base or self._load_base(manifest.base)), 0, hashlib.sha256())
+            opened = _OpenTail(manifest.tail.name, Tail(base or self._load_base(manifest)), 0, hashlib.sha256())
         try:
             _read_on(self._index_dir / "tails" / manifest.tail.name, manifest.tail, opened)
         except IndexDamagedError:
@@ -113,8 +113,11 @@ class Reader:
                 return
         self._snapshot = self.load(manifest)
 
-    def _load_base(self, files: BaseFiles) -> Base:
-        return load_base(self._index_dir / "bases" / files.name, files.files) if files.name else empty_base()
+    def _load_base(self, manifest: Manifest) -> Base:
+        files, dimensions = manifest.base, manifest.dimensions
+        if not files.name:
+            return empty_base(dimensions)
+        return load_base(self._index_dir / "bases" / files.name, files.files, dimensions)
 
     def _generation(self) -> int | None:
         return self._snapshot.manifest.generation if self._snapshot else None
@@ -142,5 +145,5 @@ def _read_on(path: Path, wanted: TailFile, opened: _OpenTail) -> None:
             f"{path} has SHA-256 {opened.sha256.hexdigest()} over {opened.size_bytes + len(blob)} bytes, its manifest "
             f"says {wanted.sha256} over {wanted.size_bytes}."
         )
-    opened.tail.append(decode_entries(blob))
+    opened.tail.append(decode_entries(blob, opened.tail.dimensions))
     opened.size_bytes = wanted.size_bytes

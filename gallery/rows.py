@@ -21,7 +21,7 @@ class FeedRow:
     Attributes:
         after: position from which the record was reached: no record lies in [after, offset).
         reason: of a reject; or ``expired-before`` on the first record behind offsets that Kafka expired.
-        embedding: (128,) float32 as little-endian bytes; None unless `outcome` is ``put``.
+        embedding: float32 as little-endian bytes; None unless `outcome` is ``put``.
         kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.
         embedded_at_ms: when the embedder wrote the row; informational, 0 when unknown.
     """

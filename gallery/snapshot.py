@@ -35,7 +35,7 @@ class Found:
     """An image of the gallery by its id.
 
     Attributes:
-        embedding: (128,) float32.
+        embedding: (d,) float32.
     """
 
     image_id: str
@@ -69,7 +69,7 @@ class Snapshot:
 
     @property
     def embeddings(self) -> NDArray[np.float32]:
-        """The tail's embeddings (m, 128) float32, one row an entry."""
+        """The tail's embeddings (m, d) float32, one row an entry."""
         return self._embeddings
 
     @property
@@ -86,7 +86,7 @@ class Snapshot:
         """The k nearest images, nearest first, ties in the byte order of their ids.
 
         Args:
-            query: (128,) float32, finite.
+            query: (d,) float32, finite.
             k: at least 1; fewer come back when the gallery holds fewer.
             max_distance: leave out what is farther away.
         """

@@ -1,6 +1,6 @@
 """The tail: what changed since the base, as one append-only file and as growing arrays.
 
-An entry is a fixed head, the image id in UTF-8, and for a put the embedding as 128 little-endian float32. It names the row of
+An entry is a fixed head, the image id in UTF-8, and for a put the embedding as little-endian float32. It names the row of
 the base that it supersedes, so that a reader need not look ids up. A file belongs to one base.
 """
 
@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
-from gallery.base import DIMENSIONS, Base
+from gallery.base import Base
 from gallery.fold import Entry, Position
 from gallery.growing import Growing
 
 _HEAD = struct.Struct("<BHqqqqqq")  # is put, id size, Position, row of the base or -1
-_EMBEDDING_SIZE_BYTES = DIMENSIONS * 4
 
 
 class TailEntry(NamedTuple):
@@ -36,7 +35,7 @@ def encode_entries(entries: Iterable[TailEntry]) -> bytes:
     return b"".join(parts)
 
 
-def decode_entries(blob: bytes) -> Iterator[TailEntry]:
+def decode_entries(blob: bytes, dimensions: int) -> Iterator[TailEntry]:
     """Read entries back.
 
     Raises:
@@ -47,7 +46,7 @@ def decode_entries(blob: bytes) -> Iterator[TailEntry]:
         while at < len(blob):
             is_put, size, *numbers, base_row = _HEAD.unpack_from(blob, at)
             name_end = at + _HEAD.size + size
-            end = name_end + (_EMBEDDING_SIZE_BYTES if is_put else 0)
+            end = name_end + (dimensions * 4 if is_put else 0)
             if end > len(blob):
                 raise struct.error("the last entry is cut short")
             image_id = blob[at + _HEAD.size : name_end].decode()
@@ -61,6 +60,7 @@ class Tail:
     """Entries over one base in memory. Grows at its end only, so that views of a prefix stay valid.
 
     Attributes:
+        dimensions: of an embedding.
         entries: all entries, superseded ones too; a put's embedding is b"" here, since `growing` holds it.
         growing: their embeddings, one an entry; zeros for a delete.
         is_live: (capacity,) bool: a put that no later entry supersedes.
@@ -71,7 +71,8 @@ class Tail:
         self.base = base
         self.entries: list[TailEntry] = []
         tree = base.neighbours.tree
-        self.growing = Growing(DIMENSIONS, tree.contraction if tree else None)
+        self.dimensions = base.neighbours.embeddings.shape[1]
+        self.growing = Growing(self.dimensions, tree.contraction if tree else None)
         self.is_live = np.zeros(256, bool)
         self.base_is_live = np.ones(len(base.live), bool)
         self.base_dead_count = 0
@@ -81,10 +82,10 @@ class Tail:
         """Take entries in the order of the file.
 
         Raises:
-            IndexDamagedError: an embedding is not 128 finite numbers; nothing was taken.
+            IndexDamagedError: an embedding is not as many finite numbers as the base's; nothing was taken.
         """
         added = list(entries)
-        embeddings = _embeddings_of(added)
+        embeddings = _embeddings_of(added, self.dimensions)
         while len(self.entries) + len(added) > len(self.is_live):
             self.is_live = np.concatenate([self.is_live, np.zeros_like(self.is_live)])
         for entry in added:
@@ -127,22 +128,22 @@ class Tail:
         return len(self.base.live) - self.base_dead_count + int(self.is_live.sum())
 
 
-def _embeddings_of(entries: list[TailEntry]) -> NDArray[np.float32]:
-    """Their embeddings (n, 128) float32, zeros for a delete."""
-    embeddings = np.zeros((len(entries), DIMENSIONS), np.float32)
+def _embeddings_of(entries: list[TailEntry], dimensions: int) -> NDArray[np.float32]:
+    """Their embeddings (n, d) float32, zeros for a delete."""
+    embeddings = np.zeros((len(entries), dimensions), np.float32)
     for row, (entry, _) in zip(embeddings, entries, strict=True):
         if entry.embedding is not None:
             if len(entry.embedding) != row.nbytes:
-                raise _bad_embedding(entry, f"{len(entry.embedding)} bytes")
+                raise _bad_embedding(entry, f"{len(entry.embedding)} bytes", dimensions)
             row[:] = np.frombuffer(entry.embedding, "<f4")
     finite = np.isfinite(embeddings).all(1)
     if not finite.all():
-        raise _bad_embedding(entries[int(finite.argmin())].entry, "numbers that are not finite")
+        raise _bad_embedding(entries[int(finite.argmin())].entry, "numbers that are not finite", dimensions)
     return embeddings
 
 
-def _bad_embedding(entry: Entry, what: str) -> IndexDamagedError:
+def _bad_embedding(entry: Entry, what: str, dimensions: int) -> IndexDamagedError:
     return IndexDamagedError(
         f"The embedding of {entry.image_id!r} (partition {entry.position.partition}, offset {entry.position.offset}) has {what}, "
-        f"expected {DIMENSIONS} finite float32. Its feed row was altered, or its encoder has a bug."
+        f"expected {dimensions} finite float32. Its feed row was altered, or its encoder has a bug."
     )

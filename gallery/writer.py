@@ -61,14 +61,19 @@ class Writer:
     Goes on from the current generation, or starts a new index (a new `index_id`) when there is none, it is damaged, or
     it belongs to another encoder.
 
+    Args:
+        encoder: fingerprint of the encoder.
+        dimensions: of its embeddings.
+
     Attributes:
         fold: what was folded so far; the caller adds rows to it and publishes what comes out.
         manifest: of the generation that was published last.
     """
 
-    def __init__(self, index_dir: Path, encoder: str, *, rebuild: bool = False) -> None:
+    def __init__(self, index_dir: Path, encoder: str, dimensions: int = 128, *, rebuild: bool = False) -> None:
         self._index_dir = index_dir
         self._encoder = encoder
+        self._dimensions = dimensions
         for folder in ("generations", "bases", "tails"):
             make_folder(index_dir / folder)
         self.logs: list[str] = []
@@ -114,7 +119,7 @@ class Writer:
         failpoint("indexer-before-base")
         folder = self._index_dir / "bases" / name
         files = base_files(folder)
-        base = load_base(folder, files)
+        base = load_base(folder, files, self._dimensions)
         later = self.tail.entries_from(entries_merged)
         self._start_tail(base)
         failpoint("indexer-after-new-tail")
@@ -136,6 +141,10 @@ class Writer:
             if name is None:
                 return None
             manifest = read_manifest(self._index_dir, name)
+            if manifest.dimensions != self._dimensions:
+                raise IndexDamagedError(
+                    f"{name} is of {manifest.dimensions} dimensions, the encoder gives {self._dimensions}."
+                )
             reader = Reader(self._index_dir, self._encoder)
             reader.load(manifest)
             self._name = name
@@ -160,8 +169,9 @@ class Writer:
             digest="",
             published_at_ms=0,
             format=FORMAT,
+            dimensions=self._dimensions,
         )
-        self._start_tail(empty_base())
+        self._start_tail(empty_base(self._dimensions))
         self.fold = self._resumed_fold()
         self._publish(self.manifest.base)
 

@@ -30,7 +30,7 @@ class Gallery:
     def __init__(self, settings: Settings, log: str = LOG) -> None:
         self.log = log
         self.encoder = load_encoder(settings.encoder)
-        self.writer = Writer(settings.encoder_index_dir, self.encoder.fingerprint)
+        self.writer = Writer(settings.encoder_index_dir, self.encoder.fingerprint, self.encoder.dimensions)
         self.writer.set_logs([log])
         self.folder = settings.encoder_index_dir
         self.embeddings: dict[str, NDArray[np.float32]] = {}

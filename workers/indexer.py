@@ -57,7 +57,8 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
     end_when_a_call_hangs()
-    encoder = load_encoder(settings.encoder).fingerprint
+    loaded = load_encoder(settings.encoder)
+    encoder, dimensions = loaded.fingerprint, loaded.dimensions
     if left := old_layout(settings.index_dir):
         log.warning("index folder of an earlier version", detail=left)
     if not _wait_for_lock(settings.encoder_index_dir, stop):
@@ -67,7 +68,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     except StoppedError:
         return 0
     try:
-        writer = Writer(settings.encoder_index_dir, encoder, rebuild=rebuild)
+        writer = Writer(settings.encoder_index_dir, encoder, dimensions, rebuild=rebuild)
         log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
         indexer = Indexer(settings, encoder, store, writer)
         collect_rarely()
@@ -168,7 +169,9 @@ class Indexer:
         logs = self._store.logs(self._settings.kafka_topic)
         if not self._writer.set_logs(logs):
             log.warning("starting a new index", because="the gallery's logs changed", logs=logs)
-            self._writer = Writer(self._settings.encoder_index_dir, self._encoder, rebuild=True)
+            self._writer = Writer(
+                self._settings.encoder_index_dir, self._encoder, self._writer.manifest.dimensions, rebuild=True
+            )
             self._writer.set_logs(logs)
         for number, name in enumerate(logs):
             partitions = range(self._settings.kafka_partitions)

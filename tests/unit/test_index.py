@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,3 +299,28 @@ def test_manifest_names_every_file_with_its_sum(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "generations" / (tmp_path / "CURRENT").read_text()).read_text())
     folder = tmp_path / "bases" / manifest["base"]["name"]
     assert set(manifest["base"]["files"]) == {path.name for path in folder.iterdir()} - {"files.json"}
+
+
+@pytest.mark.parametrize("dimensions", [2, 31, 256, 512])
+def test_index_has_the_dimensions_of_its_encoder(tmp_path: Path, dimensions: int) -> None:
+    random = np.random.default_rng(5)
+    vectors = {f"{n:03}": random.standard_normal(dimensions).astype(np.float32) for n in range(400)}
+    writer = Writer(tmp_path, ENCODER, dimensions)
+    writer.set_logs(["images:x"])
+    rows = [put(n, image_id, vector.tobytes()) for n, (image_id, vector) in enumerate(vectors.items())]
+    writer.stage(writer.fold.add(0, 0, [*rows[:300], put(300, "of another encoder", GOOD)]))
+    writer.publish()
+    name, merged = writer.next_base_name(), writer.manifest.tail.entries
+    build_base(tmp_path, writer.current_name(), name)
+    writer.replace_base(name, merged)
+    writer.stage(
+        writer.fold.add(0, 0, [replace(row, offset=301 + n, after=301 + n) for n, row in enumerate(rows[300:])])
+    )
+    assert writer.publish().set_aside == {"embedding-length": 1}
+    writer.close()
+    snapshot = Reader(tmp_path, ENCODER).current()
+    assert snapshot is not None and snapshot.manifest.dimensions == dimensions
+    query = random.standard_normal(dimensions).astype(np.float32)
+    assert answer(snapshot, query, 20) == brute_force(vectors, query, 20)
+    assert Writer(tmp_path, ENCODER, dimensions).manifest.index_id == snapshot.manifest.index_id
+    assert Writer(tmp_path, ENCODER, dimensions - 1).manifest.index_id != snapshot.manifest.index_id

@@ -225,3 +225,20 @@ def test_index_of_format_2_loads_once_and_is_written_anew(tmp_path: Path) -> Non
     assert sorted(new.contents()) == sorted(old.contents())
     assert new.manifest.logs == old.manifest.logs and new.manifest.index_id == old.manifest.index_id
     writer.close()
+
+
+def test_index_that_a_blank_picture_ended_in_the_version_before_goes_on(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "golden" / "index-format-2", tmp_path, dirs_exist_ok=True)
+    tail = max((tmp_path / "tails").iterdir())
+    with tail.open("ab") as file:  # that version appended the entry, and ended before it published
+        file.write(b"\1\5\0" + bytes(48) + b"blank" + np.full(128, np.nan, "<f4").tobytes())
+    feed = Feed(tmp_path)
+    feed.add(("blank", embedding(1) * np.float32("nan")), ("next", embedding(77)))
+    reader = Reader(tmp_path, ENCODER)
+    snapshot = reader.current()
+    assert snapshot is not None
+    assert snapshot.search(embedding(77), 1)[0].image_id == "next"
+    assert snapshot.manifest.set_aside == {"embedding-not-finite": 1} and set(snapshot.manifest.not_shown) == {"blank"}
+    feed.add(("blank", embedding(9)))
+    again = reader.current()
+    assert again is not None and again.find("blank") is not None and again.manifest.not_shown == {}
