@@ -88,9 +88,11 @@ class Fold:
             if row.after > progress.next_offset:
                 break
             if EXPIRED in row.reason.split():
-                self.expired += row.offset - progress.next_offset
+                self.expired += row.offset + (row.outcome == "gap") - progress.next_offset
             progress.next_offset = row.offset + 1
             progress.effective_ms = max(progress.effective_ms, row.kafka_time_ms)
+            if row.outcome == "gap":
+                continue
             unusable = why_unusable(row, self.dimensions)
             if row.outcome == "reject" and not unusable:
                 self.rejected[row.reason.split()[0]] += 1

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Outcome = Literal["put", "delete", "reject"]
+Outcome = Literal["put", "delete", "reject", "gap"]
 
 
 class RecordKey(NamedTuple):
@@ -20,6 +20,7 @@ class FeedRow:
 
     Attributes:
         after: position from which the record was reached: no record lies in [after, offset).
+        outcome: of a ``gap`` no record lies at `offset` either: it carries the watermark over what no record fills.
         reason: of a reject; or ``expired-before`` on the first record behind offsets that Kafka expired.
         embedding: float32 as little-endian bytes; None unless `outcome` is ``put``.
         kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.

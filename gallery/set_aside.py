@@ -26,6 +26,8 @@ def why_unusable(row: FeedRow, dimensions: int) -> str:
     """The reason for which a row must be set aside; "" for a good one."""
     if row.kafka_time_ms < 0:
         return NO_TIME
+    if row.outcome == "gap":
+        return ""
     if row.outcome == "reject":
         return "" if row.reason.split() else NO_REASON
     if row.outcome not in ("put", "delete"):

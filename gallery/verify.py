@@ -53,7 +53,7 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
                         )
                         continue
                     known = newest.get(row.image_id)
-                    if row.outcome != "reject" and (known is None or known[0] < position):
+                    if row.outcome in ("put", "delete") and (known is None or known[0] < position):
                         newest[row.image_id] = (position, row.embedding if row.outcome == "put" else None)
                 if offset != covered.next_offset:
                     differences.append(

@@ -27,6 +27,7 @@ from model.encoder import load_encoder
 from model.pictures.child import Decoder
 from workers.embedder_batch import Batch, BatchEmbedder, Record
 from workers.embedder_consumer import FeedConsumer, FeedTransport, Reached
+from workers.readiness import READINESS
 from workers.rejections import Publisher
 from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
 from workers.topic import Topic
@@ -38,6 +39,7 @@ SESSION_TIMEOUT_S = 10.0
 # Shorter than Faust's own limit for an assignment, so that the reason is told.
 ASSIGNMENT_S_MAX = 60.0
 FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
+METADATA_AGE_MS_MAX = 3000
 # Those of one batch; as many again wait in Faust's buffer.
 FETCHED_STRETCHES_MAX = 4
 LOG_APPEND_TIME = 1
@@ -59,7 +61,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
-    telemetry.READY.set(0)
+    READINESS.need("kafka", "cassandra", "partitions")
     end_when_a_call_hangs()
     fingerprint = load_encoder(settings.encoder).fingerprint
     topic = Topic(settings)
@@ -158,6 +160,8 @@ class _Embedder:
             consumer_group_instance_id=f"{group}-{self._log.replace(':', '-')}-slot-{self._slot}",
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_SIZE_BYTES_MAX,
+            # How soon partitions that are added while this runs are noticed; a rebalance follows.
+            consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
             broker_commit_interval=1.0,
             broker_commit_every=1000,
             broker_session_timeout=SESSION_TIMEOUT_S,
@@ -233,14 +237,21 @@ class _Embedder:
             raise DependencyError("cassandra", f"no answer for {ASSIGNMENT_S_MAX} s about where to start") from error
 
     async def _watch_topic(self) -> None:
-        """Notice a re-created topic also while nothing arrives from it."""
+        """Notice a re-created topic, and a dependency that is away, also while nothing arrives."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TOPIC_CHECK_INTERVAL_S)
-            try:
-                await loop.run_in_executor(self._asking, self._topic.verify, self._log)
-            except DependencyError as error:
-                log.warning("topic not checked", detail=error.detail)
+            for dependency, check in (
+                ("kafka", lambda: self._topic.verify(self._log)),
+                ("cassandra", lambda: self._store.logs(self._settings.kafka_topic)),
+            ):
+                try:
+                    await loop.run_in_executor(self._asking, check)
+                except DependencyError as error:
+                    log.warning("dependency not checked", dependency=error.dependency, detail=error.detail)
+                    READINESS.note(dependency, is_good=False)
+                else:
+                    READINESS.note(dependency, is_good=True)
 
 
 class _App(faust.App):
@@ -265,6 +276,7 @@ def _record(reached: Reached) -> Record:
         offset=record.offset,
         after=reached.after,
         is_expired=reached.is_expired,
+        is_gap=reached.is_gap,
         kafka_time_ms=record.timestamp,
         key=record.key,
         value=record.value,

@@ -41,6 +41,7 @@ class Record(NamedTuple):
     Attributes:
         after: position from which it was reached, see `gallery.rows.FeedRow`.
         is_expired: Kafka may have expired records in [after, offset).
+        is_gap: no record stands at the offset either, see `workers.embedder_consumer.Reached`.
     """
 
     partition: int
@@ -51,6 +52,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    is_gap: bool = False
 
 
 class Judged(NamedTuple):
@@ -204,6 +206,8 @@ class BatchEmbedder:
 
 def judge(record: Record) -> Judged:
     """The outcome of a record as far as it can be told without decoding: a ``put`` still lacks its verdict."""
+    if record.is_gap:
+        return Judged(record, "gap", "", "", "", "", None)
     image_id = metadata = ""
     try:
         image_id = image_id_of(record.key, record.value)
@@ -242,17 +246,19 @@ def _report(judged: list[Judged], timer: Timer) -> None:
     rejected = 0
     for record, outcome, reason, *_ in judged:
         offsets.setdefault(record.partition, []).append(record.offset)
-        if outcome == "reject":
+        if outcome == "gap":
+            pass
+        elif outcome == "reject":
             rejected += 1
             telemetry.IMAGES_REJECTED.labels(reason).inc()
         else:
             telemetry.IMAGES_ACCEPTED.labels(outcome).inc()
         if record.is_expired:
-            telemetry.RECORDS_EXPIRED.inc(record.offset - record.after)
+            telemetry.RECORDS_EXPIRED.inc(record.offset + record.is_gap - record.after)
             log.error(
                 "expired before they were embedded",
                 partition=record.partition,
-                offsets=f"{record.after}-{record.offset - 1}",
+                offsets=f"{record.after}-{record.offset + record.is_gap - 1}",
             )
     log.info(
         "batch",

@@ -20,16 +20,21 @@ from typing import Any, NamedTuple
 
 import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
 from contract import telemetry
 from contract.errors import LookalikeError
 from workers.embedder_headers import read_any_header_name
+from workers.readiness import READINESS
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
 STRETCH_RECORDS_MAX = 128
 STRETCH_SIZE_BYTES_MAX = 4 * 1024 * 1024
+# How long a fetch waits for records before it is seen that the position stepped over what is none.
+FETCH_WAIT_S_MAX = 0.25
+_LOG_APPEND_TIME = 1
 
 log = structlog.get_logger()
 
@@ -44,11 +49,14 @@ class Reached(NamedTuple):
         record: aiokafka's record.
         after: position from which it was fetched: no committed record lies in [after, record.offset).
         is_expired: Kafka may have expired records in [after, record.offset).
+        is_gap: there is no record at `record.offset` either. The consumer's position stepped over transaction markers, aborted
+            or compacted records, or what Kafka had expired, and nothing has followed yet.
     """
 
     record: Any
     after: int
     is_expired: bool
+    is_gap: bool = False
 
 
 class Stretch(NamedTuple):
@@ -116,13 +124,25 @@ class FeedConsumer(Consumer):
         thread.reached_after_seek = {tp: (missing[tp.partition], self._seek_number) for tp in starts}
         await thread.seek_wait(starts)
         telemetry.PARTITIONS.set(len(starts))
-        telemetry.READY.set(1)
+        READINESS.note("partitions", is_good=True)
         log.info(
             "assigned",
             committed={str(partition): committed[partition] for partition in sorted(committed)},
             starts={str(tp.partition): start for tp, start in sorted(starts.items())},
         )
         return starts
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Not ready until what the group gives out next is known."""
+        READINESS.note("partitions", is_good=False)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Without partitions nothing is sought: more embedders than partitions run, and this one is ready to step in."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            telemetry.PARTITIONS.set(0)
+            READINESS.note("partitions", is_good=True)
 
     async def getmany(self, timeout: float) -> AsyncIterator[Any]:
         """Deliver messages while fewer than 16 MiB of them are unfinished."""
@@ -185,9 +205,12 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
         self._reached = dict(self.reached_after_seek)
         await super()._seek_wait(consumer, partitions)
 
-    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+    ) -> Any:
+        wait_s = FETCH_WAIT_S_MAX if timeout is None else min(timeout, FETCH_WAIT_S_MAX)
         try:
-            fetched = await super()._fetch_records(consumer, *args, **kwargs)
+            fetched = await super()._fetch_records(consumer, active_partitions, wait_s, max_records)
         except UnicodeDecodeError as error:
             log.warning("a header's name is not UTF-8; reading on more slowly", detail=str(error))
             read_any_header_name()
@@ -205,7 +228,12 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
             if batch := reached_from(after, records):
                 batches[tp] = batch
                 self._reached[tp] = batch[-1].record.offset + 1, seeks[tp]
-        holes = [tp for tp, batch in batches.items() if batch[0].after < batch[0].record.offset]
+        for tp in self._reached.keys() - fetched.keys():
+            after, seek = self._reached[tp]
+            if (gap := _gap(consumer, tp, after)) is not None:
+                batches[tp], seeks[tp] = [gap], seek
+                self._reached[tp] = gap.record.offset + 1, seek
+        holes = [tp for tp, batch in batches.items() if batch[0].after < batch[0].record.offset or batch[0].is_gap]
         if holes:
             # A hole is a transaction's marker or what compaction left, unless the log begins behind the hole's start:
             # then aiokafka may have been sent there because Kafka had expired what it asked for.
@@ -225,6 +253,21 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
             log.warning("commit failed", detail=str(error))
             return False
         return True
+
+
+def _gap(consumer: Any, tp: TP, after: int) -> Reached | None:
+    """What stands for [after, position) where the consumer's position went on without a record.
+
+    The position moves only over what was read, and never beyond the last stable offset: a record of an open transaction, or
+    one that is still to come, lies at or behind it.
+    """
+    subscription = consumer._fetcher._subscriptions.subscription
+    state = subscription.assignment and subscription.assignment.state_value(tp) if subscription else None
+    if state is None or not state.has_valid_position or state.position <= after:
+        return None
+    offset = state.position - 1
+    nothing = ConsumerRecord(tp.topic, tp.partition, offset, 0, _LOG_APPEND_TIME, None, None, None, -1, -1, ())
+    return Reached(nothing, after, is_expired=False, is_gap=True)
 
 
 def reached_from(after: int, records: Iterable[Any]) -> list[Reached]:

@@ -105,7 +105,9 @@ def _missing(
     present = {row.offset for row in _feed(store, name, encoder, partition)}
     known = {row.offset: row for other in sorted(others) for row in _feed(store, name, other, partition)}
     withdrawn = {
-        offset: row for offset, row in known.items() if row.outcome in ("delete", "reject") and not why_unusable(row, 0)
+        offset: row
+        for offset, row in known.items()
+        if row.outcome in ("delete", "reject", "gap") and not why_unusable(row, 0)
     }
     reached = 0
     for offset in sorted(present.union(withdrawn, images)):

@@ -21,6 +21,7 @@ from gallery.serving import old_layout
 from gallery.store import Store
 from gallery.writer import Writer, lock_index
 from model.encoder import load_encoder
+from workers.readiness import READINESS
 from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
 
 READ_ROWS_MAX = 2048
@@ -56,6 +57,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
+    READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()
     loaded = load_encoder(settings.encoder)
     encoder, dimensions = loaded.fingerprint, loaded.dimensions
@@ -63,6 +65,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
         log.warning("index folder of an earlier version", detail=left)
     if not _wait_for_lock(settings.encoder_index_dir, stop):
         return 0
+    READINESS.note("lock", is_good=True)
     try:
         store = retrying(lambda: Store.connect(settings), "cassandra", stop)
     except StoppedError:

@@ -11,6 +11,7 @@ import structlog
 
 from contract import telemetry
 from contract.errors import DependencyError
+from workers.readiness import READINESS
 
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 5.0
@@ -36,18 +37,21 @@ def retrying(call: Callable[[], T], dependency: str, stop: threading.Event) -> T
         StoppedError: `stop` was set. What was being done may or may not have happened.
     """
     delay_s = RETRY_S_MIN
+    failed = set()
     while not stop.is_set():
         _calls[threading.get_ident()] = dependency, time.monotonic()
         try:
             result = call()
         except DependencyError as error:
-            telemetry.READY.set(0)
+            failed.add(error.dependency)
+            READINESS.note(error.dependency, is_good=False)
             telemetry.DEPENDENCY_UP.labels(error.dependency).set(0)
             telemetry.DEPENDENCY_RETRIES.labels(error.dependency).inc()
             log.warning("retrying", dependency=error.dependency, detail=error.detail, in_s=delay_s)
         else:
-            telemetry.DEPENDENCY_UP.labels(dependency).set(1)
-            telemetry.READY.set(1)
+            for good in failed | {dependency}:
+                telemetry.DEPENDENCY_UP.labels(good).set(1)
+                READINESS.note(good, is_good=True)
             return result
         finally:
             _calls.pop(threading.get_ident(), None)
