@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from api.client import ApiError, Client, Sort
+from api.client import ApiError, Client, Effort, Sort
 from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
 
@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   python -m api serve --processes 4
   python -m api search digit.png
   python -m api search altered.png --explain
+  python -m api search part-of-a-photo.jpg --effort thorough
   python -m api search digit.png --k 3 --json | jq .matches[0].id
 """
 
@@ -31,6 +32,12 @@ def main() -> int:
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
     search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
     search.add_argument("--sort", choices=get_args(Sort), help="the order of the neighbours (default best)")
+    search.add_argument(
+        "--effort",
+        choices=get_args(Effort),
+        default="normal",
+        help="thorough: also turned, mirrored, negative, and parts of it",
+    )
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
     verbs.add_parser("openapi", help="print the OpenAPI document")
@@ -67,7 +74,7 @@ def _search(arguments: argparse.Namespace, address: str) -> int:
 
     try:
         answer = Client(address).search_file(
-            arguments.file, k=arguments.k, explain=arguments.explain, sort=arguments.sort
+            arguments.file, k=arguments.k, explain=arguments.explain, sort=arguments.sort, effort=arguments.effort
         )
     except OSError as error:
         print(f"{arguments.file} cannot be read: {error.strerror}.", file=sys.stderr)

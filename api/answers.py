@@ -109,6 +109,16 @@ class SearchMatch:
             )
         ),
     ]
+    hypothesis: Annotated[
+        str | None,
+        Field(
+            description=(
+                "What of the query is like the match: `whole`, `turned-90` (against the clock), `turned-180`, `turned-270`, `mirrored`, "
+                "`negative`, or a part such as `part-40-0-100`: 40 % of its width and height, as far left and as far down as it can lie. "
+                "`distance` is from that to the match. Null unless `effort=thorough` was asked for."
+            ),
+        ),
+    ]
     verdict: Annotated[
         Verdict | None,
         Field(

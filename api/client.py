@@ -19,6 +19,9 @@ from urllib.parse import urlencode
 TIMEOUT_S = 30.0
 
 Sort = Literal["best", "biggest", "newest", "oldest", "most_changed"]
+Effort = Literal["normal", "thorough"]
+# The hypothesis that says nothing: the query as it is.
+WHOLE = "whole"
 
 
 class ApiError(Exception):
@@ -48,7 +51,7 @@ class Edit:
 @dataclass(frozen=True)
 class Neighbour:
     """One match. Fields other than id and distance are None while the store is away; from `verdict` on also unless a search
-    asked with `explain`. `larger` is by how much its sides are longer than the query's, if it has more pixels."""
+    asked with `explain`, `hypothesis` unless it asked with `effort="thorough"`. `larger` is by how much its sides are longer than the query's, if it has more pixels."""
 
     id: str
     distance: float
@@ -59,6 +62,7 @@ class Neighbour:
     same_bytes: bool | None
     same_pixels: bool | None
     larger: float | None = None
+    hypothesis: str | None = None
     verdict: str | None = None
     edits: list[Edit] | None = None
     alignment: list[list[float]] | None = None
@@ -105,18 +109,27 @@ class Client:
         wait_ms: int | None = None,
         explain: bool = False,
         sort: Sort | None = None,
+        effort: Effort = "normal",
     ) -> Answer:
-        """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` is as in the API."""
-        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
+        """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` and `effort` are as in the API."""
+        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
         return self._search(image, "application/octet-stream", query)
 
-    def search_file(self, file: Path, *, k: int = 10, explain: bool = False, sort: Sort | None = None) -> Answer:
+    def search_file(
+        self,
+        file: Path,
+        *,
+        k: int = 10,
+        explain: bool = False,
+        sort: Sort | None = None,
+        effort: Effort = "normal",
+    ) -> Answer:
         """Neighbours of an image file.
 
         Raises:
             OSError: the file cannot be read.
         """
-        return self.search(file.read_bytes(), k=k, explain=explain, sort=sort)
+        return self.search(file.read_bytes(), k=k, explain=explain, sort=sort, effort=effort)
 
     def search_id(
         self,
@@ -195,8 +208,9 @@ def _query(
     *,
     explain: bool = False,
     sort: Sort | None = None,
+    effort: Effort = "normal",
 ) -> dict[str, object]:
-    asked = {"explain": "true" if explain else None, "sort": sort}
+    asked = {"explain": "true" if explain else None, "sort": sort, "effort": None if effort == "normal" else effort}
     return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets, "wait_ms": wait_ms, **asked}
 
 

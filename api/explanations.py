@@ -12,7 +12,8 @@ from api.queries import Query
 from contract.errors import DependencyError
 from gallery.rows import ImageRecord, RecordKey
 from gallery.snapshot import Match
-from model.pictures.child import Explained, Explainer, Shown
+from model.pictures.child import Shown
+from model.verdicts.child import Explained, Explainer
 
 # One answer of 10 matches takes some 20 ms, one of 100 some 200.
 EXPLANATIONS_WAITING_MAX = 32

@@ -32,15 +32,18 @@ class Gate:
         self._took_s = deque([quick_s], maxlen=TIMED)
         self._quick_s = quick_s
 
-    async def run(self, function: Callable[[], T]) -> tuple[T, float]:
+    async def run(self, function: Callable[[], T], *, is_long: bool = False) -> tuple[T, float]:
         """The function's result and the seconds that it took, its wait for a thread left out.
+
+        Args:
+            is_long: it takes many times as long as others of its kind: a thread's work, and it says nothing of how quick those are.
 
         Raises:
             ProblemError: 503 ``busy``.
         """
         if self._inside >= self._inside_max:
             raise busy(self._inside)
-        if min(self._took_s) < self._quick_s:
+        if not is_long and min(self._took_s) < self._quick_s:
             result, took_s = _timed(function)
         else:
             self._inside += 1
@@ -48,7 +51,8 @@ class Gate:
                 result, took_s = await anyio.to_thread.run_sync(_timed, function, limiter=self._limiter)
             finally:
                 self._inside -= 1
-        self._took_s.append(took_s)
+        if not is_long:
+            self._took_s.append(took_s)
         return result, took_s
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,13 +11,15 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from api.gate import busy
+from api.gate import Gate, busy
 from contract.errors import RejectedError
 from contract.messages import check_value
 from model.pictures.child import Decoder, Shown
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
+# A query with its hypotheses costs as much as 24.
+THOROUGH_WAITING_MAX = 8
 # What one question to the child holds at most: with more, the first of a crowd would wait for the last.
 BATCH_IMAGES_MAX = 8
 BATCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
@@ -32,6 +35,7 @@ class Query:
         embedding: (d,) float32, finite.
         bytes_sha256, pixels_sha256: of the image, None when the query is none.
         shown: the image, or its thumbnail, and its size; None when the query is none, or while its record is unknown.
+        hypotheses: embeddings of what the image may be beside itself, by name (`model.pictures.hypotheses`).
         decode_ms, encode_ms: what the child took; of images that it was asked for at once, the mean.
     """
 
@@ -39,6 +43,7 @@ class Query:
     bytes_sha256: bytes | None = None
     pixels_sha256: bytes | None = None
     shown: Shown | None = field(default=None, repr=False)
+    hypotheses: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     decode_ms: float = 0.0
     encode_ms: float = 0.0
 
@@ -51,11 +56,16 @@ class _Waiting(NamedTuple):
 class QueryEncoder:
     """Owns the decoder child. Images that come while it works are its next question together: one hop to a thread for all.
 
+    Queries with their hypotheses go to a child of their own, which starts with the first of them: they take long, and others need not wait.
+
     Used on the event loop only.
     """
 
     def __init__(self, encoder: str) -> None:
         self._decoder = Decoder(encoder)
+        self._thorough_decoder = Decoder(encoder)
+        self._thorough_gate = Gate(1, THOROUGH_WAITING_MAX)
+        self._thorough_count = 0
         self._waiting: deque[_Waiting] = deque()
         self._draining: set[asyncio.Task[None]] = set()
         self._is_retired = False
@@ -77,6 +87,22 @@ class QueryEncoder:
             self._draining.add(asyncio.create_task(self._drain()))
         return await answer
 
+    async def encode_thoroughly(self, value: bytes) -> Query:
+        """The query that an encoded image makes, with its hypotheses.
+
+        Raises: as `encode`.
+        """
+        check_value(value)
+        self._thorough_count += 1
+        try:
+            (answer,), _ = await self._thorough_gate.run(lambda: self._answer([value], with_hypotheses=True))
+        finally:
+            self._thorough_count -= 1
+            await self._stop_if_retired()
+        if isinstance(answer, RejectedError):
+            raise answer
+        return answer
+
     def warm_up(self) -> None:
         """Start the child now, so that the first query need not wait for it. Blocks; any thread may call it.
 
@@ -88,12 +114,12 @@ class QueryEncoder:
     async def retire(self) -> None:
         """End the child as soon as nobody uses it. Who asks later is answered too, by a child that ends after that."""
         self._is_retired = True
-        if not self._draining:
-            await self.stop()
+        await self._stop_if_retired()
 
     def close(self) -> None:
-        """End the child. Blocks; any thread may call it."""
+        """End the children. Blocks; any thread may call it."""
         self._decoder.close()
+        self._thorough_decoder.close()
 
     async def stop(self) -> None:
         """End the child."""
@@ -103,7 +129,8 @@ class QueryEncoder:
         while self._waiting:
             batch = self._next_batch()
             # Whatever goes wrong, each of those who asked gets it: none waits for ever.
-            answering = asyncio.gather(anyio.to_thread.run_sync(self._answer, batch), return_exceptions=True)
+            values = [waiting.value for waiting in batch]
+            answering = asyncio.gather(anyio.to_thread.run_sync(self._answer, values), return_exceptions=True)
             told: list[Query | RejectedError] | BaseException = (await answering)[0]
             answers = [told] * len(batch) if isinstance(told, BaseException) else told
             for waiting, answer in zip(batch, answers, strict=True):
@@ -114,7 +141,10 @@ class QueryEncoder:
                 else:
                     waiting.answer.set_result(answer)
         self._draining.discard(asyncio.current_task())
-        if self._is_retired and not self._draining:
+        await self._stop_if_retired()
+
+    async def _stop_if_retired(self) -> None:
+        if self._is_retired and not self._draining and not self._thorough_count:
             await self.stop()
 
     def _next_batch(self) -> list[_Waiting]:
@@ -127,20 +157,22 @@ class QueryEncoder:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _answer(self, batch: list[_Waiting]) -> list[Query | RejectedError]:
+    def _answer(self, values: list[bytes], with_hypotheses: bool = False) -> list[Query | RejectedError]:
         """For each its query, or why its image makes none."""
-        told = self._decoder.verdicts([waiting.value for waiting in batch])
-        decode_ms, encode_ms = (seconds * 1000 / len(batch) for seconds in (told.decode_s, told.encode_s))
+        decoder = self._thorough_decoder if with_hypotheses else self._decoder
+        told = decoder.verdicts(values, with_hypotheses=with_hypotheses)
+        decode_ms, encode_ms = (seconds * 1000 / len(values) for seconds in (told.decode_s, told.encode_s))
         return [
             RejectedError(verdict.reason, verdict.detail)
             if verdict.reason
             else Query(
                 np.frombuffer(verdict.embedding, "<f4"),
-                hashlib.sha256(waiting.value).digest(),
+                hashlib.sha256(value).digest(),
                 verdict.pixels_sha256,
-                Shown(waiting.value, verdict.width, verdict.height),
+                Shown(value, verdict.width, verdict.height),
+                {name: np.frombuffer(embedding, "<f4") for name, embedding in verdict.hypotheses.items()},
                 decode_ms,
                 encode_ms,
             )
-            for waiting, verdict in zip(batch, told.verdicts, strict=True)
+            for value, verdict in zip(values, told.verdicts, strict=True)
         ]

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from api.answers import (
     BatchAnswer,
@@ -22,10 +22,11 @@ from api.answers import (
     source_of,
 )
 from api.bodies import content_type, read_body, read_upload, read_uploads
-from api.client import Sort
+from api.efforts import effort_needs_image, search_hypotheses
 from api.explanations import Explanation, explain_needs_image
-from api.offsets import MIN_OFFSETS_PATTERN, read_min_offsets, wait_covered
+from api.offsets import read_min_offsets, wait_covered
 from api.ordering import check_sort, larger_by, ordered
+from api.parameters import Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
 from api.problems import ProblemError, describe_problems, rejected_problem
 from api.queries import Query as SearchQuery
 from api.questions import ByEmbedding, ById, Question, described_body, read_question, read_questions
@@ -36,8 +37,6 @@ from gallery.rows import ImageRecord, RecordKey
 from gallery.snapshot import Match, Snapshot
 from model.pictures.child import Shown
 
-K_MAX = 100
-WAIT_MS_MAX = 5000
 # 512 numbers of 20 digits are 11 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024
 BATCH_QUERIES_MAX = 256
@@ -50,37 +49,6 @@ _STAGE_SECONDS = {field.name: SEARCH_SECONDS.labels(field.name) for field in fie
 _EXPLAIN_SECONDS = SEARCH_SECONDS.labels("explain")
 
 router = APIRouter()
-
-K = Annotated[int, Query(ge=1, le=K_MAX, description="How many neighbours.")]
-MaxDistance = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Leave farther images out.")]
-MinOffsets = Annotated[
-    str | None,
-    Query(
-        pattern=MIN_OFFSETS_PATTERN,
-        description="Answer only from an index that covers all records below these offsets, else 412.",
-        examples=["0:1240,1:1198"],
-    ),
-]
-WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets`.")]
-Explain = Annotated[
-    bool,
-    Query(
-        description=(
-            "Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. "
-            "Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`."
-        )
-    ),
-]
-SortBy = Annotated[
-    Sort,
-    Query(
-        description=(
-            "The order of the k nearest, which stay the same ones: `best` by distance; `biggest` by pixels; `newest` and `oldest` by "
-            "Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 "
-            "`sort-needs-explain`). Ties by distance, then id."
-        )
-    ),
-]
 
 
 @router.post(
@@ -96,6 +64,7 @@ async def search(
     wait_ms: WaitMs = 0,
     explain: Explain = False,
     sort: SortBy = "best",
+    effort: HowThorough = "normal",
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
@@ -108,10 +77,13 @@ async def search(
     asked = await _read_question(request)
     if explain and isinstance(asked, ByEmbedding):
         raise explain_needs_image()
+    is_thorough = effort == "thorough"
+    if is_thorough and not isinstance(asked, bytes):
+        raise effort_needs_image()
     if wanted:
         await wait_covered(wanted, wait_ms, road)
     snapshot = road.snapshot()
-    looked = await _look(asked, snapshot, k, max_distance, road)
+    looked = await _look(asked, snapshot, k, max_distance, road, is_thorough=is_thorough)
     lookup_s = time.perf_counter()
     records, is_complete = await road.details.records([match.source for match in looked.matches])
     lookup_ms = (time.perf_counter() - lookup_s) * 1000
@@ -145,7 +117,7 @@ async def search_batch(
 
     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [numbers]}, …]}`. A query
     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
-    Always nearest first and without verdicts: `explain` and `sort` are refused, ask for those one by one.
+    Always nearest first, without verdicts or hypotheses: `explain`, `sort` and `effort` are refused, ask for those one by one.
     """
     start_s = time.perf_counter()
     _refuse_in_batch(request)
@@ -185,7 +157,7 @@ async def search_batch(
 
 
 def _refuse_in_batch(request: Request) -> None:
-    for name in ("explain", "sort"):
+    for name in ("explain", "sort", "effort"):
         if name in request.query_params:
             raise ProblemError(
                 400, f"{name}-in-batch", f"A batch does not take {name}; send such a query to /v1/search by itself."
@@ -196,9 +168,22 @@ class _Looked(NamedTuple):
     query: SearchQuery
     matches: list[Match]
     search_ms: float
+    hypotheses: Mapping[str, str] = {}
 
 
-async def _look(asked: Question, snapshot: Snapshot, k: int, max_distance: float | None, road: Services) -> _Looked:
+async def _look(
+    asked: Question,
+    snapshot: Snapshot,
+    k: int,
+    max_distance: float | None,
+    road: Services,
+    *,
+    is_thorough: bool = False,
+) -> _Looked:
+    if isinstance(asked, bytes) and is_thorough:
+        query = await road.queries_for(snapshot).encode_thoroughly(asked)
+        matches, hypotheses, took_s = await search_hypotheses(query, snapshot, k, max_distance, road.searches)
+        return _Looked(query, matches, took_s * 1000, hypotheses)
     if isinstance(asked, bytes):
         query = await road.queries_for(snapshot).encode(asked)
     elif isinstance(asked, ById):
@@ -267,11 +252,20 @@ def _matches(
     looked: _Looked, records: dict[RecordKey, ImageRecord], explained: dict[RecordKey, Explanation]
 ) -> list[SearchMatch]:
     return [
-        _match(match, records.get(match.source), looked.query, explained.get(match.source)) for match in looked.matches
+        _match(
+            match,
+            records.get(match.source),
+            looked.query,
+            explained.get(match.source),
+            looked.hypotheses.get(match.image_id),
+        )
+        for match in looked.matches
     ]
 
 
-def _match(match: Match, record: ImageRecord | None, query: SearchQuery, told: Explanation | None) -> SearchMatch:
+def _match(
+    match: Match, record: ImageRecord | None, query: SearchQuery, told: Explanation | None, hypothesis: str | None
+) -> SearchMatch:
     return SearchMatch(
         id=match.image_id,
         distance=match.distance,
@@ -284,6 +278,7 @@ def _match(match: Match, record: ImageRecord | None, query: SearchQuery, told: E
         thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
         source=source_of(match.source, match.kafka_time_ms),
         larger=larger_by(record, query.shown),
+        hypothesis=hypothesis,
         verdict=told.verdict if told else None,
         edits=told.edits if told else None,
         alignment=told.alignment if told else None,

@@ -4,7 +4,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 
-from api.client import Answer, Edit, Neighbour
+from api.client import WHOLE, Answer, Edit, Neighbour
 
 ID_WIDTH = 30
 METADATA_WIDTH = 32
@@ -42,6 +42,8 @@ def _notes(match: Neighbour) -> str:
     mark = "same bytes " if match.same_bytes else "same pixels " if match.same_pixels else ""
     if match.larger:
         mark += f"larger ×{match.larger:.3g} "
+    if match.hypothesis not in (None, WHOLE):
+        mark += f"{match.hypothesis} "
     metadata = " ".join(
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in (match.metadata or {}).items()

@@ -14,9 +14,10 @@ from contract.progress import progress_line
 from contract.settings import Settings
 from model import mnist
 from model.encoder import load_encoder
-from model.pictures.child import Explainer, Shown
+from model.pictures.child import Shown
 from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
+from model.verdicts.child import Explainer
 from model.verdicts.explanation import explain
 
 # Not the seed with which thresholds were chosen.

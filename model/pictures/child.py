@@ -1,4 +1,4 @@
-"""Decodes, encodes and explains in child processes that hostile bytes may crash, fill or stall without harm.
+"""Decodes and encodes in a child process that hostile bytes may crash, fill or stall without harm; what all such children need.
 
 A child (`model.pictures.decoder`, `model.verdicts.explainer`) limits itself: memory by RLIMIT_AS, CPU time an image by a timer whose signal kills it.
 Parent and child exchange msgpack frames over a socket, so nothing that the child sends is executed.
@@ -44,6 +44,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
         embedding: little-endian float32, as many as the encoder's dimensions and all finite; empty when refused.
         width, height: pixels, after EXIF orientation.
         pixels_sha256, thumbnail: see `model.pictures.images.Picture`.
+        hypotheses: embeddings of what the image may be beside itself, by name (`model.pictures.hypotheses`), when they were asked for.
     """
 
     reason: str
@@ -54,6 +55,14 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     height: int = 0
     pixels_sha256: bytes = b""
     thumbnail: bytes = b""
+    hypotheses: dict[str, bytes] = {}
+
+
+class Images(msgspec.Struct, frozen=True, array_like=True):
+    """A question to the decoder: encoded images, and whether each one's hypotheses are embedded too."""
+
+    values: list[bytes]
+    with_hypotheses: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
@@ -72,24 +81,7 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     height: int
 
 
-class Comparison(msgspec.Struct, frozen=True, array_like=True):
-    """A question to the explainer: an image and what it is compared with."""
-
-    query: Shown
-    matches: list[Shown]
-
-
-class Explained(msgspec.Struct, frozen=True, array_like=True):
-    """`model.verdicts.explanation.Explanation` as a frame: edits are (name, amount, unit), the alignment has 3 rows or none."""
-
-    verdict: str
-    edits: list[tuple[str, float, str]]
-    alignment: list[list[float]]
-    residual: float
-    confidence: float
-
-
-class _Guarded:
+class Guarded:
     """One child process, started when first needed and again whenever it ended. Thread-safe: callers take turns."""
 
     def __init__(
@@ -128,7 +120,7 @@ class _Guarded:
             self._child = None
 
 
-class Decoder(_Guarded):
+class Decoder(Guarded):
     """Judges and embeds images in a child of its own (`model.pictures.decoder`)."""
 
     def __init__(
@@ -140,12 +132,12 @@ class Decoder(_Guarded):
         wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
         super().__init__(
-            "model.pictures.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, []
+            "model.pictures.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, Images([])
         )
         self._encoder = encoder
 
-    def verdicts(self, values: Sequence[bytes]) -> Answer:
-        """One verdict an image, in order. Blocks.
+    def verdicts(self, values: Sequence[bytes], *, with_hypotheses: bool = False) -> Answer:
+        """One verdict an image, in order, on request with the embeddings of its hypotheses. Blocks.
 
         When the child ends, every image is tried again alone; one that ends it on both of its own tries as well is
         refused as ``decoder-timeout``, ``decoder-memory`` or ``decoder-crashed``.
@@ -155,9 +147,9 @@ class Decoder(_Guarded):
         """
         with self._lock:
             try:
-                return self._ask(values)
-            except _ChildEndedError:
-                answers = [self._ask_alone(value) for value in values]
+                return self._ask(Images(list(values), with_hypotheses))
+            except ChildEndedError:
+                answers = [self._ask_alone(Images([value], with_hypotheses)) for value in values]
         return Answer(
             [verdict for answer in answers for verdict in answer.verdicts],
             sum(answer.decode_s for answer in answers),
@@ -168,50 +160,27 @@ class Decoder(_Guarded):
     def _dimensions(self) -> int:
         return load_encoder(self._encoder).dimensions
 
-    def _ask_alone(self, value: bytes) -> Answer:
+    def _ask_alone(self, image: Images) -> Answer:
         reason = ""
         for _ in range(TRIES_ALONE):
             try:
-                return self._ask([value])
-            except _ChildEndedError as ended:
+                return self._ask(image)
+            except ChildEndedError as ended:
                 reason = ended.reason
         return Answer([Verdict(reason, f"The decoder ended on this image, {TRIES_ALONE} times on it alone.")])
 
-    def _ask(self, values: Sequence[bytes]) -> Answer:
-        answer = self._call(list(values), Answer)
-        if len(answer.verdicts) != len(values):
+    def _ask(self, images: Images) -> Answer:
+        answer = self._call(images, Answer)
+        if len(answer.verdicts) != len(images.values):
             self._end()
-            raise _ChildEndedError("decoder-crashed")
+            raise ChildEndedError("decoder-crashed")
         verdicts = [_with_sound_embedding(verdict, self._dimensions) for verdict in answer.verdicts]
         return Answer(verdicts, answer.decode_s, answer.encode_s)
 
 
-class Explainer(_Guarded):
-    """Explains matches in a child of its own (`model.verdicts.explainer`), which is not there before the first question."""
+class ChildEndedError(Exception):
+    """The child ended on a question; `reason` is the code of why, for images that are refused for it."""
 
-    def __init__(self, *, cpu_limit_s: float = CPU_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
-        # Pictures are small: a pool of threads that spins would only steal time from the rest.
-        one_thread = {"OPENBLAS_NUM_THREADS": "1"}
-        limits = [str(cpu_limit_s), str(memory_limit_bytes)]
-        super().__init__("model.verdicts.explainer", limits, WALL_LIMIT_S, Comparison(Shown(b"", 0, 0), []), one_thread)
-
-    def explanations(self, query: Shown, matches: Sequence[Shown]) -> list[Explained] | None:
-        """One explanation a match, in order; None if the child ended on them, twice. Blocks.
-
-        Raises:
-            DependencyError: a child cannot be started, which is no image's fault.
-        """
-        with self._lock:
-            for _ in range(TRIES_ALONE):
-                try:
-                    told = self._call(Comparison(query, list(matches)), list[Explained])
-                except _ChildEndedError:
-                    continue
-                return told if len(told) == len(matches) else None
-        return None
-
-
-class _ChildEndedError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -237,7 +206,7 @@ class _Child:
             return msgspec.msgpack.decode(self._pipe.recv_bytes(), type=answer)
         except (EOFError, OSError, msgspec.MsgspecError) as error:
             self.end()
-            raise _ChildEndedError(_reason(self._process.returncode, isinstance(error, BlockingIOError))) from error
+            raise ChildEndedError(_reason(self._process.returncode, isinstance(error, BlockingIOError))) from error
 
     def end(self) -> None:
         self._pipe.close()
@@ -273,7 +242,7 @@ def _start(
         child.limit_wall(START_LIMIT_S)
         child.ask(nothing, object)
         child.limit_wall(wall_limit_s)
-    except _ChildEndedError as ended:
+    except ChildEndedError as ended:
         raise DependencyError(
             "decoder",
             f"The decoder child ended with status {process.returncode} before it was ready; its stderr says why.",
@@ -285,11 +254,12 @@ def _with_sound_embedding(verdict: Verdict, dimensions: int) -> Verdict:
     """The verdict, or a refusal where its embedding is not what the index can hold: an encoder's fault, whatever the image."""
     if verdict.reason:
         return verdict
-    size_bytes = len(verdict.embedding)
-    if size_bytes == 4 * dimensions and np.isfinite(np.frombuffer(verdict.embedding, "<f4")).all():
-        return verdict
-    what = "numbers that are not finite" if size_bytes == 4 * dimensions else f"{size_bytes} bytes"
-    return Verdict("encoder-failed", f"The encoder gave {what}, expected {dimensions} finite float32.")
+    for embedding in (verdict.embedding, *verdict.hypotheses.values()):
+        is_whole = len(embedding) == 4 * dimensions
+        if not is_whole or not np.isfinite(np.frombuffer(embedding, "<f4")).all():
+            what = "numbers that are not finite" if is_whole else f"{len(embedding)} bytes"
+            return Verdict("encoder-failed", f"The encoder gave {what}, expected {dimensions} finite float32.")
+    return verdict
 
 
 def _reason(status: int, is_late: bool) -> str:

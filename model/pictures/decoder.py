@@ -7,11 +7,14 @@ import signal
 import sys
 import time
 
+from PIL import Image
+
 from contract.errors import RejectedError
 from contract.failpoints import failpoint
 from model.encoder import Encoder, load_encoder
-from model.pictures.child import Answer, Verdict
+from model.pictures.child import Answer, Images, Verdict
 from model.pictures.confined import ended_when_out_of_memory, samples, serve
+from model.pictures.hypotheses import WHOLE, hypotheses
 from model.pictures.images import decode
 
 
@@ -19,13 +22,13 @@ def main(descriptor: int, encoder_name: str, cpu_limit_s: float, memory_limit_by
     """Answer frames until the parent closes its end, which it also does by dying."""
     encoder = load_encoder(encoder_name)
     _warm_up(encoder)
-    serve(descriptor, memory_limit_bytes, list[bytes], lambda values: _answer(encoder, values, cpu_limit_s))
+    serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, images, cpu_limit_s))
 
 
-def _answer(encoder: Encoder, values: list[bytes], cpu_limit_s: float) -> Answer:
+def _answer(encoder: Encoder, images: Images, cpu_limit_s: float) -> Answer:
     verdicts = []
     decode_s = encode_s = 0.0
-    for value in values:
+    for value in images.values:
         failpoint("decoder-image")
         signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
         began = time.perf_counter()
@@ -35,7 +38,8 @@ def _answer(encoder: Encoder, values: list[bytes], cpu_limit_s: float) -> Answer
             verdicts.append(Verdict(error.reason, error.detail))
             continue
         decoded = time.perf_counter()
-        embedding = encoder.embed(encoder.pixels(picture.image)).astype("<f4").tobytes()
+        embedding = _embedding(encoder, picture.image)
+        others = _hypotheses(encoder, picture.image, cpu_limit_s) if images.with_hypotheses else {}
         encode_s += time.perf_counter() - decoded
         decode_s += decoded - began
         verdicts.append(
@@ -48,10 +52,21 @@ def _answer(encoder: Encoder, values: list[bytes], cpu_limit_s: float) -> Answer
                 picture.height,
                 picture.pixels_sha256,
                 picture.thumbnail,
+                others,
             )
         )
     signal.setitimer(signal.ITIMER_PROF, 0)
     return Answer(verdicts, decode_s, encode_s)
+
+
+def _hypotheses(encoder: Encoder, image: Image.Image, cpu_limit_s: float) -> dict[str, bytes]:
+    """Embeddings of all hypotheses but the whole image, which may take as long again as the image itself did."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)
+    return {name: _embedding(encoder, picture) for name, picture in hypotheses(image) if name != WHOLE}
+
+
+def _embedding(encoder: Encoder, image: Image.Image) -> bytes:
+    return encoder.embed(encoder.pixels(image)).astype("<f4").tobytes()
 
 
 def _warm_up(encoder: Encoder) -> None:

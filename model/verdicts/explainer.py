@@ -1,4 +1,4 @@
-"""The explainer child's program: decodes a query and stored thumbnails and explains one by the others; `model.pictures.child` starts it.
+"""The explainer child's program: decodes a query and stored thumbnails and explains one by the others; `model.verdicts.child` starts it.
 
 Pictures are compared at a working size, at most 96 pixels on the longer side like the thumbnails, so that an explanation costs the
 same whatever the pictures' sizes.
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import RejectedError
-from model.pictures.child import Comparison, Explained, Shown
+from model.pictures.child import Shown
 from model.pictures.confined import ended_when_out_of_memory, samples, serve
 from model.pictures.images import THUMBNAIL_SIDE_PX, decode
+from model.verdicts.child import Comparison, Explained
 from model.verdicts.explanation import explain
 
 # A query is not reduced below this, however much larger the match is.

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from model import mnist
-from model.pictures.child import Explained, Explainer, Shown
+from model.pictures.child import Shown
 from model.pictures.images import decode
+from model.verdicts.child import Explained, Explainer
 
 
 def picture(seed: int, width: int = 600, height: int = 400) -> Image.Image:

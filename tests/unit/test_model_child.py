@@ -16,6 +16,7 @@ from contract.errors import DependencyError
 from model import mnist
 from model.encoder import load_encoder
 from model.pictures.child import Decoder
+from model.pictures.hypotheses import NAMES, WHOLE
 from tests.unit.test_images import DIGIT, encoded, picture
 
 
@@ -125,3 +126,14 @@ def test_child_ends_with_its_parent() -> None:
         while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_child_embeds_hypotheses_when_asked(decoder: Decoder) -> None:
+    encoder = load_encoder("report-autoencoder")
+    plain, refused = decoder.verdicts([DIGIT, DIGIT[:-30]], with_hypotheses=True).verdicts
+    assert list(plain.hypotheses) == [name for name in NAMES if name != WHOLE]
+    mirrored = np.ascontiguousarray(mnist.images("test")[0][:, ::-1])
+    expected = encoder.embed(encoder.pixels(Image.fromarray(mirrored)))
+    assert plain.hypotheses["mirrored"] == expected.astype("<f4").tobytes()
+    assert (refused.reason, refused.hypotheses) == ("truncated", {})
+    assert decoder.verdicts([DIGIT]).verdicts[0].hypotheses == {}

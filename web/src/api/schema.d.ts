@@ -41,7 +41,7 @@ export interface paths {
          *
          *     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [numbers]}, …]}`. A query
          *     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
-         *     Always nearest first and without verdicts: `explain` and `sort` are refused, ask for those one by one.
+         *     Always nearest first, without verdicts or hypotheses: `explain`, `sort` and `effort` are refused, ask for those one by one.
          */
         post: operations["search_batch_v1_search_batch_post"];
         delete?: never;
@@ -692,6 +692,11 @@ export interface components {
              */
             larger: number | null;
             /**
+             * Hypothesis
+             * @description What of the query is like the match: `whole`, `turned-90` (against the clock), `turned-180`, `turned-270`, `mirrored`, `negative`, or a part such as `part-40-0-100`: 40 % of its width and height, as far left and as far down as it can lie. `distance` is from that to the match. Null unless `effort=thorough` was asked for.
+             */
+            hypothesis: string | null;
+            /**
              * Verdict
              * @description What the match is to the query; the query is thought to be made of the match. Null unless `explain` was asked for, or while the stored pixels cannot be read.
              */
@@ -856,8 +861,10 @@ export interface operations {
                 wait_ms?: number;
                 /** @description Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`. */
                 explain?: boolean;
-                /** @description The order of the k nearest, which stay the same ones: `best` by distance; `biggest` by pixels; `newest` and `oldest` by Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 `sort-needs-explain`). Ties by distance, then id. */
+                /** @description The order of the k nearest, which stay the same ones: `best` by distance (with its margin where `effort` is `thorough`); `biggest` by pixels; `newest` and `oldest` by Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 `sort-needs-explain`). Ties by distance, then id. */
                 sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
+                /** @description `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
+                effort?: "normal" | "thorough";
             };
             header?: never;
             path?: never;
