@@ -285,6 +285,13 @@ class EncoderIndex(BaseModel):
     is_serving: bool = Field(description="Whether this process answers from it.")
 
 
+class StallAnswer(BaseModel):
+    """Coverage stands still although records wait."""
+
+    part: str = Field(description="What lets it: `embedder`, `indexer` or `cassandra`.")
+    since: int = Field(description="Milliseconds since 1970.")
+
+
 class IndexAnswer(BaseModel):
     """The state of the index as this process serves it."""
 
@@ -307,6 +314,7 @@ class IndexAnswer(BaseModel):
     )
     refused: str = Field(description="Why a newer generation is not served; empty when the newest one is.")
     dependencies: dict[str, bool] = Field(description="Whether the last call to each worked.")
+    stalled: StallAnswer | None = Field(description="Null while coverage goes on, or nothing waits.")
 
 
 class RejectedRecord(BaseModel):
@@ -332,6 +340,10 @@ class Health(BaseModel):
     ready: bool
     generation: int | None
     dependencies: dict[str, bool]
+    degraded: list[str] = Field(
+        description="Parts that are away or let coverage stand still; searches are answered without."
+    )
+    stalled: StallAnswer | None
 
 
 ImageId = Annotated[

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import anyio
@@ -101,6 +101,19 @@ class Details:
             lambda store: store.read_feed(key.log, encoder, key.partition, key.offset, 1), LOOKUP_TIMEOUT_S
         )
         return next((row for row in rows if row.offset == key.offset), None)
+
+    async def feed_goes_on(self, log: str, encoder: str, offsets: Mapping[int, int]) -> bool:
+        """Whether the feed of one of these partitions has a row that follows on its offset.
+
+        Raises:
+            DependencyError: Cassandra did not answer.
+        """
+
+        def ask(store: Store) -> bool:
+            rows = (store.read_feed(log, encoder, partition, offset, 1) for partition, offset in offsets.items())
+            return any(row.after <= offsets[row.partition] for found in rows for row in found)
+
+        return await self._call(ask, LOOKUP_TIMEOUT_S)
 
     async def _call(self, read: Callable[[Store], T], timeout_s: float) -> T:
         store = self._store

@@ -8,6 +8,7 @@ import structlog
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
+from kafka.protocol.consumer.offsets import IsolationLevel
 
 from contract.clients import open_admin
 from contract.errors import DependencyError
@@ -22,10 +23,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Ends:
-    """The topic's log and the offset behind the last record of each of its partitions."""
+    """The topic's log and where its partitions end.
+
+    Attributes:
+        offsets: behind the last record of each partition.
+        stable: the same, but not beyond the first record of a transaction that is open.
+    """
 
     log: str
     offsets: dict[int, int]
+    stable: dict[int, int]
 
 
 class EndsPoller:
@@ -75,8 +82,12 @@ def read_ends(admin: KafkaAdminClient, topic: str) -> Ends | None:
     if described["error_code"]:
         return None
     partitions = [TopicPartition(topic, found["partition_index"]) for found in described["partitions"]]
-    found = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-    return Ends(
-        log_of(topic, described["topic_id"]),
-        {partition.partition: place.offset for partition, place in found.items()},
+    wanted = dict.fromkeys(partitions, OffsetSpec.LATEST)
+    offsets, stable = (
+        {partition.partition: place.offset for partition, place in found.items()}
+        for found in (
+            admin.list_partition_offsets(wanted),
+            admin.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED),
+        )
     )
+    return Ends(log_of(topic, described["topic_id"]), offsets, stable)

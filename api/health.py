@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers import Health
-from api.index import index_answer
+from api.index import index_answer, stall_answer
 from api.problems import describe_problems
 from api.services import services
 
@@ -22,7 +22,15 @@ async def livez() -> str:
 async def readyz(request: Request) -> Health:
     """Searches can be answered: there is a generation. A dependency that is away does not hinder that."""
     road = services(request)
-    return Health(ready=True, generation=road.snapshot().manifest.generation, dependencies=road.dependencies())
+    dependencies = road.dependencies()
+    away = {name for name, is_up in dependencies.items() if not is_up}
+    return Health(
+        ready=True,
+        generation=road.snapshot().manifest.generation,
+        dependencies=dependencies,
+        degraded=sorted(away.union(road.stalled_parts())),
+        stalled=stall_answer(road),
+    )
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=describe_problems())

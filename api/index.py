@@ -14,6 +14,7 @@ from api.answers import (
     IndexAnswer,
     NewestImage,
     Rates,
+    StallAnswer,
     TailSize,
     coverage_of,
     image_url,
@@ -108,7 +109,14 @@ def index_answer(road: Services) -> IndexAnswer:
         ],
         refused=road.live.refused,
         dependencies=road.dependencies(),
+        stalled=stall_answer(road),
     )
+
+
+def stall_answer(road: Services) -> StallAnswer | None:
+    """What lets coverage stand still, if anything does."""
+    stall = road.stalls.stall
+    return StallAnswer(part=stall.part, since=stall.since_ms) if stall else None
 
 
 def _encoder_index(name: str, manifest: Manifest, road: Services, *, is_serving: bool) -> EncoderIndex:

@@ -88,7 +88,7 @@ async def search(
     records, is_complete = await road.details.records([match.source for match in looked.matches])
     lookup_ms = (time.perf_counter() - lookup_s) * 1000
     explained: dict[RecordKey, Explanation] = {}
-    degraded = [] if is_complete else ["metadata"]
+    degraded = [*([] if is_complete else ["metadata"]), *road.stalled_parts()]
     if explain:
         with _EXPLAIN_SECONDS.time():
             explained = await road.explanations.explain(looked.query, looked.matches, records)
@@ -151,7 +151,7 @@ async def search_batch(
             for found in answered
         ],
         coverage=coverage_of(snapshot.manifest, road.ends),
-        degraded=[] if is_complete else ["metadata"],
+        degraded=[*([] if is_complete else ["metadata"]), *road.stalled_parts()],
         timing_ms=_timing(looked, start_s, lookup_ms),
     )
 

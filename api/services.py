@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import structlog
 from fastapi import Request
 
 from api.arrivals import Arrivals
@@ -19,15 +20,21 @@ from api.publishing import Publishing
 from api.queries import QueryEncoder
 from api.rate import Rate
 from api.rejections import Rejections
+from api.stalled import StallWatch, Waiting
+from contract.errors import DependencyError
 from contract.garbage import collect_rarely
 from contract.settings import Settings
 from gallery.compiled import compile_search
+from gallery.manifest import Manifest
 from gallery.snapshot import Snapshot
 
 # A search takes about a millisecond, so this many wait for well under a second.
 SEARCHES_WAITING_MAX = 256
 # Below this a hop to a thread and back costs more than the search, and what else the event loop has to do can wait for so long.
 QUICK_SEARCH_S = 0.001
+STALL_INTERVAL_S = 1.0
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -49,6 +56,7 @@ class Services:
     ends: Ends | None = None
     produced_rate: Rate = field(default_factory=Rate)
     kafka_is_up: bool = False
+    stalls: StallWatch = field(default_factory=lambda: StallWatch(10.0))
 
     @property
     def encoder(self) -> str:
@@ -79,6 +87,40 @@ class Services:
         """Whether the last call to each worked."""
         return {"kafka": self.kafka_is_up, "cassandra": self.details.is_up}
 
+    def stalled_parts(self) -> list[str]:
+        """The part that lets coverage stand still, or none."""
+        return [self.stalls.stall.part] if self.stalls.stall else []
+
+    async def watch_for_stalls(self) -> None:
+        """Look once a second whether coverage stands still; runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(STALL_INTERVAL_S)
+            if self.live.snapshot is not None:
+                before = self.stalls.stall
+                manifest = self.live.snapshot.manifest
+                if self.stalls.look(manifest, await self._waiting(manifest)) != before:
+                    log.warning("coverage", stalled=self.stalls.stall)
+                    self.live.wake()
+
+    async def _waiting(self, manifest: Manifest) -> Waiting:
+        """What lies beyond the coverage. The store is asked only where something may."""
+        offsets = {int(partition): offset for partition, offset in manifest.offsets.items()}
+        in_kafka = None
+        if self.ends is not None:
+            # A topic that was created anew has a log that the index lacks as a whole.
+            covered = offsets if self.ends.log == manifest.log else {}
+            in_kafka = any(end > covered.get(partition, 0) for partition, end in self.ends.stable.items())
+        if in_kafka is False or not manifest.log:
+            return Waiting(in_kafka, None)
+        log_name, starts = manifest.log, offsets
+        if self.ends is not None:
+            log_name = self.ends.log
+            starts = {p: offsets.get(p, 0) if log_name == manifest.log else 0 for p in self.ends.stable}
+        try:
+            return Waiting(in_kafka, await self.details.feed_goes_on(log_name, self.encoder, starts))
+        except DependencyError:
+            return Waiting(in_kafka, None)
+
     def take_ends(self, ends: Ends | None, is_up: bool) -> None:
         """Take what Kafka said of the topic's ends."""
         self.kafka_is_up = is_up
@@ -108,6 +150,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         explanations=Explanations(),
         publishing=Publishing(settings),
         rejections=Rejections(settings),
+        stalls=StallWatch(settings.stalled_after_s),
         searches=Gate(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S),
     )
     loop = asyncio.get_running_loop()
@@ -121,10 +164,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     opened.details.start()
     poller.start()
     warming = asyncio.create_task(asyncio.to_thread(opened.live.index.queries.warm_up))
+    watching = asyncio.create_task(opened.watch_for_stalls())
     collect_rarely()
     try:
         yield opened
     finally:
+        watching.cancel()
         await warming
         poller.stop()
         await opened.live.stop()

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     feed_poll_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="Pause between two reads of an idle feed, in milliseconds."
     )
+    stalled_after_s: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Coverage that stands still for so long while records wait is told as stalled, in seconds."
+    )
     rebuild_interval_s: Annotated[float, Field(gt=0)] = Field(
         60.0,
         description="Age at which a tail of more than a thousandth of the base is merged into a new one, in seconds.",

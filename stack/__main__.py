@@ -11,6 +11,7 @@ from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
 from stack import groups
 from stack.jars import SERVERS, jars
+from stack.programs import told_stalled
 from stack.state import GroupState, read_state
 
 _EXAMPLE = """example:
@@ -107,8 +108,12 @@ def _status(settings: Settings, _options: argparse.Namespace) -> int:
             shown = process.state if state.is_running else "supervisor is gone"
             pid = process.pid or "-"
             print(f"{process.name:<12}{shown:<20}{pid:>8}  {process.restarts:>8}  {ports:<18} {_short(process.log)}")
+            if process.error:
+                print(f"  {process.name} ends with the same error again and again: {process.error}")
         if state.failure:
             print(f"The {state.group} could not be started: {state.failure}")
+    if stalled := told_stalled(settings.api_address):
+        print(stalled)
     return 0 if all(state.is_ready for state in states) else 1
 
 

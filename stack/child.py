@@ -1,5 +1,6 @@
 """One running process in a process group of its own: started, recognised again by its start time, and stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -48,6 +49,10 @@ class Child:
     def last_words(self) -> str:
         """A sentence with the end of what it has written."""
         return f"Its last lines ({self._log}):\n{last_lines(self._log, self._log_start)}"
+
+    def last_error(self) -> str:
+        """The last error that it has written, on one line; its last line where none is marked as one."""
+        return error_in(_end(self._log, self._log_start))
 
     def stop(self, stop_s: float) -> None:
         """SIGTERM to the process, SIGKILL to all of its group after `stop_s` seconds; returns when it has ended."""
@@ -99,13 +104,16 @@ def stop_stranger(pid: int, started_at: float, stop_s: float) -> None:
 
 def last_lines(log: Path, start: int = 0) -> str:
     """The end of a log file, behind byte `start`, indented for a message."""
+    return "\n".join(f"    {line[:400]}" for line in _end(log, start).splitlines()[-_LINES_SHOWN:])
+
+
+def _end(log: Path, start: int) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(start, file.seek(0, os.SEEK_END) - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()[-_LINES_SHOWN:]
+            return file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(f"    {line[:400]}" for line in lines)
 
 
 def _kill_group(pid: int) -> None:
@@ -120,3 +128,19 @@ def _rotate(log: Path) -> None:
     """Keep one older log once it is long."""
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_suffix(".log.1"))
+
+
+def error_in(text: str) -> str:
+    """The last error in a program's output: a log's event of that level, or a line that begins with `error:`, else the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith("error:"):
+            return line
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("level") == "error":
+            exception = str(event.get("exception", "")).strip().splitlines()
+            return ": ".join(str(each) for each in (event.get("event"), event.get("detail"), *exception[-1:]) if each)
+    return lines[-1] if lines else "no output"

@@ -1,8 +1,10 @@
 """Our own processes, in the order in which they are started."""
 
+import json
 import sys
 import urllib.request
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from contract.errors import ConfigurationError
 from contract.settings import PREFIX, Settings
@@ -63,6 +65,22 @@ def answers_ready(address: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def told_stalled(address: str) -> str:
+    """A sentence when the API says that coverage stands still; "" when it does not, or there is no API."""
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0) as answer:
+            stalled = json.load(answer).get("stalled")
+    except (OSError, ValueError):
+        return ""
+    if not stalled:
+        return ""
+    since = datetime.fromtimestamp(stalled["since"] / 1000, UTC).isoformat(timespec="seconds")
+    return (
+        f"The index stands still since {since} although images wait: look at the {stalled['part']}, "
+        f"`python -m stack logs {stalled['part']}`. Searches are answered from what it covers."
+    )
 
 
 def environment(settings: Settings) -> dict[str, str]:

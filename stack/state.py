@@ -16,7 +16,7 @@ FAILED = "failed"
 
 
 class ProcessState(msgspec.Struct, frozen=True):
-    """One process. `pid` and `started_at` (seconds since the epoch) together name it; both are 0 while none runs."""
+    """One process; `error` is what it ended with again and again, "" otherwise. `pid` and `started_at` (seconds since the epoch) together name it; both are 0 while none runs."""
 
     name: str
     state: str
@@ -26,6 +26,7 @@ class ProcessState(msgspec.Struct, frozen=True):
     log: str
     restarts: int
     stop_s: float
+    error: str = ""
 
 
 class GroupState(msgspec.Struct, frozen=True):

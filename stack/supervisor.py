@@ -1,6 +1,7 @@
 """Keeps a group of processes running: starts them in steps, restarts what dies, stops them in reverse order."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 30.0
 # A process that ran this long had recovered: its next restart begins with the shortest wait again.
 STEADY_S = 60.0
+# From so many ends in a row with the same error on, it is told: restarting will not mend it.
+SAME_ERRORS_TOLD = 3
 
 
 class StartError(LookalikeError):
@@ -113,6 +116,8 @@ class Watch:
         self._back_off_s = BACK_OFF_FIRST_S
         self._restarts = 0
         self._was_ready = False
+        self._last_error = ""
+        self._same_errors = 0
 
     def tick(self, now: float) -> None:
         """Start, restart or ask for readiness, whichever is due at `now`.
@@ -153,6 +158,7 @@ class Watch:
             str(service.log),
             self._restarts,
             service.stop_s,
+            self._last_error if self._same_errors >= SAME_ERRORS_TOLD else "",
         )
 
     def _ask(self, now: float) -> None:
@@ -167,7 +173,7 @@ class Watch:
     def _ended(self, code: int, now: float) -> None:
         assert self._child is not None
         self._child.stop(0.0)  # The leader is gone; this ends what is left of its group.
-        told = self._child.last_words()
+        told, error = self._child.last_words(), self._child.last_error()
         self._child = None
         if self.service.once and code == 0:
             self.state = DONE
@@ -179,6 +185,10 @@ class Watch:
         self._say(
             f"{self.service.name} ended with {_meaning(code)}; starting it again in {self._back_off_s:.1f} s. {told}"
         )
+        error = f"{_meaning(code)}: {error}"
+        is_same = _without_figures(error) == _without_figures(self._last_error) and now - self._started <= STEADY_S
+        self._same_errors = self._same_errors + 1 if is_same else 1
+        self._last_error = error
         self.state = WAITING
         self._retry_at = now + self._back_off_s
         self._back_off_s = min(2 * self._back_off_s, BACK_OFF_MAX_S)
@@ -187,6 +197,11 @@ class Watch:
     def _failed(self, what: str) -> StartError:
         self.state = FAILED
         return StartError(f"{self.service.name} {what}")
+
+
+def _without_figures(error: str) -> str:
+    """An error without what differs each time: times, offsets, addresses."""
+    return re.sub(r"\d+", "", error)
 
 
 def _meaning(code: int) -> str:

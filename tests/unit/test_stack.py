@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contract.errors import ConfigurationError
@@ -113,6 +114,28 @@ def test_process_that_dies_is_shown_and_restarted_with_back_off(tmp_path: Path) 
     assert "dying ended with exit code 7; starting it again in 0.5 s" in said[0]
     assert "the reason" in said[0]
     assert "again in 1.0 s" in said[1]
+
+
+def test_process_that_ends_with_the_same_error_three_times_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.supervisor.BACK_OFF_FIRST_S", 0.05)
+    code = (
+        "import json, time; time.sleep(0.3); "
+        "print(json.dumps({'level': 'error', 'event': f'row {time.time_ns()} is bad'})); raise SystemExit(1)"
+    )
+    supervisor = Supervisor("test", [[python(tmp_path, "poisoned", code)]], tmp_path / "state.json", lambda _: None)
+    found: list[str] = []
+
+    def is_told() -> bool:
+        state = msgspec.json.decode((tmp_path / "state.json").read_bytes(), type=GroupState)
+        found[:] = [process.error for process in state.processes]
+        return any(found)
+
+    supervisor.start(for_a_while(lambda: False))
+    supervisor.keep(for_a_while(is_told))
+    supervisor.stop()
+    assert "exit code 1: row" in found[0] and "is bad" in found[0]
 
 
 def test_failed_start_tells_the_last_log_lines(tmp_path: Path) -> None:

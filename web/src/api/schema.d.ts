@@ -420,6 +420,12 @@ export interface components {
             dependencies: {
                 [key: string]: boolean;
             };
+            /**
+             * Degraded
+             * @description Parts that are away or let coverage stand still; searches are answered without.
+             */
+            degraded: string[];
+            stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
          * ImageAnswer
@@ -520,6 +526,8 @@ export interface components {
             dependencies: {
                 [key: string]: boolean;
             };
+            /** @description Null while coverage goes on, or nothing waits. */
+            stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
          * NewestImage
@@ -741,6 +749,22 @@ export interface components {
              * @description Kafka's time of the record.
              */
             timestamp: number;
+        };
+        /**
+         * StallAnswer
+         * @description Coverage stands still although records wait.
+         */
+        StallAnswer: {
+            /**
+             * Part
+             * @description What lets it: `embedder`, `indexer` or `cassandra`.
+             */
+            part: string;
+            /**
+             * Since
+             * @description Milliseconds since 1970.
+             */
+            since: number;
         };
         /**
          * TailSize

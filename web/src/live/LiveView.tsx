@@ -30,6 +30,12 @@ export function LiveView({ feed, ask }: { feed: Feed; ask: (question: Question) 
   return (
     <>
       <h1>Live</h1>
+      {index.stalled && (
+        <p className="problem" role="alert">
+          The index stands still since {time(index.stalled.since)} although images wait: the {index.stalled.part} does not go on.
+          Searches are answered from what is covered.
+        </p>
+      )}
       <div className="charts">
         <Chart title="Images" times={times} lines={lines.count} marks={rebuilds} format={count} />
         <Chart title="Images per second" times={times} lines={lines.rates} marks={rebuilds} format={rate} />

@@ -2,9 +2,14 @@ import type { Match } from "../api/calls";
 import { caption, count, Foreign, ms } from "../text";
 import type { Found } from "./useSearch";
 
+// What lets coverage stand still, as an answer's `degraded` names it.
+const PARTS = ["embedder", "indexer", "cassandra"];
+
 /** The neighbours, in the order that was asked for, and what the answer covers. */
 export function Results({ found, open }: { found: Found; open: (match: Match) => void }) {
   const { matches, degraded } = found.answer;
+  const stalled = degraded.filter((part) => PARTS.includes(part));
+  const missing = degraded.filter((part) => !PARTS.includes(part));
   const farthest = Math.max(...matches.map(({ distance }) => distance), 1e-9);
   return (
     <>
@@ -14,7 +19,8 @@ export function Results({ found, open }: { found: Found; open: (match: Match) =>
         ))}
       </ol>
       {!matches.length && <p className="hint">The index is empty. Add an image first.</p>}
-      {degraded.length > 0 && <p className="problem">The store is away: ids and distances are exact, {degraded.join(", ")} will be back.</p>}
+      {missing.length > 0 && <p className="problem">The store is away: ids and distances are exact, {missing.join(", ")} will be back.</p>}
+      {stalled.length > 0 && <p className="problem">The index stands still ({stalled.join(", ")}): what was published lately is not among these.</p>}
       <Covered found={found} />
     </>
   );
