@@ -254,6 +254,27 @@ export const scenarios = {
     assert.equal((await tab.matches()).length, 15);
   },
 
+  async "indexer standing still"({ open, outside, args }) {
+    const tab = await open();
+    const { page } = tab;
+    await outside("freeze the indexer");
+    try {
+      await tab.view("Add");
+      await tab.choose(".add", args.fresh);
+      await tab.view("Live");
+      await page.waitForSelector(".problem:has-text('stands still since'):has-text('the indexer does not go on')", { timeout: 40_000 });
+      await tab.assertAccessible("indexer standing still");
+      await tab.view("Search");
+      await page.click(".samples button >> nth=6");
+      assert.equal((await tab.matches()).length, 15);
+      await page.waitForSelector(".problem:has-text('The index stands still (indexer)')");
+    } finally {
+      await outside("thaw the indexer");
+    }
+    await tab.view("Live");
+    await page.waitForSelector(".problem:has-text('stands still since')", { state: "detached", timeout: 60_000 });
+  },
+
   async "Kafka away"({ open, outside, args }) {
     const tab = await open({ tolerated: /status of 503/ });
     const { page } = tab;

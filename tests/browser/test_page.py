@@ -41,6 +41,7 @@ def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         var_dir=folder / "var",
         cassandra_keyspace=f"{stack.cassandra_keyspace}_page",
         rebuild_interval_s=20,
+        stalled_after_s=3.0,
     )
     groups.up(settings, "programs", tied=True)
     try:
@@ -147,6 +148,21 @@ def test_lost_connection_is_said_and_mended(run: Any, running: Settings) -> None
         os.kill(_pid(running, "programs", "api"), signal.SIGKILL)
 
     run("API away and back", outside={"kill the api": kill})
+
+
+def test_an_indexer_that_stands_still_is_said_in_both_views(run: Any, running: Settings) -> None:
+    indexer = _pid(running, "programs", "indexer")
+    try:
+        run(
+            "indexer standing still",
+            fresh=upload("waiting.png", digit(78)),
+            outside={
+                "freeze the indexer": lambda: os.kill(indexer, signal.SIGSTOP),
+                "thaw the indexer": lambda: os.kill(indexer, signal.SIGCONT),
+            },
+        )
+    finally:
+        os.kill(indexer, signal.SIGCONT)
 
 
 def test_without_kafka_adding_says_so_and_search_goes_on(run: Any, running: Settings, stack: Settings) -> None:
