@@ -205,7 +205,7 @@ async def _look_or_problem(
     except RejectedError as error:
         return rejected_problem(error)
     except ProblemError as error:
-        if error.status >= 500:  # not this query's fault
+        if error.status >= 500 or error.code == "bad-embedding":  # not this query's fault, or no query at all
             raise
         return error
 

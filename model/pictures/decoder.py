@@ -33,7 +33,7 @@ def _answer(encoder: Encoder, images: Images, cpu_limit_s: float) -> Answer:
         signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
         began = time.perf_counter()
         try:
-            picture = decode(value)
+            picture = decode(value, encoder.thumbnail_side_px)
         except RejectedError as error:
             verdicts.append(Verdict(error.reason, error.detail))
             continue

@@ -41,7 +41,7 @@ class Picture:
     Attributes:
         width, height: pixels, after EXIF orientation.
         pixels_sha256: over size and RGBA pixels after orientation: equal for the same picture in another file format.
-        thumbnail: PNG or WebP, longer side at most 96 pixels.
+        thumbnail: PNG or WebP, longer side at most as many pixels as was asked for.
         image: oriented; mode L, RGB or RGBA.
     """
 
@@ -53,8 +53,11 @@ class Picture:
     image: Image.Image
 
 
-def decode(value: bytes) -> Picture:
+def decode(value: bytes, thumbnail_side_px: int = THUMBNAIL_SIDE_PX) -> Picture:
     """Decode an image completely; of an animation, its first frame.
+
+    Args:
+        thumbnail_side_px: longer side of the thumbnail, at most; what it is, the encoder says.
 
     Raises:
         RejectedError: ``empty``, ``too-large``, ``unsupported-type``, ``too-many-pixels``, ``too-many-scans``,
@@ -78,7 +81,9 @@ def decode(value: bytes) -> Picture:
             if _is_cut_short(media_type, value):  # Pillow does without a file's last bytes
                 raise RejectedError("truncated", f"The {media_type} file ends before its end marker or stated length.")
             image = _upright(_plain(image), image)
-            return Picture(media_type, *image.size, _digest(image), _thumbnail(media_type, image, value), image)
+            return Picture(
+                media_type, *image.size, _digest(image), _thumbnail(media_type, image, value, thumbnail_side_px), image
+            )
         except (RejectedError, MemoryError):
             raise
         except Exception as error:  # Pillow raises nearly anything on hostile bytes; all of it is the image's fault
@@ -115,14 +120,14 @@ def _digest(image: Image.Image) -> bytes:
     return digest.digest()
 
 
-def _thumbnail(media_type: str, image: Image.Image, value: bytes) -> bytes:
-    is_small = max(image.size) <= THUMBNAIL_SIDE_PX
+def _thumbnail(media_type: str, image: Image.Image, value: bytes, side_px: int) -> bytes:
+    is_small = max(image.size) <= side_px
     if is_small and media_type == "image/png" and len(value) <= 1024 and not image.info:
         return value  # a digit's own file is its best thumbnail
     if is_small:
         small = image.copy()
     else:
-        scale = THUMBNAIL_SIDE_PX / max(image.size)
+        scale = side_px / max(image.size)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     small.info = {}  # no colour profile, no place where the picture was taken

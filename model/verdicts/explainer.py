@@ -16,10 +16,12 @@ from PIL import Image
 from contract.errors import RejectedError
 from model.pictures.child import Shown
 from model.pictures.confined import ended_when_out_of_memory, samples, serve
-from model.pictures.images import THUMBNAIL_SIDE_PX, decode
+from model.pictures.images import decode
 from model.verdicts.child import Comparison, Explained
 from model.verdicts.explanation import explain
 
+# Pictures are compared at this size, at most.
+WORKING_SIDE_PX = 96
 # A query is not reduced below this, however much larger the match is.
 QUERY_SIDE_PX_MIN = 24
 # What WebP with quality 80 changes in a thumbnail, root mean square, as a share of white.
@@ -64,7 +66,7 @@ def _explained(query: Image.Image, query_px: int, match: Shown) -> Explained:
     except RejectedError:
         return _UNREADABLE
     match_px = max(match.width, match.height)
-    px = max(match_px, query_px, THUMBNAIL_SIDE_PX) / THUMBNAIL_SIDE_PX
+    px = max(match_px, query_px, WORKING_SIDE_PX) / WORKING_SIDE_PX
     one = _reduced(query, query_px, min(px, max(1.0, query_px / QUERY_SIDE_PX_MIN)))
     other = _reduced(picture.image, match_px, px)
     loss = THUMBNAIL_LOSS if picture.media_type == "image/webp" else 0.0
