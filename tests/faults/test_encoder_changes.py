@@ -1,5 +1,6 @@
 """The encoder is changed while it serves: no search fails, no answer mixes encoders, both indexes hold the same images."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -130,8 +131,10 @@ class Road:
 
     def decoders(self) -> list[str]:
         """Encoders of the API's decoder children."""
-        children = psutil.Process(self.children["api"].pid).children(recursive=True)
-        lines = [child.cmdline() for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        lines = []
+        for child in psutil.Process(self.children["api"].pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child may end after it was listed
+                lines.append(child.cmdline())
         return [line[4] for line in lines if "model.pictures.decoder" in line]
 
     def check_same_images(self, kept: int) -> int:
