@@ -12,13 +12,13 @@ import pytest
 
 from contract.errors import ConfigurationError
 from model import mnist
-from model.encoder import Encoder, load_encoder
-from model.training.evaluate import digit_encoder_names, encoder_embed, nearest, precision, quality_of
+from model.encoder import Encoder, encoder_names, load_encoder
+from model.training.evaluate import encoder_embed, nearest, precision, quality_of
 
 REPORT = load_encoder("report-autoencoder")
 
 
-@pytest.fixture(scope="module", params=digit_encoder_names())
+@pytest.fixture(scope="module", params=encoder_names())
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     return load_encoder(request.param)
 
