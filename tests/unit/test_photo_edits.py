@@ -1,5 +1,7 @@
 """Altered copies of photos: the same for the same seed, each really altered, whatever the photo's size."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +25,7 @@ BY_CHANCE = {
 }
 
 
+@cache
 def photos() -> list[Image.Image]:
     """Two photographs, and two turned over, 320 x 214 RGB."""
     found = [Image.fromarray(pixels).reduce(2) for pixels in load_sample_images().images]
