@@ -8,6 +8,8 @@ from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
 
 ENCODER = "contrast"
+# The encoder that learns from a folder of photographs; the others learn from MNIST.
+PHOTO = "photo"
 
 
 def main() -> int:
@@ -41,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (train, export):
         verb.add_argument("--encoder", metavar="NAME", default=ENCODER, help="which one (default %(default)s)")
         verb.add_argument("--folder", type=Path, help="where training keeps its state (default <var>/train/NAME)")
+        verb.add_argument("--images", type=Path, help=f"photographs to learn from, for --encoder {PHOTO} alone")
+    export.add_argument(
+        "--credit",
+        metavar="TEXT",
+        action="append",
+        help=f"whose photographs and which licence, for --encoder {PHOTO}; repeat it",
+    )
     evaluate = verbs.add_parser("evaluate", help="measure encoders beside raw pixels and PCA")
     evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all in model/encoders)")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -56,28 +65,41 @@ def _positive(text: str) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    images, folder = _images(arguments), _state_folder(arguments)
     _check_tensorflow()
-    from model.training.recipes import load_recipe
-    from model.training.train import train
+    if images:
+        from model.training.photo.train import EPOCHS
+        from model.training.photo.train import train as train_photo
 
-    recipe, folder = load_recipe(arguments.encoder), _state_folder(arguments)
-    epochs = arguments.epochs or recipe.epochs
-    train(recipe, folder, epochs, resume=arguments.resume)
-    print(f"Trained {epochs} epochs in {folder}. Next: {sys.executable} -m model export --encoder {arguments.encoder}")
+        epochs = arguments.epochs or EPOCHS
+        train_photo(images, folder, epochs, resume=arguments.resume)
+    else:
+        from model.training.recipes import load_recipe
+        from model.training.train import train
+
+        recipe = load_recipe(arguments.encoder)
+        epochs = arguments.epochs or recipe.epochs
+        train(recipe, folder, epochs, resume=arguments.resume)
+    options = f"--encoder {arguments.encoder}" + (f" --images {images}" if images else "")
+    print(f"Trained {epochs} epochs in {folder}. Next: {sys.executable} -m model export {options}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    images, folder = _images(arguments), _state_folder(arguments)
     _check_tensorflow()
-    from model.training.export import export
-    from model.training.recipes import load_recipe
-    from model.training.train import CHECKPOINT
-
-    recipe, folder = load_recipe(arguments.encoder), _state_folder(arguments)
-    if not (folder / CHECKPOINT).exists():
+    if not (folder / "history.csv").exists():
         raise ConfigurationError(
             f'There is no trained encoder in {folder}. Train one: make train ARGS="--encoder {arguments.encoder}"'
         )
-    export(recipe, folder, arguments.encoder)
+    if images:
+        from model.training.photo.export import export as export_photo
+
+        export_photo(images, folder, arguments.encoder, arguments.credit or [])
+    else:
+        from model.training.export import export
+        from model.training.recipes import load_recipe
+
+        export(load_recipe(arguments.encoder), folder, arguments.encoder)
     print(f"Exported to model/encoders/{arguments.encoder}.")
 
 
@@ -92,6 +114,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         for name in names:
             write_quality(load_encoder(name), qualities[name])
     print(as_json(qualities) if arguments.json else as_table(qualities))
+
+
+def _images(arguments: argparse.Namespace) -> Path | None:
+    """The folder of photographs to learn from; None for an encoder that learns from MNIST."""
+    images: Path | None = arguments.images
+    if (images is not None) != (arguments.encoder == PHOTO):
+        raise ConfigurationError(
+            f"--encoder {PHOTO} learns from photographs: name their folder with --images FOLDER."
+            if images is None
+            else f"--images is for --encoder {PHOTO} alone; {arguments.encoder} learns from MNIST, which is here."
+        )
+    if images is not None and not images.is_dir():
+        raise ConfigurationError(f"--images {images} is no folder.")
+    return images
 
 
 def _state_folder(arguments: argparse.Namespace) -> Path:

@@ -1,0 +1,1 @@
+"""Trains and exports the encoder for photographs, from any folder of pictures. Needs TensorFlow."""
