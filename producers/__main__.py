@@ -11,14 +11,12 @@ from typing import Any
 
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import Settings, load_settings
-from producers.folder import find_files, folder_images, is_state_file
 from producers.lines import line_images
 from producers.mnist import mnist_count, mnist_images
-from producers.outgoing import Failure
+from producers.publish_folder import FolderOptions, publish_folder
 from producers.publisher import ImagePublisher
 from producers.report import Report
 from producers.run import publish_all
-from producers.state import State
 from producers.topics import ensure_topics
 
 
@@ -70,21 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     mnist.add_argument("--images", type=_at_least(int, 1), metavar="N", help="the first N digits (default: all)")
     mnist.set_defaults(run=_mnist)
 
-    folder = verbs.add_parser(
-        "folder",
-        parents=[common],
-        help="the images of a folder and all below it",
-        description="Publish every file below PATH; the key is its path below PATH. Files that are gone stay in the gallery.",
-        epilog="Example: python -m producers folder ~/Pictures --state pictures.json",
-    )
-    folder.add_argument("path", metavar="PATH")
-    folder.add_argument(
-        "--state",
-        type=Path,
-        metavar="FILE",
-        help="remember in FILE what is in Kafka; publish only new or changed files",
-    )
-    folder.set_defaults(run=_folder)
+    _add_folder(verbs, common)
 
     stdin = verbs.add_parser(
         "stdin",
@@ -95,6 +79,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     stdin.set_defaults(run=_stdin)
     return parser
+
+
+def _add_folder(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    folder = verbs.add_parser(
+        "folder",
+        parents=[common],
+        help="the pictures of a folder and all below it",
+        description="Publish every picture below PATH; what is none, by its first bytes, is counted and left out. The id is the path "
+        "below PATH, or, where that cannot be an id, one made of it, which is told.",
+        epilog="Example: python -m producers folder ~/Pictures --watch --delete",
+    )
+    folder.add_argument("path", metavar="PATH")
+    folder.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="remember in FILE what is in Kafka, and publish only new or changed files; --delete and --watch do so by themselves",
+    )
+    folder.add_argument(
+        "--delete",
+        action="store_true",
+        help="delete from the gallery what this folder was published with and holds no more; never while it cannot be read",
+    )
+    folder.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on with what arrives and changes, and with --delete what leaves, until Ctrl-C",
+    )
+    folder.add_argument(
+        "--follow-links", action="store_true", help="also read folders, and files outside, that links lead to"
+    )
+    folder.add_argument("--verbose", action="store_true", help="name everything that is left out")
+    folder.set_defaults(run=_folder)
 
 
 def _topics(settings: Settings, _: argparse.Namespace) -> int:
@@ -112,27 +129,21 @@ def _mnist(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _folder(settings: Settings, arguments: argparse.Namespace) -> int:
-    if not os.path.isdir(arguments.path):
-        raise ConfigurationError(
-            f"{arguments.path!r} is not a folder. To publish single files: python -m producers stdin"
-        )
+    path = os.path.expanduser(arguments.path)
+    if not os.path.isdir(path):
+        raise ConfigurationError(f"{path!r} is not a folder. To publish single files: python -m producers stdin")
+    options = FolderOptions(
+        path=path,
+        state=arguments.state,
+        follow_links=arguments.follow_links,
+        delete=arguments.delete,
+        watch=arguments.watch,
+        verbose=arguments.verbose,
+        rate_per_s=arguments.rate,
+        timeout_s=arguments.timeout_s,
+    )
     with _open_publisher(settings, arguments) as publisher:
-        state = State(arguments.state, os.path.realpath(arguments.path), publisher.log)
-        if state.forgot:
-            print(state.forgot, file=sys.stderr)
-        found = [file for file in find_files(arguments.path) if not is_state_file(file, arguments.state)]
-        files = [file for file in found if isinstance(file, Failure) or not state.is_published(file.key, file.stamp)]
-        print(f"{len(found):,} files found, {len(found) - len(files):,} of them unchanged.", file=sys.stderr)
-        try:
-            report = publish_all(
-                publisher,
-                folder_images(files, state),
-                total=len(files),
-                on_confirmed=lambda image: state.add(image.image_id, image.stamp),
-                **_pace(arguments),
-            )
-        finally:
-            state.save()
+        report = publish_folder(settings, publisher, options)
     return _tell(report, as_json=arguments.json)
 
 

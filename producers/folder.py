@@ -1,63 +1,192 @@
-"""The files of a folder and all folders below it."""
+"""A folder as a source: what of it is to be published, what is no picture, and what has left it."""
 
 import os
-import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from producers.files import read_file, stamp_of
-from producers.outgoing import Failure, Outgoing
+from producers.departed import Claimed, find_departed, folders_to_know
+from producers.files import check_file, read_file, seems_whole
+from producers.kinds import kind_of
+from producers.outgoing import Departed, Failure, Handed, LeftOut, Outgoing
 from producers.state import State, fresh_file
+from producers.walk import Found, Identity, Listing, walk
+
+# While one watches: somebody may still be writing what has changed since; a file that lacks its end is given longer.
+STILL_S = 1.0
+_UNFINISHED_S = 30.0
+# What is left out; anything else that is wrong with a file is a failure.
+_NO_PICTURE = "unsupported-type"
+_LEFT_OUT = {"empty", "vanished", "not-a-file"}
 
 
-@dataclass(frozen=True)
-class Found:
-    """A file that was met: its path to read, and its path below the folder, with `/`, which is its key."""
+@dataclass
+class Look:
+    """What one look at a folder found.
 
-    path: str
-    key: str
-    stamp: tuple[int, ...]
+    Attributes:
+        due: what there is to do: pictures to publish, images to delete, failures to tell.
+        left_out: what is no picture, or not looked at.
+        renamed: of pictures whose path cannot be an id, the id by that path.
+        notes: sentences about images that are not deleted although their files were not met.
+        folders: all folders that were read, by path.
+        unchanged: how many pictures are passed over.
+        is_waiting: something is being written, or has only just left: look again soon.
+    """
+
+    due: list[Found | Departed | Failure] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folders: dict[str, Identity] = field(default_factory=dict)
+    unchanged: int = 0
+    is_waiting: bool = False
 
 
-def find_files(folder: str) -> Iterator[Found | Failure]:
-    """All files below a folder, sorted within each; links are followed, and one that leads back up is a failure."""
-    # A stack of our own, since folders may be nested deeper than Python recurses.
-    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
-    while waiting:
-        path, prefix, above = waiting.pop()
-        try:
-            here = os.stat(path)
-            names = sorted(os.listdir(path))
-        except OSError as error:
-            yield Failure(path, "unreadable", f"The folder cannot be read: {error}.")
-            continue
-        identity = (here.st_dev, here.st_ino)
-        if identity in above:
-            yield Failure(path, "link-loop", "The link leads back to a folder above it.")
-            continue
-        for name in names:
-            below = os.path.join(path, name)
-            try:
-                found = os.stat(below)
-            except OSError as error:
-                yield Failure(below, "unreadable", f"It cannot be read: {error}.")
-                continue
-            if stat.S_ISDIR(found.st_mode):
-                waiting.append((below, f"{prefix}{name}/", above | {identity}))
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a folder is published.
+
+    Attributes:
+        state_file: may lie in the folder, and is nothing to speak of.
+        skips: files that the state knows are passed over while they are unchanged.
+        deletes: what left the folder is deleted.
+        still_s: a file is taken once it has stood still, and one has left once it has been away, for so long; 0: at once.
+        claimed: which of some ids other folders were published under too, with that folder; such are not deleted.
+    """
+
+    state_file: Path | None = None
+    skips: bool = False
+    follow_links: bool = False
+    deletes: bool = False
+    still_s: float = 0.0
+    claimed: Claimed = lambda _: {}
+
+
+class Folder:
+    """One folder that is looked at once, or again and again: each look finds what the ones before have not."""
+
+    def __init__(self, path: str, state: State, manner: Manner) -> None:
+        self._path = path
+        self._state = state
+        self._manner = manner
+        self._keys: dict[str, str] = {}
+        # What was told of or published already, with what it was then; files also with whether they are pictures.
+        self._told: dict[str, Hashable] = {}
+        self._seen: dict[str, tuple[tuple[int, ...], bool]] = {}
+        # Files that may still be written to, with their stamp, and ids that are away; since when (monotonic seconds).
+        self._restless: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._away: dict[str, float] = {}
+
+    def look(self) -> Look:
+        """See what there is to do.
+
+        Raises:
+            ConfigurationError: the folder cannot be read.
+        """
+        listing = walk(self._path, follow_links=self._manner.follow_links)
+        look = Look(folders={path: identity for path, identity, _ in listing.folders.values()})
+        look.due += [each for each in listing.failures if self._is_news(each.name, each.detail)]
+        look.left_out += [each for each in listing.left_out if self._is_news(each.name, each.kind)]
+        met = {file.path for file in listing.files}
+        self._seen = {path: seen for path, seen in self._seen.items() if path in met}
+        self._restless = {path: known for path, known in self._restless.items() if path in met}
+        no_pictures = set()
+        for file in listing.files:
+            if not self._is_own(file.path) and not self._sort(file, look):
+                no_pictures.add(file.key)
+        if self._manner.deletes:
+            self._find_departed(listing, no_pictures, look)
+        self._state.know_folders(folders_to_know(listing, self._state))
+        return look
+
+    def images(self, look: Look) -> Iterator[Handed]:
+        """What is due, files read one by one; the state is saved now and then."""
+        for each in look.due:
+            self._state.save_if_due()
+            if isinstance(each, Found):
+                self._keys[each.image_id] = each.key
+                read = read_file(each.path, each.image_id)
+                yield (_left_out(read) or read) if isinstance(read, Failure) else read
             else:
-                yield Found(below, prefix + name, stamp_of(found))
+                yield each
+
+    def confirm(self, image: Outgoing | Departed) -> None:
+        """Kafka has it; called from Kafka's thread."""
+        if isinstance(image, Departed):
+            self._state.remove(image.image_id)
+        else:
+            self._state.add(image.image_id, image.stamp, self._keys[image.image_id])
+
+    def begin_anew(self) -> None:
+        """Publish again what was tried, since not all of it arrived."""
+        self._seen.clear()
+        self._told.clear()
+
+    def _sort(self, file: Found, look: Look) -> bool:
+        """Put a file where it belongs; returns whether it is, or may become, a picture."""
+        stamp, is_picture = self._seen.get(file.path, ((), True))
+        if stamp == file.stamp:
+            return is_picture
+        if self._manner.skips and self._state.is_published(file):
+            look.unchanged += 1
+            return True
+        if not self._is_finished(file):
+            look.is_waiting = True
+            return True
+        self._restless.pop(file.path, None)
+        failed = check_file(file.path)
+        left_out = None if failed is None else _left_out(failed)
+        is_picture = failed is None or failed.reason != _NO_PICTURE
+        self._seen[file.path] = (file.stamp, is_picture)
+        if left_out is not None:
+            look.left_out.append(left_out)
+            return is_picture
+        look.due.append(failed or file)
+        if failed is None and file.image_id != file.key:
+            look.renamed[file.key] = file.image_id
+        return True
+
+    def _is_finished(self, file: Found) -> bool:
+        """Whether nobody seems to write to a file any more."""
+        if self._manner.still_s == 0:
+            return True
+        _, modified_ns, changed_ns = file.stamp
+        if time.time() - max(modified_ns, changed_ns) / 1e9 > _UNFINISHED_S:
+            return True
+        now_s = time.monotonic()
+        known, since_s = self._restless.get(file.path, ((), now_s))
+        if known != file.stamp:
+            since_s = now_s
+        self._restless[file.path] = (file.stamp, since_s)
+        enough_s = self._manner.still_s if seems_whole(file.path) else _UNFINISHED_S
+        return now_s - since_s >= enough_s
+
+    def _find_departed(self, listing: Listing, no_pictures: set[str], look: Look) -> None:
+        departed, notes = find_departed(listing, no_pictures, self._state, self._manner.claimed)
+        now_s = time.monotonic()
+        self._away = {each.image_id: self._away.get(each.image_id, now_s) for each in departed}
+        gone = [each for each in departed if now_s - self._away[each.image_id] >= self._manner.still_s]
+        look.due += gone
+        look.is_waiting |= len(gone) < len(departed)
+        look.notes += [note for note in notes if self._is_news(note, "")]
+
+    def _is_news(self, name: str, what: Hashable) -> bool:
+        is_news = self._told.get(name) != what or name not in self._told
+        self._told[name] = what
+        return is_news
+
+    def _is_own(self, path: str) -> bool:
+        """Whether it is our own state file, which may lie in the folder."""
+        own = self._manner.state_file
+        if own is None or os.path.basename(path) not in (own.name, fresh_file(own).name):
+            return False
+        return os.path.realpath(path) in (os.path.realpath(own), os.path.realpath(fresh_file(own)))
 
 
-def folder_images(files: list[Found | Failure], state: State) -> Iterator[Outgoing | Failure]:
-    """Read the files one by one, and save the state now and then."""
-    for file in files:
-        state.save_if_due()
-        yield file if isinstance(file, Failure) else read_file(file.path, file.key)
-
-
-def is_state_file(file: Found | Failure, state: Path | None) -> bool:
-    """Whether it is our own state file, which may lie in the folder."""
-    if state is None or isinstance(file, Failure):
-        return False
-    return os.path.realpath(file.path) in (os.path.realpath(state), os.path.realpath(fresh_file(state)))
+def _left_out(failed: Failure) -> LeftOut | None:
+    """What is no picture is no failure: it is counted."""
+    if failed.reason == _NO_PICTURE:
+        return LeftOut(failed.name, kind_of(failed.name), failed.detail)
+    return LeftOut(failed.name, failed.reason, failed.detail) if failed.reason in _LEFT_OUT else None

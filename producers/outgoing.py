@@ -1,4 +1,4 @@
-"""What a source hands over: an image to publish, or the reason why there is none."""
+"""What a source hands over: an image to publish, one to delete, or the reason why there is none."""
 
 from dataclasses import dataclass, field
 
@@ -20,9 +20,29 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
+class Departed:
+    """An image whose file has left the folder: it is to be deleted."""
+
+    name: str
+    image_id: str
+
+
+@dataclass(frozen=True)
 class Failure:
     """One thing that could not be published; `reason` is a stable code, `detail` a sentence."""
 
     name: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One thing that is no picture, or is not looked at; `kind` as in `producers/kinds.py`, `detail` a sentence."""
+
+    name: str
+    kind: str
+    detail: str
+
+
+Handed = Outgoing | Departed | Failure | LeftOut

@@ -3,7 +3,8 @@
 import json
 from dataclasses import dataclass, field
 
-from producers.outgoing import Failure
+from producers.kinds import FOLLOWED, count_kinds, in_words
+from producers.outgoing import Failure, LeftOut
 
 _NAMES_SHOWN_MAX = 20
 
@@ -13,7 +14,10 @@ class Report:
     """What became of the images of one run.
 
     Attributes:
-        total: images that there were to publish, None when the source does not know.
+        total: images that there were to publish or delete, None when the source does not know.
+        confirmed, deleted: images and deletions that Kafka has confirmed.
+        left_out: what is no picture; that is no failure.
+        renamed: ids of images that could not have their source's name as id, by that name.
         unconfirmed: names of images that were sent and that Kafka has not confirmed, by their place in the run.
         next_offsets: by partition, the offset behind the last confirmed record.
         stopped_by: why the run ended early, "" when it did not.
@@ -23,8 +27,11 @@ class Report:
     log: str
     total: int | None = None
     confirmed: int = 0
+    deleted: int = 0
     unconfirmed: dict[int, str] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
     next_offsets: dict[int, int] = field(default_factory=dict)
     stopped_by: str = ""
     signal: int = 0
@@ -40,7 +47,7 @@ class Report:
         """Images that the run did not come to; None when nobody knows how many there were."""
         if self.total is None:
             return None
-        return self.total - self.confirmed - len(self.unconfirmed) - len(self.failures)
+        return self.total - self.confirmed - self.deleted - len(self.unconfirmed) - len(self.failures)
 
     @property
     def min_offsets(self) -> str:
@@ -54,6 +61,36 @@ class Report:
             return 128 + self.signal
         return 0 if self.is_complete else 1
 
+    def add(self, later: "Report") -> None:
+        """Take over what became of the images of a later run of the same source."""
+        self.log = later.log
+        self.confirmed += later.confirmed
+        self.deleted += later.deleted
+        self.failures += later.failures
+        self.left_out += later.left_out
+        self.renamed |= later.renamed
+        self.next_offsets |= later.next_offsets
+        self.unconfirmed, self.stopped_by, self.signal = later.unconfirmed, later.stopped_by, later.signal
+
+    def remarks(self, *, verbose: bool = False) -> list[str]:
+        """What one should know although nothing went wrong: ids that are not the names; with `verbose` all that is left out."""
+        lines = [f"{name!r} cannot be an id: its id is {made!r}." for name, made in self.renamed.items()]
+        if len(lines) > _NAMES_SHOWN_MAX and not verbose:
+            lines[_NAMES_SHOWN_MAX:] = [
+                f"… and {len(lines) - _NAMES_SHOWN_MAX:,} more such names; --verbose lists them."
+            ]
+        if verbose:
+            lines += [f"{each.name!r} was left out ({each.kind}): {each.detail}" for each in self.left_out]
+        return lines
+
+    def left_out_in_words(self) -> str:
+        """What was left out, by kind, as one sentence; "" when nothing was."""
+        if not self.left_out:
+            return ""
+        counts = count_kinds(self.left_out)
+        remedy = "; --follow-links reads what links lead to" if any(kind in counts for kind in FOLLOWED) else ""
+        return f"Left out: {in_words(counts)}{remedy}."
+
     def complaints(self) -> list[str]:
         """One sentence for each thing that went wrong, names quoted, since a file's name may hold anything."""
         lines = [f"{failed.name!r} was not published: {failed.reason}: {failed.detail}" for failed in self.failures]
@@ -66,13 +103,17 @@ class Report:
         return lines
 
     def as_text(self) -> str:
-        """The outcome in one or two lines."""
+        """The outcome in up to three lines."""
         counts = [f"{self.confirmed:,} confirmed", f"{len(self.unconfirmed):,} not confirmed"]
+        if self.deleted:
+            counts.insert(1, f"{self.deleted:,} deleted")
         counts.append(f"{len(self.failures):,} failed")
         if self.not_sent is not None:
             counts.append(f"{self.not_sent:,} not sent")
-        text = f"{', '.join(counts)}, in {self.seconds:.1f} s, to {self.log}"
-        return f"{text}\nTo search all of them: min_offsets={self.min_offsets}" if self.next_offsets else text
+        lines = [f"{', '.join(counts)}, in {self.seconds:.1f} s, to {self.log}", self.left_out_in_words()]
+        if self.next_offsets:
+            lines.append(f"To search all of them: min_offsets={self.min_offsets}")
+        return "\n".join(filter(None, lines))
 
     def as_json(self) -> str:
         """The outcome as one line of JSON, in ASCII."""
@@ -83,6 +124,9 @@ class Report:
                 "unconfirmed": list(self.unconfirmed.values()),
                 "not_sent": self.not_sent,
                 "failed": [vars(failed) for failed in self.failures],
+                "deleted": self.deleted,
+                "left_out": count_kinds(self.left_out),
+                "renamed": self.renamed,
                 "min_offsets": self.min_offsets,
                 "stopped_by": self.stopped_by,
                 "seconds": round(self.seconds, 3),

@@ -9,7 +9,7 @@ from contextlib import suppress
 from contract.errors import DependencyError, RejectedError
 from contract.progress import progress_line
 from producers.interrupt import Interrupt
-from producers.outgoing import Failure, Outgoing
+from producers.outgoing import Departed, Failure, Handed, LeftOut, Outgoing
 from producers.publisher import Confirmation, ImagePublisher
 from producers.report import Report
 
@@ -19,21 +19,21 @@ _LAST_FLUSH_S = 10.0
 
 def publish_all(
     publisher: ImagePublisher,
-    images: Iterable[Outgoing | Failure],
+    images: Iterable[Handed],
     *,
     title: str,
     total: int | None,
     rate_per_s: float | None,
     timeout_s: float,
-    on_confirmed: Callable[[Outgoing], None] = lambda _: None,
+    on_confirmed: Callable[[Outgoing | Departed], None] = lambda _: None,
 ) -> Report:
-    """Publish until the source ends, Kafka gives up, or a signal comes; then wait for the outstanding confirmations.
+    """Publish, and delete, until the source ends, Kafka gives up, or a signal comes; then wait for the outstanding confirmations.
 
     Args:
         title: what the progress line calls it.
         rate_per_s: images a second at most; None is as fast as Kafka takes them.
         timeout_s: the publisher's delivery timeout.
-        on_confirmed: called for each confirmed image, from another thread.
+        on_confirmed: called for each confirmed image or deletion, from another thread.
     """
     report = Report(log=publisher.log, total=total)
     started_s = time.monotonic()
@@ -65,7 +65,7 @@ class _Ledger:
     """Keeps the report while confirmations arrive on Kafka's thread."""
 
     def __init__(
-        self, report: Report, advance: Callable[[int], object], on_confirmed: Callable[[Outgoing], None]
+        self, report: Report, advance: Callable[[int], object], on_confirmed: Callable[[Outgoing | Departed], None]
     ) -> None:
         self._report = report
         self._advance = advance
@@ -74,16 +74,24 @@ class _Ledger:
         self._is_closed = False
         self._sent = 0
 
-    def send(self, publisher: ImagePublisher, image: Outgoing | Failure) -> None:
+    def send(self, publisher: ImagePublisher, image: Handed) -> None:
         if isinstance(image, Failure):
             self._report.failures.append(image)
+            return
+        if isinstance(image, LeftOut):
+            self._report.left_out.append(image)
+            if self._report.total is not None:
+                self._report.total -= 1
             return
         self._sent += 1
         place = self._sent
         with self._lock:
             self._report.unconfirmed[place] = image.name
         try:
-            sent = publisher.put(image.value, image_id=image.image_id, metadata=image.metadata)
+            if isinstance(image, Departed):
+                sent = publisher.delete(image.image_id)
+            else:
+                sent = publisher.put(image.value, image_id=image.image_id, metadata=image.metadata)
         except (RejectedError, DependencyError) as error:
             with self._lock:
                 del self._report.unconfirmed[place]
@@ -99,7 +107,7 @@ class _Ledger:
         with self._lock:
             self._is_closed = True
 
-    def _settle(self, place: int, image: Outgoing, settled: Future[Confirmation]) -> None:
+    def _settle(self, place: int, image: Outgoing | Departed, settled: Future[Confirmation]) -> None:
         with self._lock:
             if self._is_closed:
                 return
@@ -110,7 +118,10 @@ class _Ledger:
                 return
             report = self._report
             report.log = confirmed.log
-            report.confirmed += 1
+            if isinstance(image, Departed):
+                report.deleted += 1
+            else:
+                report.confirmed += 1
             del report.unconfirmed[place]
             behind = max(report.next_offsets.get(confirmed.partition, 0), confirmed.offset + 1)
             report.next_offsets[confirmed.partition] = behind
@@ -118,9 +129,7 @@ class _Ledger:
         self._advance(1)
 
 
-def _paced(
-    images: Iterator[Outgoing | Failure], rate_per_s: float | None, interrupt: Interrupt
-) -> Iterator[Outgoing | Failure]:
+def _paced(images: Iterator[Handed], rate_per_s: float | None, interrupt: Interrupt) -> Iterator[Handed]:
     """The images, each no earlier than its turn.
 
     Raises:

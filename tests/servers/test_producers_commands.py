@@ -23,7 +23,6 @@ from stack.ports import free_ports
 from stack.programs import environment
 from tests.conftest import fresh_road
 from tests.kafka_topic import read_topic
-from tests.unit.test_producers import make_odd_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,32 +119,8 @@ def test_ctrl_c_ends_a_wait_for_the_next_line(road: Settings, tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert json.loads(out)["failed"][0]["reason"] == "unreadable"
+    assert json.loads(out)["failed"][0]["reason"] == "vanished"
     assert b"no such file" in err
-
-
-def test_folder_with_odd_names_is_published_and_the_rest_reported(road: Settings, tmp_path: Path) -> None:
-    ensure_topics(road)
-    folder = tmp_path / "odd"
-    folder.mkdir()
-    make_odd_folder(folder)
-    (folder / "notes.txt").write_text("no image")
-    status, report, err = run(road, "folder", str(folder))
-    assert status == 1
-    published = {"plain.png", "with space.png", "émoji 🐈.png", "deep/er/deepest/a.png", "-dash.png", "a'b\"c.png"}
-    assert set(by_key(road)) == published
-    assert report["confirmed"] == len(published)
-    reasons = {Path(failed["name"]).name: failed["reason"] for failed in report["failed"]}
-    assert reasons == {
-        "back up": "link-loop",
-        "gone.png": "unreadable",
-        "itself.png": "unreadable",
-        "pipe.png": "not-a-file",
-        "notes.txt": "unsupported-type",
-        "new\nline.png": "bad-key",
-        os.fsdecode(b"latin-\xe9.png"): "bad-key",
-    }
-    assert "latin-" in err
 
 
 def test_state_lets_only_new_and_changed_files_through(road: Settings, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sources and reports without Kafka."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import ConfigurationError, RejectedError
-from contract.messages import IMAGE_SIZE_BYTES_MAX, check_image_id, log_of
+from contract.errors import ConfigurationError
+from contract.messages import IMAGE_SIZE_BYTES_MAX, log_of
+from contract.settings import load_settings
 from model import mnist
 from producers.files import read_file
-from producers.folder import Found, find_files, is_state_file
 from producers.lines import line_images
 from producers.mnist import mnist_images
-from producers.outgoing import Failure, Outgoing
+from producers.outgoing import Failure, LeftOut, Outgoing
 from producers.report import Report
-from producers.state import State
+from producers.state import State, claimed_by_others, usual_file
+from producers.walk import Found, Identity
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
 
@@ -35,34 +37,6 @@ def make_odd_folder(root: Path) -> None:
     os.mkfifo(root / "pipe.png")
 
 
-def test_every_file_of_a_folder_is_found_once_and_the_rest_is_reported(tmp_path: Path) -> None:
-    make_odd_folder(tmp_path)
-    found = list(find_files(str(tmp_path)))
-    keys = [file.key for file in found if isinstance(file, Found)]
-    assert len(keys) == len(set(keys))
-    assert {"plain.png", "with space.png", "émoji 🐈.png", "deep/er/deepest/a.png", "-dash.png", "a'b\"c.png"} <= set(
-        keys
-    )
-    reasons = {Path(failed.name).name: failed.reason for failed in found if isinstance(failed, Failure)}
-    assert reasons == {"back up": "link-loop", "gone.png": "unreadable", "itself.png": "unreadable"}
-
-
-def test_names_that_cannot_be_ids_are_refused_by_the_contract_and_not_by_a_crash(tmp_path: Path) -> None:
-    make_odd_folder(tmp_path)
-    for file in find_files(str(tmp_path)):
-        if isinstance(file, Found) and Path(file.key).name in (os.fsdecode(b"latin-\xe9.png"), "new\nline.png"):
-            with pytest.raises(RejectedError, match="bad-key"):
-                check_image_id(file.key)
-
-
-def test_linked_folder_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a.png").write_bytes(PNG)
-    (tmp_path / "top").mkdir()
-    (tmp_path / "top" / "link").symlink_to(tmp_path / "real")
-    assert [file.key for file in find_files(str(tmp_path / "top")) if isinstance(file, Found)] == ["link/a.png"]
-
-
 def test_file_becomes_an_image_with_its_name_size_and_time(tmp_path: Path) -> None:
     path = tmp_path / "a b.png"
     path.write_bytes(PNG)
@@ -76,10 +50,18 @@ def test_file_becomes_an_image_with_its_name_size_and_time(tmp_path: Path) -> No
 def test_what_is_no_readable_file_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     big = tmp_path / "big.png"
     with big.open("wb") as file:
+        file.write(PNG)
         file.truncate(IMAGE_SIZE_BYTES_MAX + 1)
+    film = tmp_path / "film.png"
+    with film.open("wb") as file:
+        file.truncate(2 * IMAGE_SIZE_BYTES_MAX)
+    (tmp_path / "empty.png").touch()
     os.mkfifo(tmp_path / "pipe")
     cases = {
         str(big): "too-large",
+        str(film): "unsupported-type",
+        str(tmp_path / "empty.png"): "empty",
+        str(tmp_path / "gone.png"): "vanished",
         str(tmp_path / "pipe"): "not-a-file",
         str(tmp_path): "unreadable",
         "a\0b": "unreadable",
@@ -96,7 +78,7 @@ def test_lines_name_files_and_their_keys(tmp_path: Path, monkeypatch: pytest.Mon
     read = list(line_images([b"./a b.png\n", b"\n", b"missing.png\n", b"a b.png"]))
     assert [image.image_id if isinstance(image, Outgoing) else image.reason for image in read] == [
         "a b.png",
-        "unreadable",
+        "vanished",
         "a b.png",
     ]
 
@@ -109,24 +91,48 @@ def test_mnist_keys_and_metadata_count_alike_from_zero() -> None:
 
 
 def test_state_remembers_what_was_confirmed_across_runs(tmp_path: Path) -> None:
-    file = tmp_path / "state.json"
+    file = tmp_path / "deep" / "state.json"
     state = State(file, "/photos", "images:a")
-    state.add("a.png", (1, 2, 3))
+    odd = Found("/photos/new\nline.png", "new\nline.png", (1, 2, 3))
+    for found in (Found("/photos/a.png", "a.png", (1, 2, 3)), odd):
+        state.add(found.image_id, found.stamp, found.key)
+    state.know_folders({"": Identity(1, 2)})
     state.save()
     again = State(file, "/photos", "images:a")
-    assert again.is_published("a.png", (1, 2, 3))
-    assert not again.is_published("a.png", (1, 2, 4)), "a changed file is new"
-    assert not again.is_published("b.png", (1, 2, 3))
-    assert is_state_file(Found(str(file), "state.json", ()), file)
+    assert again.is_published(odd)
+    assert not again.is_published(Found("", "a.png", (1, 2, 4))), "a changed file is new"
+    assert not again.is_published(Found("", "b.png", (1, 2, 3)))
+    assert again.ids() == {"a.png", odd.image_id}
+    assert [again.key_of(each) for each in ("a.png", odd.image_id)] == ["a.png", "new\nline.png"]
+    assert again.folder_before("") == Identity(1, 2)
+    again.remove(odd.image_id)
+    assert again.ids() == {"a.png"}
 
 
 def test_state_of_a_topic_that_was_made_anew_is_forgotten(tmp_path: Path) -> None:
     state = State(tmp_path / "state.json", "/photos", "images:a")
-    state.add("a.png", (1, 2, 3))
+    state.add("a.png", (1, 2, 3), "a.png")
     state.save()
     again = State(tmp_path / "state.json", "/photos", "images:b")
-    assert not again.is_published("a.png", (1, 2, 3))
+    assert again.ids() == set()
     assert "images:b" in again.forgot
+    assert state.follow("images:b")
+    assert state.ids() == set()
+    assert not state.follow("images:b")
+
+
+def test_state_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text('{"folder": "/photos", "log": "x", "published": {"a.png": [1, 2, 3]}}')
+    assert State(tmp_path / "s", "/photos", "x").is_published(Found("/photos/a.png", "a.png", (1, 2, 3)))
+
+
+def test_ids_of_another_folder_are_known_by_its_state_file(tmp_path: Path) -> None:
+    settings = load_settings(var_dir=tmp_path)
+    for folder, log, image_id in (("/a", "x", "1.png"), ("/b", "x", "2.png"), ("/c", "y", "3.png")):
+        state = State(usual_file(settings, folder), folder, log)
+        state.add(image_id, (1, 2, 3), image_id)
+        state.save()
+    assert claimed_by_others(settings, "/a", "x", ["1.png", "2.png", "3.png", "4.png"]) == {"2.png": "/b"}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,26 @@ def test_report_counts_what_was_not_sent_and_quotes_odd_names() -> None:
     report.as_json().encode()
     assert Report("images:a", total=1, confirmed=1).exit_status == 0
     assert Report("images:a", total=1, failures=[Failure("a", "empty", "")]).exit_status == 1
+
+
+def test_report_counts_what_is_no_picture_in_words_and_lists_it_when_asked() -> None:
+    report = Report("images:a", total=1, confirmed=1)
+    assert "Left out" not in report.as_text()
+    kinds = [".txt"] * 3 + [".mov"] * 2 + [".DS_Store", "folder-link", "empty", "empty"]
+    report.left_out = [LeftOut(f"file {number}", kind, "why") for number, kind in enumerate(kinds)]
+    report.renamed = {f"new\nline {number}": f"new_line~{number}" for number in range(30)}
+    assert report.exit_status == 0
+    assert (
+        "Left out: 3 .txt, 2 .mov, 1 .DS_Store, 2 empty files, 1 link to a folder; --follow-links" in report.as_text()
+    )
+    assert json.loads(report.as_json())["left_out"] == {
+        ".txt": 3, ".mov": 2, "empty": 2, ".DS_Store": 1, "folder-link": 1
+    }  # fmt: skip
+    assert len(report.remarks()) == 21
+    listed = report.remarks(verbose=True)
+    assert len(listed) == 39
+    assert "'file 5' was left out (.DS_Store): why" in listed
+    assert not any("\n" in line for line in listed)
 
 
 @given(st.uuids())
