@@ -20,7 +20,7 @@ from model.training.photo import network
 from model.training.photo.pretrained import load_weights
 from model.training.photo.views import SEED, SIDE_PX, VIEWS, make_views
 
-EPOCHS = 40
+EPOCHS = 12
 NUMBERS = 256
 CHECKPOINT = "copies.weights.h5"
 BATCH_PHOTOGRAPHS = 64
