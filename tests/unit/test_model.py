@@ -94,8 +94,8 @@ def test_litert_agrees_with_keras_without_tensorflow(encoder: Encoder) -> None:
     expected = np.load(encoder.folder / "reference.npz")["embeddings"]
     if encoder.card["knows_drawings"]:
         seen, difference_max = list(mnist.pixels("test")[:100]), 1e-5
-    else:  # its weights have 16 bits in LiteRT, 32 in Keras
-        seen, difference_max = [encoder.pixels(picture) for picture in hard_pictures().values()], 5e-3
+    else:  # its weights have 16 bits in LiteRT, 32 in Keras; least is left of what pictures hold that are nearly blank
+        seen, difference_max = [encoder.pixels(picture) for picture in hard_pictures().values()], 0.03
     found = np.stack([encoder.embed(pixels) for pixels in seen])
     assert found.dtype == np.float32
     assert found.shape == expected.shape == (len(seen), encoder.dimensions)
