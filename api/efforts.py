@@ -1,10 +1,16 @@
 """`effort=thorough`: all hypotheses about a query searched as one batch over one snapshot, and merged."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
 from api.gate import Gate
 from api.problems import ProblemError
 from api.queries import Query
 from gallery.snapshot import Match, Snapshot
-from model.pictures.hypotheses import WHOLE, margins, merge
+from model.pictures.hypotheses import WHOLE, search_together
 
 
 async def search_hypotheses(
@@ -18,13 +24,20 @@ async def search_hypotheses(
         ProblemError: 503 ``busy``.
     """
 
+    embeddings = {WHOLE: query.embedding, **query.hypotheses}
+
     def search() -> tuple[list[Match], dict[str, str]]:
-        embeddings = {WHOLE: query.embedding, **query.hypotheses}
-        answers = {name: snapshot.search(each, k, max_distance) for name, each in embeddings.items()}
-        found = {name: [(match.distance, match.image_id) for match in answer] for name, answer in answers.items()}
-        merged = merge(found, margins(query.embedding), k, max_distance)
-        matches = {(name, match.image_id): match for name, answer in answers.items() for match in answer}
-        return [matches[name, image_id] for image_id, _, name in merged], {each: name for each, _, name in merged}
+        known: dict[str, Match] = {}
+
+        def search_each(asked: NDArray[np.float32]) -> Iterator[list[tuple[float, str]]]:
+            for embedding in asked:
+                answer = snapshot.search(embedding, k, max_distance)
+                known.update((match.image_id, match) for match in answer)
+                yield [(match.distance, match.image_id) for match in answer]
+
+        found = search_together(embeddings, search_each, k, max_distance)
+        matches = [replace(known[image_id], distance=distance) for image_id, distance, _ in found]
+        return matches, {image_id: name for image_id, _, name in found}
 
     (matches, hypotheses), took_s = await gate.run(search, is_long=True)
     return matches, hypotheses, took_s

@@ -1,4 +1,4 @@
-"""Measure: `python -m bench all`, or one of road, freshness, http, memory, search and systems; `report` and `plots` show results."""
+"""Measure: `python -m bench all`, or one of road, freshness, http, photos, memory, search, systems and explain; `report` and `plots` show results."""
 
 import argparse
 import json
@@ -73,6 +73,21 @@ def _parser() -> argparse.ArgumentParser:
     http = _measurement(verbs, "http", _http, "searches with images by one client and by many at once")
     http.add_argument("--clients", type=int, default=16, help="of the second part (default %(default)s)")
     http.add_argument("--seconds", type=float, default=10, help="length of each part (default %(default)s)")
+
+    photos = _measurement(
+        verbs, "photos", _photos, "photographs: what one costs on one core, and as a query of 12 Mpx (servers must run)"
+    )
+    photos.add_argument("--images", type=int, default=10_000, help="in the gallery (default %(default)s)")
+    photos.add_argument("--searches", type=int, default=200, help="that are timed (default %(default)s)")
+    photos.add_argument(
+        "--thorough", type=int, default=100, help="of them timed with effort=thorough too (default %(default)s)"
+    )
+    photos.add_argument(
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs for the gallery (default: parts of two that are here)",
+    )
 
     memory = _measurement(
         verbs, "memory", _memory, "the most memory that each process takes, on a road of their own (servers must run)"
@@ -168,6 +183,12 @@ def _http(options: argparse.Namespace) -> dict[str, Any]:
     from bench.http import measure_http
 
     return measure_http(load_settings(), options.clients, options.seconds)
+
+
+def _photos(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.photos import measure_photos
+
+    return measure_photos(load_settings(), options.images, options.searches, options.thorough, folder=options.photos)
 
 
 def _memory(options: argparse.Namespace) -> dict[str, Any]:

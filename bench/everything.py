@@ -15,6 +15,7 @@ from bench.http import measure_http
 from bench.memory import measure_memory
 from bench.own import own_stack
 from bench.peers import METHODS, installed_methods
+from bench.photos import measure_photos
 from bench.results import write_result
 from bench.road import measure_road
 from bench.scenarios import measure_during_rebuild, measure_tail
@@ -135,6 +136,9 @@ def _full() -> list[Measurement]:
         ),
         Measurement("http", "python -m bench http", lambda s: measure_http(s, 16, 15), needs_stack=True),
         Measurement(
+            "photos", "python -m bench photos", lambda s: measure_photos(s, 10_000, 200, 100), needs_stack=True
+        ),
+        Measurement(
             "memory", "python -m bench memory --large 60", lambda s: measure_memory(s, 60_000, 60), needs_stack=True
         ),
     ]
@@ -161,6 +165,12 @@ def _quick() -> list[Measurement]:
             needs_stack=True,
         ),
         Measurement("http", QUICK, lambda s: measure_http(s, 4, 1, searches=50), needs_stack=True),
+        Measurement(
+            "photos",
+            QUICK,
+            lambda s: measure_photos(s, 30, 4, 2, core_images=4, query_size_px=(800, 600)),
+            needs_stack=True,
+        ),
         Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
     ]
 

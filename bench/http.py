@@ -61,7 +61,7 @@ def search_requests(settings: Settings, count: int = QUERIES) -> list[bytes]:
     """Whole HTTP requests for searches with MNIST test digits, in an order of their own."""
     images = list(mnist.images("test"))
     random.Random(1).shuffle(images)
-    return [_request(settings, mnist.png(image)) for image in images[:count]]
+    return [search_request(settings, mnist.png(image)) for image in images[:count]]
 
 
 async def load(
@@ -112,9 +112,10 @@ async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
 
 
-def _request(settings: Settings, png: bytes) -> bytes:
+def search_request(settings: Settings, image: bytes, media_type: str = "image/png", parameters: str = "k=10") -> bytes:
+    """A whole HTTP request for a search with an image."""
     head = (
-        f"POST /v1/search?k=10 HTTP/1.1\r\nHost: {settings.api_host}:{settings.api_port}\r\n"
-        f"Content-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n"
+        f"POST /v1/search?{parameters} HTTP/1.1\r\nHost: {settings.api_host}:{settings.api_port}\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: {len(image)}\r\n\r\n"
     )
-    return head.encode() + png
+    return head.encode() + image

@@ -3,8 +3,8 @@
 import contextlib
 import io
 import threading
-import time
 from collections.abc import Iterator
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,17 @@ from PIL import Image
 
 from api.client import Client
 from bench.machine import machine, versions
-from bench.own import own_road
-from contract.errors import DependencyError
+from bench.own import own_programs, own_road, publish_all
 from contract.settings import Settings
 from gallery.reader import Reader
 from model import mnist
-from producers.publisher import Confirmation, ImagePublisher
-from stack.child import Child, start_child
-from stack.programs import answers_ready, api, embedder, indexer
+from stack.child import Child
 
 # Noise does not compress: 3 bytes a pixel, and a little less than the 8 MiB that an image may have.
 LARGE_SIDE_PX = 1661
 LARGE_PICTURES = 4
 SEARCHES = 200
 SAMPLE_INTERVAL_S = 0.05
-START_TIMEOUT_S = 120.0
-STALLED_TIMEOUT_S = 180.0
 MB = 1_000_000
 
 
@@ -51,7 +46,7 @@ def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any
     with own_road(settings, "memory") as road:
         pngs = [mnist.png(image) for image in mnist.images("train")[:digits]]
         with _running(road, with_api=True) as peaks:
-            _publish(road, pngs, digits)
+            publish_all(road, pngs, "memory")
             client = Client(road.api_address)
             for image in mnist.images("test")[:SEARCHES]:
                 client.search(mnist.png(image))
@@ -60,7 +55,7 @@ def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any
     if large:
         with own_road(settings, "memory") as road:
             with _running(road, with_api=False) as peaks:
-                _publish(road, large_pictures(), large)
+                publish_all(road, islice(cycle(large_pictures()), large), "memory")
             figures |= {f"large_{name}_mb": peak for name, peak in peaks.mb().items()}
     return figures
 
@@ -119,45 +114,13 @@ def _resident_bytes(process: psutil.Process) -> int:
 
 @contextlib.contextmanager
 def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
-    """The programs as `make up` starts them, looked at until they are stopped."""
-    services = [embedder(road), indexer(road), *([api(road)] if with_api else [])]
-    children = {service.name: start_child(service) for service in services}
-    peaks = Peaks(children)
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ((road.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(road.api_address))):
-            for name, child in children.items():
-                if child.exit_code() is not None:
-                    raise DependencyError(name, f"It ended. {child.last_words()}")
-            if time.monotonic() > deadline:
-                raise DependencyError("index", f"it has no generation after {START_TIMEOUT_S:.0f} s.")
-            time.sleep(0.1)
-        yield peaks
-    finally:
-        peaks.close()
-        for child in children.values():
-            child.stop(10.0)
-
-
-def _publish(road: Settings, images: list[bytes], count: int) -> None:
-    """Publish `count` images, taken in turn, and return when all are searchable."""
-    with ImagePublisher(road) as publisher:
-        futures = [publisher.put(images[n % len(images)], image_id=f"memory/{n}") for n in range(count)]
-        confirmed: list[Confirmation] = [future.result(600) for future in futures]
-    ends = {str(record.partition): 0 for record in confirmed}
-    for record in confirmed:
-        ends[str(record.partition)] = max(ends[str(record.partition)], record.offset + 1)
-    reader = Reader(road.encoder_index_dir, encoder=None)
-    covered, since = -1, time.monotonic()
-    while covered < sum(ends.values()):
-        snapshot = reader.current()
-        offsets = snapshot.manifest.offsets if snapshot else {}
-        now = sum(min(offsets.get(partition, 0), end) for partition, end in ends.items())
-        if now != covered:
-            covered, since = now, time.monotonic()
-        if time.monotonic() - since > STALLED_TIMEOUT_S:
-            raise DependencyError("index", f"it covers {covered} of {count} images and stands still.")
-        time.sleep(0.1)
+    """The programs, looked at from when they are ready until they are stopped."""
+    with own_programs(road, with_api=with_api) as children:
+        peaks = Peaks(children)
+        try:
+            yield peaks
+        finally:
+            peaks.close()
 
 
 def _current_index_mb(road: Settings) -> float:

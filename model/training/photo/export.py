@@ -30,7 +30,7 @@ from model.training.photo.views import SIDE_PX as VIEW_SIDE_PX
 from model.training.photo.views import Views, load_photograph, make_views
 from model.training.soundness import check_embeddings, hard_pictures
 
-ALIKE_NUMBERS, COPIES_NUMBERS = 128, 128
+ALIKE_NUMBERS, COPIES_NUMBERS = 96, 160
 # How much copies count beside likeness.
 COPIES_WEIGHT = 1.5
 _EPSILON = 1e-6

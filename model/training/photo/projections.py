@@ -10,9 +10,9 @@ Floats = NDArray[np.float32]
 
 # How much photographs of one folder, and altered views of one photograph, are drawn together; and what is added to either
 # scatter, as a share of its mean, so that directions in which there is little of it are not blown up.
-FOLDER_SHARE, RIDGE = 0.5, 2.0
+FOLDER_SHARE, RIDGE = 0.5, 1.0
 # Directions of little spread are mostly noise: they count less than whitening would make them.
-WHITENING_FLOOR = 0.1
+WHITENING_FLOOR = 0.3
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Tunes the network's tail to tell copies of one photograph from everything else.
 
 Instance discrimination after Pizzi et al. 2022 (SSCD, arXiv 2202.10261): two views of a photograph are to be nearest to each
-other among all of a batch (InfoNCE) and of the batches before (cross-batch memory, Wang et al. 2020, arXiv 1912.06798), while an
-entropy term keeps each view away from its nearest stranger.
+other among all of a batch (InfoNCE), while an entropy term keeps each view away from its nearest stranger.
 """
 
 import csv
@@ -21,7 +20,7 @@ from model.training.photo import network
 from model.training.photo.pretrained import load_weights
 from model.training.photo.views import SEED, SIDE_PX, VIEWS, make_views
 
-EPOCHS = 40
+EPOCHS = 12
 NUMBERS = 256
 CHECKPOINT = "copies.weights.h5"
 BATCH_PHOTOGRAPHS = 64
@@ -30,12 +29,9 @@ HELD_OUT_RUN, HELD_OUT_OF, HELD_OUT_PLACE = 25, 12, 5
 
 _TEMPERATURE = 0.06
 _ENTROPY_SHARE = 0.3
-_LEARNING_RATE = 4e-4
+_LEARNING_RATE = 3e-4
 _WARM_UP_STEPS = 60
 _WEIGHT_DECAY = 1e-4
-_MEMORY_EMBEDDINGS = 4096
-# Before that many epochs the embeddings of earlier batches are too old to compare with.
-_MEMORY_FROM_EPOCH = 2
 
 
 def is_held_out(places: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -83,27 +79,19 @@ class Learner:
         self._begin_head()
         self._optimizer = keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         self._optimizer.build(self.model.trainable_variables)
-        self._memory = tf.Variable(tf.zeros((_MEMORY_EMBEDDINGS, NUMBERS)), trainable=False)
-        self._memory_of = np.full(_MEMORY_EMBEDDINGS, -1)
         self._step = tf.function(self._take_step)
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """See each photograph once, in two of its views; the means of what was measured."""
         measured = []
         with progress_line(f"epoch {epoch + 1}", self._steps_an_epoch, "batches") as progress:
-            for step, (batch, maps) in enumerate(self._batches(epoch)):
+            for step, maps in enumerate(self._batches(epoch)):
                 done = epoch * self._steps_an_epoch + step
                 warm = min(1.0, (done + 1) / _WARM_UP_STEPS)
                 self._optimizer.learning_rate = (
                     _LEARNING_RATE * warm * (0.505 + 0.495 * np.cos(np.pi * done / self._steps))
                 )
-                of = np.concatenate([batch, batch])
-                is_compared = (
-                    (self._memory_of[None] != of[:, None]) & (self._memory_of >= 0) & (epoch >= _MEMORY_FROM_EPOCH)
-                )
-                embeddings, *figures = self._step(tf.constant(maps, tf.float32), tf.constant(is_compared))
-                self._remember(embeddings, of)
-                measured.append([float(figure) for figure in figures])
+                measured.append([float(figure) for figure in self._step(tf.constant(maps, tf.float32))])
                 progress.update()
         means = np.mean(measured, 0)
         if not np.isfinite(means).all():
@@ -140,26 +128,21 @@ class Learner:
         with (folder / "history.csv").open() as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
-    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float16]]]:
+    def _batches(self, epoch: int) -> Iterator[NDArray[np.float16]]:
         random = np.random.default_rng((SEED, epoch))
         order = random.permutation(self._places)[: self._steps_an_epoch * BATCH_PHOTOGRAPHS]
         for batch in order.reshape(-1, BATCH_PHOTOGRAPHS):
             first = random.integers(0, VIEWS, len(batch))
             second = (first + random.integers(1, VIEWS, len(batch))) % VIEWS
-            yield batch, np.concatenate([self._maps[batch, first], self._maps[batch, second]])
+            yield np.concatenate([self._maps[batch, first], self._maps[batch, second]])
 
-    def _take_step(self, maps: Any, is_compared: Any) -> Any:
+    def _take_step(self, maps: Any) -> Any:
         with tf.GradientTape() as tape:
-            embeddings = self.model(maps, training=True)
-            loss, figures = _loss(embeddings, self._memory, is_compared)
+            loss, figures = _loss(self.model(maps, training=True))
         variables = self.model.trainable_variables
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), 1.0)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return embeddings, *figures
-
-    def _remember(self, embeddings: Any, of: NDArray[np.intp]) -> None:
-        self._memory.assign(tf.concat([self._memory[len(of) :], embeddings], 0))
-        self._memory_of = np.concatenate([self._memory_of[len(of) :], of])
+        return figures
 
     def _begin_head(self) -> None:
         """Begin as whitened principal coordinates of what the untuned tail gives."""
@@ -179,17 +162,15 @@ def copies_model(tail: keras.Model) -> keras.Model:
     return keras.Model(tail.input, embeddings)
 
 
-def _loss(embeddings: Any, memory: Any, is_compared: Any) -> Any:
+def _loss(embeddings: Any) -> Any:
     """InfoNCE and the entropy term of embeddings (2 n, d), the i-th and (n + i)-th of one photograph."""
     count = tf.shape(embeddings)[0]
     itself = tf.eye(count)
     other = tf.roll(tf.range(count), count // 2, 0)
     likeness = embeddings @ tf.transpose(embeddings)
-    before = tf.where(is_compared, embeddings @ tf.transpose(memory), -9.0)
-    logits = tf.concat([likeness - 9.0 * itself, before], 1) / _TEMPERATURE
+    logits = likeness / _TEMPERATURE - 1e9 * itself
     nce = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(other, logits))
-    strangers = likeness - 9.0 * (itself + tf.roll(itself, count // 2, 0))
-    nearest = tf.maximum(tf.reduce_max(strangers, 1), tf.reduce_max(before, 1))
+    nearest = tf.reduce_max(likeness - 9.0 * (itself + tf.roll(itself, count // 2, 0)), 1)
     entropy = -tf.reduce_mean(tf.math.log(tf.sqrt(tf.maximum(2 - 2 * nearest, 1e-6))))
     found = tf.reduce_mean(tf.cast(tf.argmax(logits, 1, output_type=tf.int32) == other, tf.float32))
     return nce + _ENTROPY_SHARE * entropy, (nce, entropy, found)
