@@ -12,6 +12,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 CODE := $(wildcard contract model producers workers gallery api stack bench tests)
 IMAGES ?= 10000
+export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
@@ -20,8 +21,8 @@ COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --gen
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-demo: venv ## Kafka, Cassandra and everything of ours; publishes IMAGES=10000 digits and searches; EXIT=1 ends after that
-	@$(RUN) -m stack demo --images "$(IMAGES)" $(if $(filter-out 0,$(EXIT)),--exit)
+demo: venv ## the whole road over the pictures in FOLDER=~/Pictures, else over IMAGES=10000 digits, and searches; EXIT=1 ends after that
+	@$(RUN) -m stack demo $(if $(FOLDER),--folder "$$FOLDER",--images "$(IMAGES)") $(if $(filter-out 0,$(EXIT)),--exit)
 
 test: venv ## lint, types and every test; fetches what it needs
 	@$(MAKE) --no-print-directory lint

@@ -175,6 +175,10 @@ class Client:
         """The state of the index."""
         return dict(json.loads(self._call("GET", "/v1/index", {})))
 
+    def rejected(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The records that were refused last, newest first."""
+        return list(json.loads(self._call("GET", "/v1/rejected", {"limit": limit}))["rejected"])
+
     def _search(self, body: bytes, content_type: str, query: Mapping[str, object]) -> Answer:
         raw = json.loads(self._call("POST", "/v1/search", query, body, content_type))
         matches = [_neighbour(match) for match in raw["matches"]]

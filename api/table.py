@@ -11,11 +11,11 @@ METADATA_WIDTH = 32
 _UNITS = {"°": "°", "×": "×"}
 
 
-def neighbours_table(answer: Answer) -> str:
-    """The matches, one a line, and what the answer covers."""
+def neighbours_table(answer: Answer, shown_max: int | None = None) -> str:
+    """The matches, or the nearest `shown_max` of them, one a line, and what the answer covers."""
     head = f"{'#':>3}  {'distance':>9}  {'id':<{ID_WIDTH}}  metadata"
     lines = []
-    for rank, match in enumerate(answer.matches, 1):
+    for rank, match in enumerate(answer.matches[:shown_max], 1):
         lines.append(f"{rank:>3}  {match.distance:>9.4f}  {_fitted(match.id, ID_WIDTH):<{ID_WIDTH}}  {_notes(match)}")
         if match.verdict == "altered copy":
             lines.append(_fitted(f"{'':16}altered copy{_sureness(match)}: {edits_in_words(match.edits or [])}", 80))

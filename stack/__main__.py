@@ -48,9 +48,13 @@ def _parser() -> argparse.ArgumentParser:
         ("down", _down, "stop everything, last started first; data stay"),
         ("status", _status, "show every process with its state, pid, ports and log file"),
         ("logs", _logs, "show the end of the log files"),
-        ("wipe", _wipe, "delete Kafka's and Cassandra's data and the index; only while nothing runs"),
+        (
+            "wipe",
+            _wipe,
+            "delete Kafka's and Cassandra's data, the indexes, and what is known of published folders; only while nothing runs",
+        ),
         ("fetch", _fetch, "fetch the servers' jars and check them; `up` does so by itself"),
-        ("demo", _demo, "the whole road with MNIST digits, until Ctrl-C"),
+        ("demo", _demo, "the whole road with a folder of pictures, or with MNIST digits, until Ctrl-C"),
         ("supervise", _supervise, "keep one group running in the foreground; `up` uses this"),
     ):
         verb = verbs.add_parser(name, help=summary, description=summary)
@@ -67,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "demo":
             verb.add_argument(
                 "--images", type=int, default=10_000, help="MNIST training images to publish (1 to 60000)"
+            )
+            verb.add_argument(
+                "--folder", metavar="PATH", help="publish the pictures in it instead, with the photo encoder"
             )
             verb.add_argument("--exit", action="store_true", help="end after the searches")
         elif name == "supervise":
@@ -135,7 +142,10 @@ def _wipe(settings: Settings, _options: argparse.Namespace) -> int:
     if any(_is_alive(read_state(settings, group)) for group in groups.GROUPS):
         print("error: the stack is running. Stop it first: python -m stack down", file=sys.stderr)
         return 1
-    for folder in (settings.var_dir / "kafka", settings.var_dir / "cassandra", settings.index_dir):
+    for folder in (
+        *(settings.var_dir / name for name in ("kafka", "cassandra", "demo", "folders")),
+        settings.index_dir,
+    ):
         if folder.exists():
             shutil.rmtree(folder)
             print(f"Deleted {folder}")
@@ -150,7 +160,10 @@ def _fetch(_settings: Settings, _options: argparse.Namespace) -> int:
 
 def _demo(settings: Settings, options: argparse.Namespace) -> int:
     from stack.demo import demo
+    from stack.demo_folder import demo_folder
 
+    if options.folder is not None:
+        return demo_folder(settings, options.folder, ends=options.exit)
     return demo(settings, images=options.images, ends=options.exit)
 
 

@@ -14,14 +14,14 @@ class Progress:
     """Published, stored and searchable records, counted in offsets behind where the partitions ended before.
 
     Args:
-        total: records that will have come when it is complete.
+        total: records that will have come when it is complete; may be set anew.
         before: end offset by partition at the beginning.
     """
 
     def __init__(self, total: int, before: Mapping[int, int]) -> None:
         self.stored = dict(before)
         self.is_complete = False
-        self._total = total
+        self.total = total
         self._before = before
         self._started = time.monotonic()
         self._shown_at = -_SPARSE_S
@@ -32,14 +32,14 @@ class Progress:
         """Update the line with the next offset of each partition at the three stages."""
         self.stored = dict(stored)
         counts = [self._count(offsets) for offsets in (published, stored, searchable)]
-        self.is_complete = counts[2] >= self._total
+        self.is_complete = counts[2] >= self.total
         elapsed_s = time.monotonic() - self._started
         stages = " · ".join(
-            f"{stage} {count:>{len(f'{self._total:,}')},}"
+            f"{stage} {count:>{len(f'{self.total:,}')},}"
             for stage, count in zip(("published", "stored", "searchable"), counts, strict=True)
         )
         self._line = (
-            f"{stages} of {self._total:,} · {elapsed_s:.0f} s · {counts[2] / max(elapsed_s, 0.001):,.0f} images/s"
+            f"{stages} of {self.total:,} · {elapsed_s:.0f} s · {counts[2] / max(elapsed_s, 0.001):,.0f} images/s"
         )
         if self._is_terminal:
             print(f"\r\x1b[K{self._line}", end="", file=sys.stderr, flush=True)
@@ -59,14 +59,16 @@ class Progress:
 
     def _count(self, offsets: Mapping[int, int]) -> int:
         came = sum(max(0, offsets.get(partition, 0) - start) for partition, start in self._before.items())
-        return min(came, self._total)  # Others may be publishing too.
+        return min(came, self.total)  # Others may be publishing too.
 
 
 class Watcher:
     """What the supervisors have written to their logs since this was made: deaths and restarts."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._logs = [groups.supervisor_log(settings, group) for group in groups.GROUPS]
+    def __init__(self, *settings: Settings) -> None:
+        # Of one stack, or of several that share servers.
+        logs = [groups.supervisor_log(each, group) for each in settings for group in groups.GROUPS]
+        self._logs = list(dict.fromkeys(logs))
         self._read = {log: log.stat().st_size if log.exists() else 0 for log in self._logs}
 
     def news(self) -> list[str]:

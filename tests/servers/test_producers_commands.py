@@ -45,7 +45,7 @@ def run(settings: Settings, *arguments: str, lines: bytes = b"") -> tuple[int, d
     return process.returncode, json.loads(out or b"{}"), err.decode()
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 90.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline_s, "it did not happen in time"

@@ -1,0 +1,166 @@
+"""The whole road over a person's own pictures: they are published, become searchable, and are found although altered."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.client import ApiError, Client
+from api.rejections import REJECTED_MAX
+from api.table import neighbours_table
+from contract.errors import ConfigurationError, DependencyError
+from contract.settings import Settings
+from producers.folder import Folder, Look, Manner
+from producers.kinds import count_kinds, in_words
+from producers.state import State
+from producers.walk import Found
+from stack.alterations import altered
+from stack.child import last_lines
+from stack.demo_road import publish, running_stack, stay
+from stack.ports import free_ports
+from stack.service import is_taken
+from stack.state import read_state
+
+ENCODER = "photo"
+QUERIES = 5
+NEIGHBOURS = 5
+_PLACES = 10
+_NAMES_SHOWN_MAX = 5
+
+
+def demo_folder(settings: Settings, folder: str, ends: bool) -> int:
+    """Publish a folder's pictures, search five of them altered, and stay until Ctrl-C unless `ends`.
+
+    They have a topic, a keyspace and an index of their own, one for each folder. Run again, it publishes what is new or
+    changed, and deletes what has left.
+
+    Returns:
+        The exit status: 0 when the searches were shown, 130 after a Ctrl-C before that.
+
+    Raises:
+        ConfigurationError, StartError, DependencyError: what went wrong and what to do.
+    """
+    path = os.path.abspath(os.path.expanduser(folder))
+    look = _look(path)
+    ids = [each.image_id for each in look.due if isinstance(each, Found)]
+    print(f"{path!r} holds {len(ids):,} pictures. {_left_out(count_kinds(look.left_out))}".rstrip(), flush=True)
+    own = _own_road(settings, path)
+    with running_stack(settings, own) as watcher:
+        state = own.var_dir.resolve() / "state.json"
+        arguments = ["folder", path, "--state", str(state), "--delete", "--json"]
+        publish(own, arguments, len(ids), watcher, _count)
+        api = Client(own.api_address)
+        _tell_refused(api, set(ids))
+        _search_altered(api, ids)
+        stay(own, watcher, ends=ends)
+    return 0
+
+
+def _look(path: str) -> Look:
+    """What the folder holds, before anything is started for it."""
+    if not os.path.exists(path):
+        raise ConfigurationError(f"FOLDER={path!r}: there is no such folder. Name one that holds pictures.")
+    if not os.path.isdir(path):
+        raise ConfigurationError(f"FOLDER={path!r} is a file. Name the folder that holds it.")
+    look = Folder(path, State(None, path, ""), Manner()).look()
+    if not any(isinstance(each, Found) for each in look.due):
+        found = _left_out(count_kinds(look.left_out)) or "It is empty."
+        raise ConfigurationError(f"FOLDER={path!r} holds no pictures. {found}")
+    return look
+
+
+def _own_road(settings: Settings, path: str) -> Settings:
+    """Settings of this folder's own road, on the same servers; its programs may run beside those of `make up`."""
+    digest = hashlib.sha256(f"{settings.kafka_topic}\0".encode() + os.fsencode(os.path.realpath(path))).hexdigest()[:12]
+    var_dir = settings.var_dir / "demo" / digest
+    own = settings.model_copy(
+        update={
+            "kafka_topic": f"{settings.kafka_topic[:180]}-{digest}",
+            "cassandra_keyspace": f"{settings.cassandra_keyspace[:35]}_{digest}",
+            "var_dir": var_dir,
+            "index_dir": var_dir / "index",
+            "encoder": ENCODER,
+            "next_encoder": "",
+            "embedder_metrics_port": 0,
+            "indexer_metrics_port": 0,
+        }
+    )
+    state = read_state(own, "programs")
+    if state is not None and state.is_running:
+        port = next((port for process in state.processes for port in process.ports.values()), own.api_port)
+        return own.model_copy(update={"api_port": port})
+    return own.model_copy(update={"api_port": free_ports(1)[0]}) if is_taken(own.api_port) else own
+
+
+def _count(status: int, log: Path) -> int:
+    """Records that the producer sent; says what it could not publish."""
+    try:
+        report = json.loads(log.read_text(errors="replace").splitlines()[-1])
+        stopped_by = report["stopped_by"]
+    except (IndexError, ValueError, TypeError, KeyError):
+        stopped_by = f"it ended with status {status}"
+    if stopped_by:
+        raise DependencyError("kafka", f"the producer failed. Its last lines ({log}):\n{last_lines(log)}")
+    failed = [f"{each['name']!r}: {each['reason']}" for each in report["failed"]]
+    _tell_some("could not be published", failed)
+    _tell_some("have names that cannot be ids; theirs are", [f"{made!r}" for made in report["renamed"].values()])
+    return int(report["confirmed"]) + int(report["deleted"])
+
+
+def _tell_refused(api: Client, ids: set[str]) -> None:
+    refused = {each["key"]: each["reason"] for each in api.rejected(REJECTED_MAX) if each["key"] in ids}
+    _tell_some("could not be decoded", [f"{image_id!r}: {reason}" for image_id, reason in refused.items()])
+
+
+def _tell_some(what: str, names: list[str]) -> None:
+    if names:
+        more = f", … and {len(names) - _NAMES_SHOWN_MAX:,} more" if len(names) > _NAMES_SHOWN_MAX else ""
+        print(f"\n{len(names):,} {what}: {', '.join(names[:_NAMES_SHOWN_MAX])}{more}.", flush=True)
+
+
+def _search_altered(api: Client, ids: list[str]) -> None:
+    """Search five pictures, or one in five ways where there are no more, and say at which place each was found."""
+    originals = list(_some_originals(api, ids))
+    if not originals:
+        raise DependencyError("api", "none of the pictures could be decoded. See `python -m workers rejected list`.")
+    first = 0
+    for number in range(QUERIES):
+        image_id, value = originals[number % len(originals)]
+        words, query = altered(value, number)
+        answer = api.search(query, k=_PLACES)
+        found = next((match for match in answer.matches if match.id == image_id), None)
+        # A copy of it in the folder is as near, and is no better answer.
+        place = None if found is None else 1 + sum(match.distance < found.distance for match in answer.matches)
+        first += place == 1
+        outcome = (
+            f"found at place {place}, distance {found.distance:.4f}" if found else f"not among the {_PLACES} nearest"
+        )
+        print(f"\n{number + 1}. {image_id!r} {words}: {outcome}")
+        print(neighbours_table(answer, NEIGHBOURS), flush=True)
+    print(f"\n{first} of {QUERIES} altered pictures found the one that they were made of first.", flush=True)
+
+
+def _some_originals(api: Client, ids: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Up to five pictures that are in the gallery and can be altered, from all over the folder."""
+    step = max(1, len(ids) // QUERIES)
+    spread = ids[step // 2 :: step][:QUERIES]
+    found = 0
+    for image_id in dict.fromkeys([*spread, *ids]):
+        try:
+            value = api.original(image_id)
+            altered(value, 0)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            continue
+        except Exception:  # noqa: BLE001 - Pillow raises nearly anything; another picture will do
+            continue
+        yield image_id, value
+        found += 1
+        if found == QUERIES:
+            return
+
+
+def _left_out(counts: dict[str, int]) -> str:
+    return f"Left out: {in_words(counts)}." if counts else ""

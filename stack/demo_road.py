@@ -1,0 +1,149 @@
+"""What both demos have in common: the running stack, a producer that is followed until all is searchable, and the wait."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from api.client import ApiError, Client
+from api.ends import Ends, read_ends
+from contract.clients import open_admin
+from contract.errors import DependencyError
+from contract.settings import Settings
+from gallery.store import Store
+from stack import groups
+from stack.child import last_lines
+from stack.jars import ROOT
+from stack.programs import environment
+from stack.progress import Progress, Watcher
+
+_POLL_S = 0.25
+
+
+@contextmanager
+def running_stack(servers: Settings, programs: Settings) -> Iterator[Watcher]:
+    """Servers and programs, started where they do not run; what was started here is stopped at the end.
+
+    Args:
+        programs: the programs' settings, which may be others than those of `servers`.
+
+    Raises:
+        DependencyError: the API does not answer meanwhile; with its last lines.
+    """
+    # A `kill` or a closed terminal ends the demo as Ctrl-C does, also in the background: stopping what it started.
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    started = []
+    try:
+        for group in groups.wanted(programs):
+            settings = servers if group == "servers" else programs
+            print(f"Starting the {groups.TITLES[group]} …", flush=True)
+            if groups.up(settings, group, tied=True):
+                started.append((settings, group))
+            else:
+                print(f"The {groups.TITLES[group]} were running already.", flush=True)
+        yield Watcher(servers, programs)
+    except ApiError as error:
+        log = programs.var_dir / "logs" / "api.log"
+        raise DependencyError("api", f"{error} Its last lines ({log}):\n{last_lines(log)}") from error
+    finally:
+        # A second Ctrl-C must not leave half of it running.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for settings, group in reversed(started):
+            print(f"Stopping the {groups.TITLES[group]} …", flush=True)
+            groups.down(settings, group)
+
+
+def publish(
+    settings: Settings,
+    arguments: list[str],
+    total: int,
+    watcher: Watcher,
+    count: Callable[[int, Path], int],
+) -> None:
+    """Run `python -m producers` with these arguments, and show how far its images have come until all are searchable.
+
+    Args:
+        total: images that it is thought to publish.
+        count: from its exit status and log, how many it did.
+    """
+    log = settings.var_dir.resolve() / "logs" / "producer.log"
+    api = Client(settings.api_address)
+    published: Mapping[int, int] | None = None
+    with _road_ends(settings) as read_end_offsets, closing(Store.connect(settings)) as store:
+        progress = Progress(total, read_end_offsets().offsets)
+        with _producer(settings, arguments, log) as producer, closing(progress):
+            while True:
+                status = producer.poll()
+                if status is not None and published is None:
+                    progress.total = count(status, log)
+                    published = read_end_offsets().offsets
+                for message in watcher.news():
+                    progress.interrupt(message)
+                ends, coverage = read_end_offsets(), api.index()["coverage"]
+                searchable = {int(partition): offset for partition, offset in coverage["offsets"].items()}
+                progress.show(
+                    published=ends.offsets,
+                    stored={
+                        partition: store.next_feed_offset(ends.log, coverage["encoder"], partition, offset)
+                        for partition, offset in progress.stored.items()
+                    },
+                    searchable=searchable,
+                )
+                if published is not None and all(searchable.get(each, 0) >= end for each, end in published.items()):
+                    return
+                time.sleep(_POLL_S)
+
+
+def stay(settings: Settings, watcher: Watcher, *, ends: bool) -> None:
+    """Say where the page is, and wait there for Ctrl-C, unless the demo ends by itself."""
+    print(f"\nPage: {settings.api_address}/", flush=True)
+    if ends:
+        return
+    print("Choose a picture there. Ctrl-C ends the demo and stops what it started; the images stay.", flush=True)
+    try:
+        while True:
+            for message in watcher.news():
+                print(message, flush=True)
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        print()
+
+
+@contextmanager
+def _road_ends(settings: Settings) -> Iterator[Callable[[], Ends]]:
+    """A function that asks Kafka where the topic's partitions end."""
+    with closing(open_admin(settings)) as admin:
+
+        def ends() -> Ends:
+            found = read_ends(admin, settings.kafka_topic)
+            if found is None:
+                raise DependencyError("kafka", f"the topic {settings.kafka_topic} is gone. Run this again.")
+            return found
+
+        yield ends
+
+
+@contextmanager
+def _producer(settings: Settings, arguments: list[str], log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """`python -m producers`, which is stopped when this is left early."""
+    with log.open("wb") as output:
+        producer = subprocess.Popen(
+            [sys.executable, "-m", "producers", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment(settings)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield producer
+    except BaseException:
+        producer.terminate()
+        raise
+    finally:
+        producer.wait()
