@@ -46,7 +46,7 @@ def _captioned(picture: Image.Image) -> Image.Image:
 _WAYS: tuple[tuple[str, Callable[[Image.Image], Image.Image], int], ...] = (
     ("cropped to 64 % of its area", _cropped, 85),
     ("mirrored", ImageOps.mirror, 85),
-    ("in grey, as a poor JPEG", ImageOps.grayscale, 15),
+    ("in grey, as a poor JPEG", ImageOps.grayscale, 25),
     ("turned by 12°", _turned, 85),
     ("with a border and text", _captioned, 85),
 )

@@ -6,20 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from contract.settings import Settings
 from stack import groups
 from stack.programs import environment
 from stack.state import read_state
+from tests.people import make_people_folder, photographs
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 300
 DEADLINE_S = 250
 
 
-def demo(settings: Settings) -> str:
+def demo(settings: Settings, *arguments: str) -> str:
     """What `make demo EXIT=1` prints; the running servers serve it, on a road of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "stack", "demo", "--images", str(IMAGES), "--exit"],
+        [sys.executable, "-m", "stack", "demo", *(arguments or ("--images", str(IMAGES))), "--exit"],
         cwd=ROOT,
         env={**os.environ, **environment(settings)},
         capture_output=True,
@@ -44,3 +47,34 @@ def test_demo_ends_with_neighbours_and_leaves_what_was_running(road: Settings) -
         assert f"http://127.0.0.1:{road.api_port}/" in shown
         assert read_state(road, "programs") is None
     assert groups.up(road, "servers") is False
+
+
+@pytest.mark.timeout(600)
+def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(road: Settings, tmp_path: Path) -> None:
+    """A folder as people have them. A second run publishes nothing new, and deletes what has left meanwhile."""
+    folder = tmp_path / "My Pictures"
+    made = make_people_folder(folder, copies=4)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    shown = demo(road, "--folder", str(folder))
+    assert f"holds {len(made) + 1} pictures. Left out: 3 .txt, 2 .mov, 2 .xmp, 1 .DS_Store, 1 .jpg, 1 empty" in shown
+    assert "1 could not be decoded: 'broken.png': " in shown
+    assert f"exact over {len(made)} images" in shown
+    found = re.findall(r"^\d\. '(.*)' .*: found at place (\d+), distance \d\.\d+$", shown, re.MULTILINE)
+    assert {image_id for image_id, _ in found} <= made.keys()
+    assert [place for _, place in found].count("1") >= 4
+    assert "altered pictures found the one that they were made of first." in shown
+    assert "Page: http://127.0.0.1:" in shown
+
+    gone = next(iter(made))
+    (folder / gone).unlink()
+    assert f"exact over {len(made) - 1} images" in demo(road, "--folder", str(folder))
+    assert groups.up(road, "servers") is False
+
+
+@pytest.mark.timeout(600)
+def test_demo_of_one_picture_finds_it_altered_in_five_ways(road: Settings, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    next(photographs()).save(tmp_path / "one" / "only.jpg")
+    shown = demo(road, "--folder", str(tmp_path / "one"))
+    assert "5 of 5 altered pictures found" in shown
+    assert shown.count("'only.jpg'") == 5
