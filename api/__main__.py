@@ -8,6 +8,7 @@ from typing import get_args
 
 from api.client import ApiError, Client, Effort, Sort
 from contract.errors import LookalikeError
+from contract.formats import FORMATS
 from contract.settings import Settings, load_settings
 
 EXAMPLES = """examples:
@@ -28,7 +29,7 @@ def main() -> int:
     serve = verbs.add_parser("serve", help="answer searches over HTTP until Ctrl-C")
     serve.add_argument("--processes", type=int, help="processes that share the port (LOOKALIKE_API_PROCESSES)")
     search = verbs.add_parser("search", help="print the neighbours of an image")
-    search.add_argument("file", type=Path, help="a PNG, JPEG or WebP image")
+    search.add_argument("file", type=Path, help=f"a {FORMATS} image")
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
     search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
     search.add_argument("--sort", choices=get_args(Sort), help="the order of the neighbours (default best)")

@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.problems import ProblemError
+from contract.formats import FORMATS, media_type_of
 from contract.messages import IMAGE_SIZE_BYTES_MAX
 
 # Room for a form's boundaries, names and metadata beside the image.
@@ -29,7 +30,7 @@ def content_type(request: Request) -> str:
 
 
 async def read_upload(request: Request) -> Upload:
-    """The image of a raw or multipart request.
+    """The image of a raw or multipart request. A raw one whose Content-Type says no picture is judged by its first bytes.
 
     Raises:
         ProblemError: 413 ``too-large``, 415 ``unsupported-content-type``, 400 ``bad-multipart``.
@@ -39,12 +40,16 @@ async def read_upload(request: Request) -> Upload:
         return await _read_form(request)
     if kind.startswith("image/") or kind == "application/octet-stream":
         return Upload(await read_body(request, IMAGE_SIZE_BYTES_MAX), None)
-    raise ProblemError(
-        415,
-        "unsupported-content-type",
-        f"The request's Content-Type is {kind!r}; send the image itself as image/png, image/jpeg or image/webp, or as "
-        "the field file of multipart/form-data.",
-    )
+    # Browsers and curl say something of every body; only its bytes tell whether that was meant.
+    value = await read_body(request, IMAGE_SIZE_BYTES_MAX)
+    if media_type_of(value) is None:
+        raise ProblemError(
+            415,
+            "unsupported-content-type",
+            f"The request's Content-Type is {kind!r}, and its body begins with {value[:12]!r}: it is no {FORMATS} picture. "
+            "Send the image itself, or as the field file of multipart/form-data.",
+        )
+    return Upload(value, None)
 
 
 async def read_body(request: Request, size_bytes_max: int) -> bytes:

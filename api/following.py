@@ -45,7 +45,12 @@ def open_index(settings: Settings, name: str) -> Index:
         ConfigurationError: there is no such encoder.
     """
     fingerprint = load_encoder(name).fingerprint
-    return Index(name, fingerprint, Reader(settings.index_dir / name, fingerprint), QueryEncoder(name))
+    return Index(
+        name,
+        fingerprint,
+        Reader(settings.index_dir / name, fingerprint),
+        QueryEncoder(name, accept_truncated=settings.accept_truncated),
+    )
 
 
 class Follower:

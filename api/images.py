@@ -23,6 +23,7 @@ from api.publishing import check_writer
 from api.search import metadata_object, unknown_image
 from api.services import Services, services
 from contract.errors import DependencyError
+from contract.formats import MEDIA_TYPES
 from contract.messages import check_image_id, check_value, metadata_of
 from gallery.rows import FeedRow, RecordKey
 from gallery.set_aside import why_unusable
@@ -44,13 +45,13 @@ At = Annotated[
 ]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The image", "content": {f"image/{kind}": _BINARY for kind in ("png", "jpeg", "webp")}},
+    200: {"description": "The image", "content": dict.fromkeys(MEDIA_TYPES, _BINARY)},
     304: {"description": "Unchanged since the ETag in If-None-Match"},
 }
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        **{f"image/{kind}": _BINARY for kind in ("png", "jpeg", "webp")},
+        **dict.fromkeys(MEDIA_TYPES, _BINARY),
         "multipart/form-data": {
             "schema": {
                 "type": "object",

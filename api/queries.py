@@ -61,9 +61,9 @@ class QueryEncoder:
     Used on the event loop only.
     """
 
-    def __init__(self, encoder: str) -> None:
-        self._decoder = Decoder(encoder)
-        self._thorough_decoder = Decoder(encoder)
+    def __init__(self, encoder: str, *, accept_truncated: bool | None = None) -> None:
+        self._decoder = Decoder(encoder, accept_truncated=accept_truncated)
+        self._thorough_decoder = Decoder(encoder, accept_truncated=accept_truncated)
         self._thorough_gate = Gate(1, THOROUGH_WAITING_MAX)
         self._thorough_count = 0
         self._waiting: deque[_Waiting] = deque()

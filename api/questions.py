@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.answers import ImageId
 from api.problems import ProblemError
+from contract.formats import MEDIA_TYPES
 from gallery.neighbours import DIMENSIONS_MAX
 
 
@@ -65,7 +66,7 @@ def described_body(*, many: int = 0) -> dict[str, Any]:
     if many:
         queries = {"type": "array", "items": _ASKED, "minItems": 1, "maxItems": many}
         asked = {"type": "object", "required": ["queries"], "properties": {"queries": queries}}
-    images = {} if many else {kind: {"schema": _FILE} for kind in ("image/png", "image/jpeg", "image/webp")}
+    images = {} if many else {kind: {"schema": _FILE} for kind in MEDIA_TYPES}
     content = images | {"multipart/form-data": {"schema": form}, "application/json": {"schema": asked}}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -68,7 +68,7 @@ async def search(
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
-    The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
+    The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
     """
     start_s = time.perf_counter()
     check_sort(sort, is_explained=explain)

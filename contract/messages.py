@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contract.errors import RejectedError
+from contract.formats import FORMATS, media_type_of
 
 IMAGE_SIZE_BYTES_MAX = 8 * 1024 * 1024
 IMAGE_PIXELS_MAX = 25_000_000
@@ -91,15 +92,13 @@ def check_value(value: bytes) -> str:
         raise RejectedError("empty", "The value has no bytes; a delete is a null value, not an empty one.")
     if len(value) > IMAGE_SIZE_BYTES_MAX:
         raise RejectedError("too-large", f"The image has {len(value)} bytes, at most {IMAGE_SIZE_BYTES_MAX}.")
-    if value.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if value.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if value[:4] == b"RIFF" and value[8:12] == b"WEBP":
-        return "image/webp"
-    raise RejectedError(
-        "unsupported-type", f"The value begins with {value[:8]!r}: it is not a PNG, a JPEG or a WebP image."
-    )
+    media_type = media_type_of(value)
+    if media_type is None:
+        raise RejectedError(
+            "unsupported-type",
+            f"The value begins with {value[:12]!r}: it is no {FORMATS} picture. Save it as JPEG or PNG and publish that.",
+        )
+    return media_type
 
 
 def log_of(topic: str, topic_id: uuid.UUID | str) -> str:

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     next_encoder: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = Field(
         "", description="Encoder that `stack up` embeds and indexes with beside the other one; empty is none."
     )
+    accept_truncated: bool | None = Field(
+        None,
+        description="Whether a JPEG or PNG that lacks its end is taken as browsers show it: true or false; empty is what the encoder's card says.",
+    )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: Port = Field(8000, description="Port that the API listens on.")
     api_processes: Annotated[int, Field(ge=1, le=64)] = Field(1, description="API processes that share the port.")

@@ -122,7 +122,7 @@ class ImagePublisher:
         """Publish an image; an image that has the same id already is replaced.
 
         Args:
-            value: a PNG, JPEG or WebP file as it is.
+            value: a picture's file as it is, in a format of `contract.formats`.
             image_id: 1 to 256 bytes of UTF-8; without one the record has no key, and the id is the SHA-256 of `value`.
             metadata: a JSON object, or its text; shown beside the image.
 

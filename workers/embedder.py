@@ -71,7 +71,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
         retrying(lambda: store.add_log(settings.kafka_topic, log_of_topic), "cassandra", stop)
     except StoppedError:
         return 0
-    decoder = Decoder(settings.encoder)
+    decoder = Decoder(settings.encoder, accept_truncated=settings.accept_truncated)
     rejected = Publisher(settings, settings.rejected_topic)
     batches = BatchEmbedder(topic, log_of_topic, fingerprint, decoder, store, rejected, stop)
     log.info("embedding", log=log_of_topic, encoder=fingerprint, slot=slot)

@@ -53,7 +53,7 @@ def run(settings: Settings) -> int:
     fingerprint = load_encoder(settings.encoder).fingerprint
     current, begins = _kafka_begins(settings)
     store = Store.connect(settings)
-    decoder = Decoder(settings.encoder)
+    decoder = Decoder(settings.encoder, accept_truncated=settings.accept_truncated)
     try:
         for name in store.logs(settings.kafka_topic):
             written = _restore_log(store, decoder, fingerprint, name, begins if name == current else None)

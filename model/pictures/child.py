@@ -121,19 +121,24 @@ class Guarded:
 
 
 class Decoder(Guarded):
-    """Judges and embeds images in a child of its own (`model.pictures.decoder`)."""
+    """Judges and embeds images in a child of its own (`model.pictures.decoder`).
+
+    Args:
+        accept_truncated: take a JPEG or PNG that lacks its end; None leaves it to the encoder's card.
+    """
 
     def __init__(
         self,
         encoder: str,
         *,
+        accept_truncated: bool | None = None,
         cpu_limit_s: float = CPU_LIMIT_S,
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
         wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
-        super().__init__(
-            "model.pictures.decoder", [encoder, str(cpu_limit_s), str(memory_limit_bytes)], wall_limit_s, Images([])
-        )
+        truncated = "" if accept_truncated is None else str(accept_truncated).lower()
+        arguments = [encoder, truncated, str(cpu_limit_s), str(memory_limit_bytes)]
+        super().__init__("model.pictures.decoder", arguments, wall_limit_s, Images([]))
         self._encoder = encoder
 
     def verdicts(self, values: Sequence[bytes], *, with_hypotheses: bool = False) -> Answer:

@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 
 def samples() -> Iterator[bytes]:
-    """A small picture in every format, so that a child can load Pillow's plugins before anybody's images count."""
-    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP")):
+    """A small picture in every format that is quickly written, so that a child can load Pillow's plugins before anybody's images count."""
+    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP"), ("P", "GIF"), ("RGB", "BMP"), ("L", "TIFF")):
         buffer = io.BytesIO()
         Image.linear_gradient("L").resize((40, 40)).convert(mode).save(buffer, kind)
         yield buffer.getvalue()

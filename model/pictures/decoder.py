@@ -6,6 +6,8 @@ Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorF
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 from PIL import Image
 
@@ -15,17 +17,33 @@ from model.encoder import Encoder, load_encoder
 from model.pictures.child import Answer, Images, Verdict
 from model.pictures.confined import ended_when_out_of_memory, samples, serve
 from model.pictures.hypotheses import WHOLE, hypotheses
-from model.pictures.images import decode
+from model.pictures.images import Picture, decode
+
+# Shorter side, in pixels, that a picture keeps when it is reduced for an encoder of photographs: no encoder looks at more.
+PICTURE_SIDE_PX = 768
 
 
-def main(descriptor: int, encoder_name: str, cpu_limit_s: float, memory_limit_bytes: int) -> None:
+def main(
+    descriptor: int, encoder_name: str, accept_truncated: bool | None, cpu_limit_s: float, memory_limit_bytes: int
+) -> None:
     """Answer frames until the parent closes its end, which it also does by dying."""
     encoder = load_encoder(encoder_name)
     _warm_up(encoder)
-    serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, images, cpu_limit_s))
+    decoding = _decoding(encoder, accept_truncated)
+    serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, decoding, images, cpu_limit_s))
 
 
-def _answer(encoder: Encoder, images: Images, cpu_limit_s: float) -> Answer:
+def _decoding(encoder: Encoder, accept_truncated: bool | None) -> Callable[[bytes], Picture]:
+    """How pictures are decoded for the encoder; one that knows drawings sees every pixel."""
+    return partial(
+        decode,
+        thumbnail_side_px=encoder.thumbnail_side_px,
+        picture_side_px=None if encoder.card["knows_drawings"] else PICTURE_SIDE_PX,
+        accept_truncated=encoder.card["accepts_truncated"] if accept_truncated is None else accept_truncated,
+    )
+
+
+def _answer(encoder: Encoder, decoding: Callable[[bytes], Picture], images: Images, cpu_limit_s: float) -> Answer:
     verdicts = []
     decode_s = encode_s = 0.0
     for value in images.values:
@@ -33,7 +51,7 @@ def _answer(encoder: Encoder, images: Images, cpu_limit_s: float) -> Answer:
         signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
         began = time.perf_counter()
         try:
-            picture = decode(value, encoder.thumbnail_side_px)
+            picture = decoding(value)
         except RejectedError as error:
             verdicts.append(Verdict(error.reason, error.detail))
             continue
@@ -76,4 +94,6 @@ def _warm_up(encoder: Encoder) -> None:
 
 
 if __name__ == "__main__":
-    ended_when_out_of_memory(lambda: main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))
+    descriptor, name, truncated, cpu_s, memory_bytes = sys.argv[1:]
+    asked = {"": None, "true": True, "false": False}[truncated]
+    ended_when_out_of_memory(lambda: main(int(descriptor), name, asked, float(cpu_s), int(memory_bytes)))

@@ -48,7 +48,7 @@ def _answer(asked: Comparison, cpu_limit_s: float) -> list[Explained]:
         return []
     signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
     try:
-        query = decode(asked.query.image).image
+        query = decode(asked.query.image, accept_truncated=True).image  # as it was searched with
     except RejectedError:
         return [_UNREADABLE] * len(asked.matches)
     explained = []

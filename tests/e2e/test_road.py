@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kafka import KafkaProducer
+from PIL import Image
 
 from api.client import ApiError, Client
 from contract.settings import Settings
@@ -20,6 +21,7 @@ from producers.publisher import ImagePublisher
 from stack import groups
 from stack.state import read_state
 from tests.conftest import fresh_road
+from tests.unit.test_images import HEIC, encoded
 from tests.verified import verified_ids
 from tests.waiting import wait_for
 
@@ -89,6 +91,19 @@ def test_plain_bytes_without_key_or_header_are_found_by_their_sha256_at_distance
     value = digit(0)
     sent = Sent(plain, running.kafka_topic, value=value)
     assert answer(client, value, sent)[0] == (hashlib.sha256(value).hexdigest(), 0.0)
+
+
+def test_a_picture_in_every_format_is_found_by_its_own_bytes(
+    running: Settings, client: Client, plain: KafkaProducer
+) -> None:
+    values = {"image/heic": HEIC}
+    for n, kind in enumerate(("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")):
+        values[f"image/{kind.lower()}"] = encoded(Image.fromarray(DIGITS[200 + n]).convert("RGB"), kind)
+    for media_type, value in values.items():
+        sent = Sent(plain, running.kafka_topic, key=f"format/{media_type}".encode(), value=value)
+        assert answer(client, value, sent, k=1) == [(f"format/{media_type}", 0.0)]
+        shown = client.search(value, k=1).matches[0]
+        assert shown.media_type == media_type
 
 
 def test_same_id_replaces_and_null_deletes_also_after_a_restart_and_without_the_index_folder(

@@ -27,6 +27,7 @@ from tests.embedding import (
     wait_for_feed,
 )
 from tests.kafka_topic import read_topic
+from tests.unit.test_images import HEIC
 from workers.__main__ import main
 
 
@@ -85,6 +86,20 @@ def test_puts_and_deletes_arrive_with_all_that_was_said_of_them(settings: Settin
     assert [store.read_original(key) for key in keys[:4]] == [r.value for r in sent[:4]]
 
 
+def test_a_picture_in_every_format_is_embedded_and_kept_as_it_was_sent(
+    settings: Settings, log: str, store: Store
+) -> None:
+    kinds = {kind: picture(40 + n, kind) for n, kind in enumerate(("AVIF", "GIF", "BMP", "TIFF"))}
+    kinds["HEIC"] = HEIC
+    sent = publish(settings, [Sent(f"format/{kind}".encode(), value) for kind, value in kinds.items()])
+    rows = wait_for_feed(store, settings, log, sent)
+    assert {rows[record.partition, record.offset].outcome for record in sent} == {"put"}
+    keys = [RecordKey(log, record.partition, record.offset) for record in sent]
+    details = store.read_records(keys)
+    assert [details[key].media_type for key in keys] == [f"image/{kind.lower()}" for kind in kinds]
+    assert [store.read_original(key) for key in keys] == list(kinds.values())
+
+
 def test_bad_messages_are_rejected_with_a_reason_and_good_ones_around_them_arrive(
     settings: Settings, log: str, store: Store
 ) -> None:
@@ -100,7 +115,7 @@ def test_bad_messages_are_rejected_with_a_reason_and_good_ones_around_them_arriv
         "bad-metadata ": Sent(b"x", good, (("metadata", b"{"),)),
         "bad-metadata  ": Sent(b"x", None, (("metadata", b'{"a":"' + b"x" * 20_000 + b'"}'),)),
         "unsupported-type": Sent(b"x", b"<html><body>no image</body></html>"),
-        "unsupported-type ": Sent(b"x", b"GIF89a" + bytes(40)),
+        "unsupported-type ": Sent(b"x", b"%PDF-1.7" + bytes(40)),
         "truncated": Sent(b"x", good[: len(good) // 2]),
         "too-many-pixels": Sent(b"x", png_header(60_000, 60_000)),
         "too-large": Sent(b"x", good + bytes(8 * 1024 * 1024)),

@@ -92,7 +92,7 @@ def test_an_embedding_of_the_largest_numbers_is_answered(client: httpx.Client) -
     [
         (b"", 400, "empty"),
         (b"<html>", 415, "unsupported-type"),
-        (b"GIF89a", 415, "unsupported-type"),
+        (b"%PDF-1.7", 415, "unsupported-type"),
         (digit(1)[:100], 422, "truncated"),
     ],
 )
@@ -112,11 +112,18 @@ def test_a_body_over_8_mib_is_refused_with_and_without_its_length(client: httpx.
     check_problem(client.post(path, files={"file": ("x", value)}), 413, "too-large")
 
 
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_without_a_pictures_content_type_is_judged_by_its_first_bytes(client: httpx.Client, kind: str) -> None:
+    response = client.post("/v1/search?k=1", content=digit(0), headers={"Content-Type": kind} if kind else {})
+    assert [match["id"] for match in response.json()["matches"]] == ["a/b"]
+
+
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/images?id=x"])
 def test_a_body_that_is_no_image_and_no_form_is_refused(client: httpx.Client, path: str) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        response = client.post(path, content=digit(0), headers={"Content-Type": kind})
-        check_problem(response, 415, "unsupported-content-type")
+        for body in (b"", b"image=x", b"{}", b"<svg/>"):
+            response = client.post(path, content=body, headers={"Content-Type": kind})
+            check_problem(response, 415, "unsupported-content-type")
     for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
         response = client.post(path, content=digit(0), headers={"Content-Type": kind})
         check_problem(response, 400, "bad-multipart")

@@ -8,7 +8,7 @@ import pytest
 
 from contract import failpoints
 from contract.errors import DependencyError
-from contract.messages import Rejection
+from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from workers.embedder_batch import Record, judge
 from workers.rejections import rejected_message
 from workers.retrying import StoppedError, retrying
@@ -32,7 +32,7 @@ def record(
         (record(key=None, value=None), "reject", "missing-key", ""),
         (record(key=b""), "reject", "bad-key", ""),
         (record(value=b""), "reject", "empty", "a"),
-        (record(value=b"GIF89a"), "reject", "unsupported-type", "a"),
+        (record(value=b"%PDF-1.7"), "reject", "unsupported-type", "a"),
         (record(headers=(("metadata", None),)), "reject", "bad-metadata", "a"),
         (record(value=None, headers=(("metadata", b"{"),)), "reject", "bad-metadata", "a"),
         (record(headers=(("other", None),)), "put", "", "a"),
@@ -51,7 +51,7 @@ def test_a_rejected_message_keeps_what_was_sent_and_says_why() -> None:
 
 
 def test_what_is_too_large_for_a_message_is_cut_and_named() -> None:
-    value = bytes(8 * 1024 * 1024 + 1)
+    value = bytes(IMAGE_SIZE_BYTES_MAX + 1)
     headers = (("h", bytes(3 * 1024 * 1024)),)
     message = rejected_message(record(key=b"k" * 100_000, value=value, headers=headers), WHY)
     assert json.loads(message["value"]) == {"size_bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}

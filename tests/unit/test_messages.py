@@ -89,7 +89,7 @@ def test_two_metadata_headers_are_refused() -> None:
     [
         (b"", "empty"),
         (b"\x89PNG\r\n\x1a\n" + bytes(8 << 20), "too-large"),
-        (b"GIF89a", "unsupported-type"),
+        (b"%PDF-1.7", "unsupported-type"),
         (b"<html>", "unsupported-type"),
         (b"RIFF0000WAVE", "unsupported-type"),
     ],

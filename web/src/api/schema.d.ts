@@ -17,7 +17,7 @@ export interface paths {
          * Search
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
-         *     The body is an image (PNG, JPEG or WebP), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
+         *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
          */
         post: operations["search_v1_search_post"];
         delete?: never;
@@ -899,6 +899,11 @@ export interface operations {
                 "image/png": string;
                 "image/jpeg": string;
                 "image/webp": string;
+                "image/avif": string;
+                "image/heic": string;
+                "image/gif": string;
+                "image/bmp": string;
+                "image/tiff": string;
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
@@ -1203,6 +1208,11 @@ export interface operations {
                 "image/png": string;
                 "image/jpeg": string;
                 "image/webp": string;
+                "image/avif": string;
+                "image/heic": string;
+                "image/gif": string;
+                "image/bmp": string;
+                "image/tiff": string;
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
@@ -1359,6 +1369,11 @@ export interface operations {
                     "image/png": string;
                     "image/jpeg": string;
                     "image/webp": string;
+                    "image/avif": string;
+                    "image/heic": string;
+                    "image/gif": string;
+                    "image/bmp": string;
+                    "image/tiff": string;
                 };
             };
             /** @description Unchanged since the ETag in If-None-Match */
@@ -1429,6 +1444,11 @@ export interface operations {
                     "image/png": string;
                     "image/jpeg": string;
                     "image/webp": string;
+                    "image/avif": string;
+                    "image/heic": string;
+                    "image/gif": string;
+                    "image/bmp": string;
+                    "image/tiff": string;
                 };
             };
             /** @description Unchanged since the ETag in If-None-Match */
