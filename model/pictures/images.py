@@ -107,9 +107,8 @@ def decode(
         except (RejectedError, MemoryError):
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise RejectedError(
-                "too-many-pixels", f"The image says that it is larger than it may be: {error}"
-            ) from error
+            detail = f"The image says that it has more than {IMAGE_PIXELS_MAX} pixels."
+            raise RejectedError("too-many-pixels", detail) from error
         except Exception as error:  # Pillow raises nearly anything on hostile bytes; all of it is the image's fault
             reason = "truncated" if is_cut else "corrupt"
             raise RejectedError(reason, f"The {media_type} image cannot be decoded: {error}.") from error
