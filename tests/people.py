@@ -48,7 +48,7 @@ def photographs() -> Iterator[Image.Image]:
     chance = np.random.default_rng(1)
     while True:
         for scene in scenes:
-            width, height = (int(side * chance.uniform(0.4, 0.6)) for side in scene.size)
+            width, height = (int(side * chance.uniform(0.2, 0.35)) for side in scene.size)
             left, top = (
                 int(chance.uniform(0, whole - part)) for whole, part in zip(scene.size, (width, height), strict=True)
             )
