@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.results import RESULTS_DIR, read_results
 from contract.errors import LookalikeError
-from contract.settings import load_settings
+from contract.settings import Settings, for_digits, load_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,12 +144,17 @@ def _measurement(verbs: Any, name: str, run: object, summary: str) -> argparse.A
     return verb
 
 
+def _settings() -> Settings:
+    """Nearly all measurements are of digits; those of photographs name their encoder themselves."""
+    return for_digits(load_settings())
+
+
 def _all(options: argparse.Namespace) -> int:
     from bench.everything import measure_everything, measurements
     from bench.goals import verdicts
     from bench.report import goals_table
 
-    settings = load_settings()
+    settings = _settings()
     folder = settings.var_dir / "bench" / "quick" if options.quick else RESULTS_DIR
     known = {one.name: one for one in measurements(quick=options.quick)}
     unknown = sorted(set(options.only or ()) - set(known))
@@ -169,32 +174,32 @@ def _road(options: argparse.Namespace) -> dict[str, Any]:
     from bench.road import measure_road
 
     return measure_road(
-        load_settings(), options.images, options.rate, options.seconds, embedder_images=options.embedder_images
+        _settings(), options.images, options.rate, options.seconds, embedder_images=options.embedder_images
     )
 
 
 def _freshness(options: argparse.Namespace) -> dict[str, Any]:
     from bench.freshness import measure_freshness
 
-    return measure_freshness(load_settings(), options.rates, clients=options.clients, seconds=options.seconds)
+    return measure_freshness(_settings(), options.rates, clients=options.clients, seconds=options.seconds)
 
 
 def _http(options: argparse.Namespace) -> dict[str, Any]:
     from bench.http import measure_http
 
-    return measure_http(load_settings(), options.clients, options.seconds)
+    return measure_http(_settings(), options.clients, options.seconds)
 
 
 def _photos(options: argparse.Namespace) -> dict[str, Any]:
     from bench.photos import measure_photos
 
-    return measure_photos(load_settings(), options.images, options.searches, options.thorough, folder=options.photos)
+    return measure_photos(_settings(), options.images, options.searches, options.thorough, folder=options.photos)
 
 
 def _memory(options: argparse.Namespace) -> dict[str, Any]:
     from bench.memory import measure_memory
 
-    return measure_memory(load_settings(), options.images, options.large)
+    return measure_memory(_settings(), options.images, options.large)
 
 
 def _search(options: argparse.Namespace) -> dict[str, Any] | int:
@@ -202,7 +207,7 @@ def _search(options: argparse.Namespace) -> dict[str, Any] | int:
     from bench.scenarios import measure_during_rebuild, measure_tail
     from bench.search import measure_search
 
-    settings = load_settings()
+    settings = _settings()
     if options.tail is not None:
         return measure_tail(settings, options.images, options.queries, tail=options.tail, deleted=options.deleted)
     if options.during_rebuild:
@@ -218,7 +223,7 @@ def _search(options: argparse.Namespace) -> dict[str, Any] | int:
 def _explain(options: argparse.Namespace) -> dict[str, Any]:
     from bench.explain import measure_explain  # OpenCV, which the other measurements do not need
 
-    return measure_explain(load_settings(), options.copies, options.pairs, options.questions)
+    return measure_explain(_settings(), options.copies, options.pairs, options.questions)
 
 
 def _systems(options: argparse.Namespace) -> dict[str, Any] | int:
@@ -227,7 +232,7 @@ def _systems(options: argparse.Namespace) -> dict[str, Any] | int:
     names = options.systems or list(SYSTEMS)
     if not _are_known(names, SYSTEMS, "system"):
         return 2
-    return measure_systems(load_settings(), options.images, options.queries, options.inserts, names)
+    return measure_systems(_settings(), options.images, options.queries, options.inserts, names)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from contract.errors import ConfigurationError
 
 PREFIX = "LOOKALIKE_"
+# The encoder of what publishes MNIST: the digits' demo, measurements, tests.
+DIGITS_ENCODER = "contrast"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 OptionalPort = Annotated[int, Field(ge=0, le=65535)]
@@ -54,7 +56,8 @@ class Settings(BaseSettings):
         description="Folder that keeps the compiled search; may be deleted. By default `numba` in the folder of the servers' data.",
     )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
-        "contrast", description="Encoder: a folder's name in model/encoders/."
+        "photo",
+        description="Encoder: a folder's name in model/encoders/. `make demo` without a folder takes `contrast`.",
     )
     next_encoder: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = Field(
         "", description="Encoder that `stack up` embeds and indexes with beside the other one; empty is none."
@@ -125,3 +128,10 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(
             "Settings are not valid: " + "; ".join(lines) + ". See .env.example for each setting's meaning."
         ) from error
+
+
+def for_digits(settings: Settings) -> Settings:
+    """The settings with the encoder that knows digits, unless they name one on purpose."""
+    if "encoder" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"encoder": DIGITS_ENCODER})

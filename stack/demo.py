@@ -5,12 +5,11 @@ from pathlib import Path
 from api.client import Client
 from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
-from contract.settings import Settings
+from contract.settings import Settings, for_digits
 from model import mnist
 from stack.child import last_lines
 from stack.demo_road import publish, running_stack, stay
 
-ENCODER = "contrast"
 QUERIES = 5
 NEIGHBOURS = 10
 
@@ -30,8 +29,7 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
         raise ConfigurationError(
             f"IMAGES={images}: choose 1 to {len(mnist.labels('train'))} of MNIST's training images."
         )
-    if "encoder" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"encoder": ENCODER})
+    settings = for_digits(settings)
 
     def count(status: int, log: Path) -> int:
         if status:

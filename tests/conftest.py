@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.settings import Settings, load_settings
+from contract.settings import DIGITS_ENCODER, PREFIX, Settings, load_settings
 from stack import groups
 from stack.ports import free_ports, own_ports
 
@@ -19,7 +19,11 @@ SEED = int(os.environ.get("LOOKALIKE_TEST_SEED") or random.SystemRandom().randra
 
 
 def pytest_configure() -> None:
-    """Let child processes hear SIGINT also when the tests run in the background, where shells have it ignored."""
+    """Have tests and their child processes take the digits' encoder, which is quick, unless they name another one.
+
+    And let child processes hear SIGINT also when the tests run in the background, where shells have it ignored.
+    """
+    os.environ.setdefault(f"{PREFIX}ENCODER", DIGITS_ENCODER)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

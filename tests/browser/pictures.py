@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from contract.settings import load_settings
+from contract.settings import for_digits, load_settings
 from stack import groups
 from stack.jars import ROOT
 from stack.programs import environment
@@ -19,7 +19,7 @@ PER_S = 400
 
 def main() -> int:
     """Take them; returns the exit status."""
-    settings = load_settings()
+    settings = for_digits(load_settings())
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "docs" / "pictures").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     install(BROWSER)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ConfigurationError
-from contract.settings import PREFIX, Settings, load_settings
+from contract.settings import PREFIX, Settings, for_digits, load_settings
 from contract.telemetry import serve_metrics
 
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
@@ -57,3 +57,14 @@ def test_taken_metrics_port_names_its_setting() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"LOOKALIKE_INDEXER_METRICS_PORT={port}: Address already in use"):
             serve_metrics(port, "INDEXER_METRICS_PORT")
+
+
+def test_encoder_is_for_photographs_and_for_digits_only_where_they_are_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(f"{PREFIX}ENCODER", raising=False)
+    assert load_settings().encoder == "photo"
+    assert for_digits(load_settings()).encoder == "contrast"
+    assert for_digits(load_settings(encoder="report-autoencoder")).encoder == "report-autoencoder"
+    monkeypatch.setenv(f"{PREFIX}ENCODER", "photo")
+    assert for_digits(load_settings()).encoder == "photo", "it is named on purpose"
