@@ -169,7 +169,7 @@ def test_indexer_killed_at_every_step_goes_on_with_exactly_what_the_feed_says(
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("step", BUILDER_STEPS)
 def test_builder_that_dies_costs_nothing_but_its_work(
     settings: Settings, feed: Feed, tmp_path: Path, step: str
@@ -181,10 +181,10 @@ def test_builder_that_dies_costs_nothing_but_its_work(
             assert process.poll() is None
             return "base not built" in "".join(path.read_text() for path in tmp_path.glob("indexer-*.log")) or None
 
-        wait_for(failed_to_build)
+        wait_for(failed_to_build, timeout_s=150)
         feed.check()
     with running(settings, tmp_path, "workers", "indexer"):
-        wait_for(lambda: any_base(settings) or None)
+        wait_for(lambda: any_base(settings) or None, timeout_s=100)
         feed.check()
 
 
