@@ -41,4 +41,4 @@ def test_whitening_makes_spreads_alike() -> None:
     random = np.random.default_rng(3)
     features = (random.normal(size=(2000, 6)) * [5, 4, 3, 2, 1, 0.01] + 7).astype(np.float32)
     spread = whitening(features, 4)(features).std(0)
-    assert spread.min() > 0.75 and spread.max() < 1
+    assert spread.min() > 0.5 and spread.max() < 0.8  # of 5, 4, 3 and 2, with a floor of .3 of the greatest
