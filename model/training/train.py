@@ -27,12 +27,7 @@ def train(recipe: Recipe, folder: Path, epochs: int, *, resume: bool = False) ->
             numbers that are not finite.
     """
     checkpoint, history = folder / CHECKPOINT, folder / "history.csv"
-    if checkpoint.exists() != resume:
-        raise ConfigurationError(
-            f"There is no run to resume in {folder}: leave out --resume."
-            if resume
-            else f"{folder} holds an earlier run: go on with --resume, or delete that folder to start anew."
-        )
+    check_resume(checkpoint, resume=resume)
     if resume:
         model = keras.saving.load_model(checkpoint)
     else:
@@ -65,10 +60,25 @@ def train(recipe: Recipe, folder: Path, epochs: int, *, resume: bool = False) ->
                 f"Epoch {epoch + 1} ended with figures that are not finite: {rows[-1]}. Nothing of it was kept; train with a "
                 "smaller learning rate, or look for what the network divides by."
             )
-        _write_history(rows, history)
+        write_history(rows, history)
         unfinished = folder / "unfinished.keras"
         model.save(unfinished)
         unfinished.replace(checkpoint)
+
+
+def check_resume(checkpoint: Path, *, resume: bool) -> None:
+    """Neither go on with a run that is not there, nor write over one that is.
+
+    Raises:
+        ConfigurationError: `checkpoint` is there and `resume` is not set, or the other way round.
+    """
+    folder = checkpoint.parent
+    if checkpoint.exists() != resume:
+        raise ConfigurationError(
+            f"There is no run to resume in {folder}: leave out --resume."
+            if resume
+            else f"{folder} holds an earlier run: go on with --resume, or delete that folder to start anew."
+        )
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -77,7 +87,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _write_history(rows: list[dict[str, float]], path: Path) -> None:
+def write_history(rows: list[dict[str, float]], path: Path) -> None:
+    """Write what `read_history` reads; the file is whole at any time."""
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

@@ -70,13 +70,19 @@ def test_dark_digit_on_bright_paper_gives_the_pixels_of_the_digit() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 2), (28, 28), (400, 30), (1000, 1000)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_any_picture_gives_pixels_in_range(size: tuple[int, int], mode: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "shape", "brightest"), [("report-autoencoder", (28, 28, 1), 1), ("photo", (224, 224, 3), 255)]
+)
+def test_any_picture_gives_pixels_in_range(
+    name: str, shape: tuple[int, ...], brightest: float, size: tuple[int, int], mode: str
+) -> None:
+    encoder = load_encoder(name)
     noise = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 4), np.uint8)
     for image in (Image.fromarray(noise).convert(mode), Image.new(mode, size), Image.new(mode, size, "white")):
-        pixels = ENCODER.pixels(image)
-        assert pixels.shape == (28, 28, 1)
+        pixels = encoder.pixels(image)
+        assert pixels.shape == shape
         assert pixels.dtype == np.float32
-        assert 0 <= pixels.min() <= pixels.max() <= 1
+        assert 0 <= pixels.min() <= pixels.max() <= brightest
 
 
 def test_blank_paper_is_blank() -> None:

@@ -5,7 +5,6 @@ photograph, and photographs of one folder, come near. The second finds copies: t
 are about equally far away and the first half alone decides between them.
 """
 
-import csv
 import importlib.metadata
 import shutil
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from contract.progress import progress_line
 from model.encoder import ENCODERS, Encoder
 from model.encoders.photo.preprocessing import SIDE_PX, pixels
 from model.training.card import write_card
+from model.training.export import to_lite
 from model.training.photo import network
 from model.training.photo.pretrained import PACKAGE, load_weights
 from model.training.photo.projections import Projection, discriminant, whitening
@@ -29,6 +27,7 @@ from model.training.photo.train import BATCH_PHOTOGRAPHS, CHECKPOINT, copies_mod
 from model.training.photo.views import SIDE_PX as VIEW_SIDE_PX
 from model.training.photo.views import Views, load_photograph, make_views
 from model.training.soundness import check_embeddings, hard_pictures
+from model.training.train import read_history
 
 ALIKE_NUMBERS, COPIES_NUMBERS = 96, 160
 # How much copies count beside likeness.
@@ -53,7 +52,7 @@ def export(images: Path, trained: Path, name: str, credits: list[str]) -> None:
     encoder = _encoder(trained, views)
     with TemporaryDirectory() as made:
         shutil.copyfile(folder / "preprocessing.py", Path(made) / "preprocessing.py")
-        (Path(made) / "encoder.tflite").write_bytes(_lite(encoder))
+        (Path(made) / "encoder.tflite").write_bytes(to_lite(encoder, half_precision=True))
         shutil.copyfile(trained / "history.csv", Path(made) / "history.csv")
         _write_reference(encoder, Path(made) / "reference.npz")
         write_card(Encoder(Path(made)), _facts(name, views, trained, encoder) | {"photographs": credits})
@@ -119,16 +118,6 @@ def _folders(views: Views, learnt: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.unique([str(views.paths[place].parent) for place in learnt], return_inverse=True)[1]
 
 
-def _lite(encoder: keras.Model) -> bytes:
-    signature = tf.TensorSpec((1, SIDE_PX, SIDE_PX, 3), tf.float32)
-    function = tf.function(lambda seen: encoder(seen)).get_concrete_function(signature)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(function)])
-    # Weights of 16 bits halve the file; LiteRT computes in 32.
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
-
-
 def _write_reference(encoder: keras.Model, path: Path) -> None:
     """Keras's own embeddings of the hard pictures, which anybody can make again."""
     seen = np.stack([pixels(picture) for picture in hard_pictures().values()])
@@ -136,8 +125,7 @@ def _write_reference(encoder: keras.Model, path: Path) -> None:
 
 
 def _facts(name: str, views: Views, trained: Path, encoder: keras.Model) -> dict[str, Any]:
-    with (trained / "history.csv").open() as file:
-        history = [{column: float(value) for column, value in row.items()} for row in csv.DictReader(file)]
+    history = read_history(trained / "history.csv")
     held_out = int(is_held_out(np.arange(len(views.paths))).sum())
     return {
         "name": name,

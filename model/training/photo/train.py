@@ -4,7 +4,6 @@ Instance discrimination after Pizzi et al. 2022 (SSCD, arXiv 2202.10261): two vi
 other among all of a batch (InfoNCE), while an entropy term keeps each view away from its nearest stranger.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from contract.progress import progress_line
 from model.training.photo import network
 from model.training.photo.pretrained import load_weights
 from model.training.photo.views import SEED, SIDE_PX, VIEWS, make_views
+from model.training.train import check_resume, read_history, write_history
 
 EPOCHS = 12
 NUMBERS = 256
@@ -49,12 +49,7 @@ def train(images: Path, folder: Path, epochs: int, *, resume: bool = False) -> N
         ConfigurationError: there is an earlier run and `resume` is not set, or the other way round; too few photographs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / CHECKPOINT).exists() != resume:
-        raise ConfigurationError(
-            f"There is no run to resume in {folder}: leave out --resume."
-            if resume
-            else f"{folder} holds an earlier run: go on with --resume, or delete that folder to start anew."
-        )
+    check_resume(folder / CHECKPOINT, resume=resume)
     keras.utils.set_random_seed(SEED)
     views = make_views(images, folder)
     places = np.arange(len(views.paths))
@@ -107,12 +102,7 @@ class Learner:
 
     def save(self, folder: Path, rows: list[dict[str, float]]) -> None:
         """Write weights, optimizer and history; each file is whole at any time."""
-        unfinished = folder / "unfinished.csv"
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        unfinished.replace(folder / "history.csv")
+        write_history(rows, folder / "history.csv")
         state = {f"{place}": variable.numpy() for place, variable in enumerate(self._optimizer.variables)}
         np.savez(folder / "unfinished.npz", **state)
         (folder / "unfinished.npz").replace(folder / "optimizer.npz")
@@ -125,8 +115,7 @@ class Learner:
         with np.load(folder / "optimizer.npz") as state:
             for place, variable in enumerate(self._optimizer.variables):
                 variable.assign(state[f"{place}"])
-        with (folder / "history.csv").open() as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return read_history(folder / "history.csv")
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.float16]]:
         random = np.random.default_rng((SEED, epoch))
