@@ -18,6 +18,7 @@ from model.pictures.images import decode
 from model.training.photo import network
 from model.training.photo.edits import altered
 from model.training.photo.pretrained import load_weights
+from model.training.photo_evaluation.describers import as_rgb
 
 # At this side the network learns; it is used at a larger one, since what is cropped looks larger (Touvron et al. 2019,
 # arXiv 1906.06423).
@@ -71,12 +72,10 @@ def make_views(images: Path, folder: Path) -> Views:
 
 def load_photograph(path: Path, side_px: int = _WORKING_SIDE_PX) -> Image.Image:
     """A photograph upright in RGB, transparent on white, its longer side at most `side_px`."""
-    image = decode(path.read_bytes()).image
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = as_rgb(decode(path.read_bytes()).image)
     scale = min(1.0, side_px / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def squeezed(image: Image.Image, side_px: int) -> NDArray[np.uint8]:
