@@ -7,6 +7,7 @@ from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings, for_digits
 from model import mnist
+from model.encoder import load_encoder
 from stack.child import last_lines
 from stack.demo_road import publish, running_stack, stay
 
@@ -37,11 +38,22 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
         return images
 
     with running_stack(settings, settings) as watcher:
+        _check_encoder(Client(settings.api_address))
         publish(settings, ["mnist", "--images", str(images)], images, watcher, count)
         for number in range(QUERIES):
             _search(Client(settings.api_address), number)
         stay(settings, watcher, ends=ends)
     return 0
+
+
+def _check_encoder(api: Client) -> None:
+    """A stack that ran before may search with an encoder to which all digits look alike."""
+    serving = api.index()["indexes"][0]["name"]
+    if not load_encoder(serving).card["knows_drawings"]:
+        raise ConfigurationError(
+            f"The stack that runs already searches with the encoder {serving}, which does not tell digits apart. End it with "
+            "`make down` and run this again, or show photographs to it: make demo FOLDER=~/Pictures."
+        )
 
 
 def _search(api: Client, number: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from api.client import Client
 from contract.settings import Settings
 from stack import groups
 from stack.programs import environment
@@ -19,9 +20,9 @@ IMAGES = 300
 DEADLINE_S = 250
 
 
-def demo(settings: Settings, *arguments: str) -> str:
-    """What `make demo EXIT=1` prints; the running servers serve it, on a road of its own."""
-    done = subprocess.run(
+def run_demo(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`make demo EXIT=1`; the running servers serve it, on a road of its own."""
+    return subprocess.run(
         [sys.executable, "-m", "stack", "demo", *(arguments or ("--images", str(IMAGES))), "--exit"],
         cwd=ROOT,
         env={**os.environ, **environment(settings)},
@@ -30,6 +31,11 @@ def demo(settings: Settings, *arguments: str) -> str:
         timeout=DEADLINE_S,
         check=False,
     )
+
+
+def demo(settings: Settings, *arguments: str) -> str:
+    """What it prints."""
+    done = run_demo(settings, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -47,6 +53,19 @@ def test_demo_ends_with_neighbours_and_leaves_what_was_running(road: Settings) -
         assert f"http://127.0.0.1:{road.api_port}/" in shown
         assert read_state(road, "programs") is None
     assert groups.up(road, "servers") is False
+
+
+@pytest.mark.thorough
+def test_demo_of_digits_leaves_a_stack_that_searches_photographs_alone(road: Settings) -> None:
+    photographs = road.model_copy(update={"encoder": "photo"})
+    groups.up(photographs, "programs", tied=True)
+    try:
+        done = run_demo(road, "--images", "10")
+        assert done.returncode == 1
+        assert "already searches with the encoder photo" in done.stderr
+        assert Client(road.api_address).index()["count"] == 0
+    finally:
+        groups.down(photographs, "programs")
 
 
 @pytest.mark.timeout(600)
