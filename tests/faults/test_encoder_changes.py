@@ -1,6 +1,5 @@
 """The encoder is changed while it serves: no search fails, no answer mixes encoders, both indexes hold the same images."""
 
-import contextlib
 import itertools
 import os
 import signal
@@ -35,6 +34,7 @@ from stack.child import Child, start_child
 from stack.jars import ROOT
 from stack.service import Service
 from tests.conftest import fresh_road
+from tests.decoders import decoders_of
 from tests.waiting import wait_for
 
 OLD, NEW = "report-autoencoder", "contrast"
@@ -130,11 +130,7 @@ class Road:
 
     def decoders(self) -> list[str]:
         """Encoders of the API's decoder children."""
-        lines = []
-        for child in psutil.Process(self.children["api"].pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):  # a child may end after it was listed
-                lines.append(child.cmdline())
-        return [line[4] for line in lines if "model.pictures.decoder" in line]
+        return list(decoders_of(psutil.Process(self.children["api"].pid), recursive=True).values())
 
     def check_same_images(self, kept: int) -> int:
         """Both indexes come to hold exactly what their feeds say, and the same ids; returns how many."""

@@ -91,6 +91,7 @@ def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(road: 
     assert groups.up(road, "servers") is False
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_demo_of_one_picture_finds_it_altered_in_five_ways(road: Settings, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()

@@ -15,6 +15,7 @@ from gallery.rows import FeedRow
 from gallery.serving import SERVING, Serving, ServingFile, manifests, old_layout, write_serving
 from gallery.store import Store
 from tests.api_gallery import Gallery, digit, running_api, settings_for, wait_until
+from tests.decoders import decoders_of
 
 OLD, NEW = "report-autoencoder", "contrast"
 PNG = {"Content-Type": "image/png"}
@@ -146,8 +147,7 @@ def test_api_changes_over_only_to_an_index_that_covers_what_it_answered_from(two
 
 def decoders() -> list[str]:
     """Encoders of this process's decoder children."""
-    lines = [child.cmdline() for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [line[4] for line in lines if "model.pictures.decoder" in line]
+    return list(decoders_of(psutil.Process()).values())
 
 
 def test_index_that_is_always_a_moment_behind_comes_to_answer(two: Two) -> None:

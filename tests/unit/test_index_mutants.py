@@ -19,8 +19,6 @@ from gallery.snapshot import Snapshot
 from gallery.writer import Writer, lock_index
 from tests.unit.test_index import ENCODER, Feed, embedding
 
-MUTANTS = 2000
-
 
 def _replace(path: Path, content: bytes | bytearray) -> None:
     """Written beside: who has the file mapped keeps what he read, as he does when a folder is restored or synchronised."""
@@ -122,7 +120,8 @@ def _covered(manifest: Manifest) -> object:
     return manifest.index_id, manifest.logs, manifest.count, manifest.rejected, manifest.set_aside
 
 
-def test_mutants_of_an_index_are_answered_as_before_or_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mutants", [500, pytest.param(2000, marks=pytest.mark.thorough)])
+def test_mutants_of_an_index_are_answered_as_before_or_refused(tmp_path: Path, mutants: int) -> None:
     feed = _grown(tmp_path / "whole")
     before, folder = Reader(feed.folder, ENCODER).current(), tmp_path / "mutant"
     assert before is not None
@@ -134,7 +133,7 @@ def test_mutants_of_an_index_are_answered_as_before_or_refused(tmp_path: Path) -
     tail = Path("tails") / feed.writer.manifest.tail.name
     chance = random.Random(7)
     refused = 0
-    for number in range(MUTANTS):
+    for number in range(mutants):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(feed.folder, folder)
         # Half of them where they hurt most; the rest anywhere.
@@ -163,7 +162,7 @@ def test_mutants_of_an_index_are_answered_as_before_or_refused(tmp_path: Path) -
         writer.publish()
         writer.close()
         assert Reader(folder, ENCODER).current() is not None, ways
-    assert MUTANTS // 4 < refused < MUTANTS
+    assert mutants // 4 < refused < mutants
 
 
 @pytest.mark.parametrize("field", ["next_offset", "effective_ms", "count", "generation", "expired", "published_at_ms"])

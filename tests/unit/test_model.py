@@ -104,6 +104,7 @@ def test_litert_agrees_with_keras_without_tensorflow(encoder: Encoder) -> None:
     assert "keras" not in sys.modules
 
 
+@pytest.mark.thorough
 def test_quality_on_the_card_is_found_again(digits_encoder: Encoder) -> None:
     """All of what `python -m model evaluate` prints for it."""
     found = asdict(quality_of(encoder_embed(digits_encoder), digits_encoder.name))

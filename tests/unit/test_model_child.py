@@ -18,6 +18,7 @@ from model import mnist
 from model.encoder import load_encoder
 from model.pictures.child import Decoder
 from model.pictures.hypotheses import NAMES, WHOLE
+from tests.decoders import decoders_of
 from tests.unit.test_images import DIGIT, encoded, picture
 
 
@@ -26,10 +27,6 @@ def decoder() -> Iterator[Decoder]:
     opened = Decoder("report-autoencoder")
     yield opened
     opened.close()
-
-
-def children_of(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children() if "model.pictures.decoder" in child.cmdline()]
 
 
 def reasons(decoder: Decoder, *values: bytes) -> list[str]:
@@ -94,7 +91,7 @@ def test_child_that_is_killed_or_stopped_is_replaced() -> None:
     try:
         for number in (signal.SIGKILL, signal.SIGSTOP):
             assert reasons(decoder, DIGIT) == [""]
-            children_of(psutil.Process())[-1].send_signal(number)
+            list(decoders_of(psutil.Process()))[-1].send_signal(number)
             assert reasons(decoder, DIGIT, DIGIT) == ["", ""]
     finally:
         decoder.close()
@@ -103,12 +100,12 @@ def test_child_that_is_killed_or_stopped_is_replaced() -> None:
 def test_child_that_cannot_start_is_no_images_fault() -> None:
     with pytest.raises(DependencyError, match="before it was ready"):
         Decoder("no-such-encoder").verdicts([DIGIT])
-    assert not [child for child in children_of(psutil.Process()) if "no-such-encoder" in child.cmdline()]
+    assert "no-such-encoder" not in decoders_of(psutil.Process()).values()
 
 
 def test_child_is_small_and_loads_no_client_and_no_tensorflow(decoder: Decoder) -> None:
     decoder.verdicts([DIGIT] * 200)
-    child = max(children_of(psutil.Process()), key=lambda process: process.create_time())
+    child = max(decoders_of(psutil.Process()), key=lambda process: process.create_time())
     assert child.memory_info().rss <= 100e6
     loaded = "\n".join(mapped.path for mapped in child.memory_maps())
     assert "litert" in loaded
@@ -121,7 +118,7 @@ def test_child_ends_with_its_parent() -> None:
     assert parent.stdout is not None and parent.stdin is not None
     with parent:
         assert parent.stdout.readline() == b"1\n"
-        (child,) = children_of(psutil.Process(parent.pid))
+        (child,) = decoders_of(psutil.Process(parent.pid))
         os.kill(parent.pid, signal.SIGKILL)
         deadline = time.monotonic() + 20
         while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
