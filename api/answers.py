@@ -17,6 +17,12 @@ Metadata = Annotated[
     dict[str, Any] | None,
     Field(description="The JSON object that was published with the image, {} without any; null while it is unknown."),
 ]
+Truncated = Annotated[
+    bool | None,
+    Field(
+        description="Whether the file lacks its end, so that what is missing is shown grey, black or transparent; null while it is unknown."
+    ),
+]
 Degraded = Annotated[list[str], Field(description="Fields that are null because what they come from is away.")]
 Verdict = Literal["same bytes", "same pixels", "altered copy", "similar"]
 EditName = Literal["shift", "rotation", "scale", "crop", "inversion", "blur", "noise", "jpeg", "brightness", "contrast"]
@@ -98,6 +104,7 @@ class SearchMatch:
     same_pixels: Annotated[
         bool | None, Field(description="Whether query and image show equal pixels; null if unknown.")
     ]
+    truncated: Truncated
     thumbnail_url: str
     source: Source
     larger: Annotated[
@@ -203,6 +210,7 @@ class ImageAnswer(BaseModel):
     size_bytes: int | None
     bytes_sha256: str | None
     pixels_sha256: str | None
+    truncated: Truncated
     thumbnail_url: str
     original_url: str
     source: Source

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import docs, health, images, index, rejected, search
 from api.problems import Problem, add_problem_handlers
+from api.room import HeldRoom
 from api.services import Services, open_services
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     app.frontend("/", directory=PAGE, fallback=None)
     add_problem_handlers(app)
+    app.add_middleware(HeldRoom)
     app.add_middleware(SafeHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

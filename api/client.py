@@ -61,6 +61,7 @@ class Neighbour:
     media_type: str | None
     same_bytes: bool | None
     same_pixels: bool | None
+    truncated: bool | None = None
     larger: float | None = None
     hypothesis: str | None = None
     verdict: str | None = None

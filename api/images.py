@@ -20,6 +20,7 @@ from api.arrivals import is_covered
 from api.bodies import read_upload
 from api.problems import describe_problems
 from api.publishing import check_writer
+from api.room import take_room
 from api.search import metadata_object, unknown_image
 from api.services import Services, services
 from contract.errors import DependencyError
@@ -87,6 +88,7 @@ async def image(request: Request, id: Id) -> ImageAnswer:
         size_bytes=record.size_bytes if record else None,
         bytes_sha256=record.bytes_sha256.hex() if record else None,
         pixels_sha256=record.pixels_sha256.hex() if record else None,
+        truncated=record.is_truncated if record else None,
         thumbnail_url=image_url(id, found.source, "thumbnail"),
         original_url=image_url(id, found.source, "original"),
         source=source_of(found.source, found.kafka_time_ms),
@@ -113,6 +115,7 @@ async def original(request: Request, id: Id, at: At = None) -> Response:
     road = services(request)
     key = _record_key(at) or _find(id, road).source
     record = await road.details.record(key)
+    await take_room(request, record.size_bytes if record else 0)
     value = await road.details.original(key)
     _find(id, road)
     if record is None or record.image_id != id or value is None:

@@ -16,7 +16,7 @@ REJECTED_MAX = 50
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_MS = 200
 READS_MAX = 50
-# A refused image may have 8 MiB; the consumer holds no more than one such of each partition.
+# A refused image may have 32 MiB; the consumer holds no more than one such of each partition.
 FETCH_SIZE_BYTES_MAX = 1024 * 1024
 
 

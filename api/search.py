@@ -275,6 +275,7 @@ def _match(
         media_type=record.media_type if record else None,
         same_bytes=record.bytes_sha256 == query.bytes_sha256 if record and query.bytes_sha256 else None,
         same_pixels=record.pixels_sha256 == query.pixels_sha256 if record and query.pixels_sha256 else None,
+        truncated=record.is_truncated if record else None,
         thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
         source=source_of(match.source, match.kafka_time_ms),
         larger=larger_by(record, query.shown),

@@ -40,6 +40,8 @@ def _sureness(match: Neighbour) -> str:
 
 def _notes(match: Neighbour) -> str:
     mark = "same bytes " if match.same_bytes else "same pixels " if match.same_pixels else ""
+    if match.truncated:
+        mark += "truncated "
     if match.larger:
         mark += f"larger ×{match.larger:.3g} "
     if match.hypothesis not in (None, WHOLE):

@@ -19,7 +19,7 @@ from gallery.reader import Reader
 from model import mnist
 from stack.child import Child
 
-# Noise does not compress: 3 bytes a pixel, and a little less than the 8 MiB that an image may have.
+# Noise does not compress: 3 bytes a pixel, 7.9 MiB in all.
 LARGE_SIDE_PX = 1661
 LARGE_PICTURES = 4
 SEARCHES = 200

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from contract.errors import RejectedError
 from contract.formats import FORMATS, media_type_of
 
-IMAGE_SIZE_BYTES_MAX = 8 * 1024 * 1024
-IMAGE_PIXELS_MAX = 25_000_000
-MESSAGE_SIZE_BYTES_MAX = 12 * 1024 * 1024
+IMAGE_SIZE_BYTES_MAX = 32 * 1024 * 1024
+IMAGE_PIXELS_MAX = 50_000_000
+MESSAGE_SIZE_BYTES_MAX = 36 * 1024 * 1024
 ID_SIZE_BYTES_MAX = 256
 METADATA_SIZE_BYTES_MAX = 16 * 1024
 # Far below what any JSON library can read and write, ours and those of who asks.

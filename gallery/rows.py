@@ -47,6 +47,7 @@ class ImageRecord:
         metadata: JSON text, "" without any.
         thumbnail: encoded image, at most 96 pixels on its longer side.
         original: the published bytes when they are at most 16 KiB, else None (see `Store.read_original`).
+        is_truncated: the file lacks its end; what is there was embedded, and the rest is grey, black or transparent.
     """
 
     log: str
@@ -63,3 +64,4 @@ class ImageRecord:
     thumbnail: bytes = field(repr=False)
     original: bytes | None = field(repr=False)
     kafka_time_ms: int
+    is_truncated: bool = False

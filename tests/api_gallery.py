@@ -55,6 +55,11 @@ class Gallery:
         self._add("reject", "", None, reason)
         self._publish()
 
+    def take(self, rows: list[FeedRow]) -> None:
+        """Take rows of an embedder, which must go on from the last one here, and publish a generation."""
+        self.rows += rows
+        self._publish()
+
     def rebuild(self) -> None:
         """Merge the tail into a new base."""
         name, merged = self.writer.next_base_name(), self.writer.manifest.tail.entries

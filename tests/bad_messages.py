@@ -40,8 +40,8 @@ def bad_messages() -> list[Case]:
         *((name, "too-many-pixels", value) for name, value in _too_many_pixels().items()),
         *((name, "corrupt", value) for name, value in _corrupt().items()),
         ("JPEG of 100 scans", "too-many-scans", _repeated_scan(JPEG, 100)),
-        ("one byte over 8 MiB", "too-large", padded(PNG, IMAGE_SIZE_BYTES_MAX + 1)),
-        ("9 MiB of noise", "too-large", PNG + random.Random(1).randbytes(9 << 20)),
+        ("one byte over 32 MiB", "too-large", padded(PNG, IMAGE_SIZE_BYTES_MAX + 1)),
+        ("33 MiB of noise", "too-large", PNG + random.Random(1).randbytes(33 << 20)),
     ]
     keys = {
         "empty key": b"",
@@ -99,8 +99,8 @@ def odd_messages() -> list[Case]:
         "animated PNG": FILES["PNG of two frames"],
         "PNG that goes on as HTML": PNG + b"<html><script>alert(1)</script></html>",
         "JPEG that goes on as ZIP": JPEG + b"PK\x03\x04" + bytes(100),
-        "exactly 8 MiB": padded(PNG, IMAGE_SIZE_BYTES_MAX),
-        "picture of 25 million pixels": encoded(Image.new("1", (5000, 5000)), "PNG"),
+        "exactly 32 MiB": padded(PNG, IMAGE_SIZE_BYTES_MAX),
+        "picture of 50 million pixels": encoded(Image.new("1", (10_000, 5000)), "PNG"),
     }
     keys = {"path": b"../a/b", "emoji": "🦊".encode(), "256 bytes": b"k" * 256, "right to left": "\u202eabc".encode()}
     return [
@@ -157,7 +157,7 @@ def _too_many_pixels() -> dict[str, bytes]:
     frame = JPEG.index(b"\xff\xc0") + 5
     lossless = FILES["lossless WebP"]
     return {
-        "PNG header of 5,100 x 5,100": png_of_size(5100, 5100),
+        "PNG header of 7,100 x 7,100": png_of_size(7100, 7100),
         "PNG header of 65,535 x 65,535": png_of_size(65535, 65535),
         "PNG header of 2^31-1 x 2^31-1": png_of_size(2**31 - 1, 2**31 - 1),
         "JPEG header of 65,535 x 65,535": JPEG[:frame] + b"\xff" * 4 + JPEG[frame + 4 :],
@@ -196,12 +196,12 @@ def _corrupt() -> dict[str, bytes]:
         "JPEG of nothing but its end": b"\xff\xd8\xff\xd9",
         "JPEG signature before HTML": b"\xff\xd8\xff" + b"<html>" * 100 + b"\xff\xd9",
         "WebP of noise": b"RIFF" + (1004).to_bytes(4, "little") + b"WEBP" + random.Random(2).randbytes(1000),
-        "8 MiB of noise behind a PNG header": corrupt_of_8_mib(),
+        "32 MiB of noise behind a PNG header": corrupt_of_32_mib(),
     }
 
 
-def corrupt_of_8_mib() -> bytes:
-    """A PNG of exactly 8 MiB whose pixels do not unpack."""
+def corrupt_of_32_mib() -> bytes:
+    """A PNG of exactly 32 MiB whose pixels do not unpack."""
     noise = random.Random(3).randbytes(IMAGE_SIZE_BYTES_MAX - 33 - 12 - 12)
     return PNG[:33] + png_chunk(b"IDAT", noise) + png_chunk(b"IEND", b"")
 

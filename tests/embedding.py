@@ -16,6 +16,7 @@ from kafka import KafkaProducer
 from PIL import Image
 
 from contract.failpoints import VARIABLE
+from contract.messages import MESSAGE_SIZE_BYTES_MAX
 from contract.settings import Settings
 from gallery.rows import FeedRow
 from gallery.store import Store
@@ -111,7 +112,7 @@ def producer(settings: Settings, **options: Any) -> Any:
     """A plain Kafka producer, as any program may use it."""
     return KafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap,
-        max_request_size=12 * 1024 * 1024,
+        max_request_size=MESSAGE_SIZE_BYTES_MAX,
         allow_auto_create_topics=False,
         key_serializer=KeySerializer(),
         **options,

@@ -18,6 +18,7 @@ import structlog
 from mode.supervisors import CrashingSupervisor
 
 from contract import telemetry
+from contract.allocation import give_back_large_blocks
 from contract.errors import ConfigurationError, DependencyError, LookalikeError
 from contract.failpoints import failpoint
 from contract.garbage import collect_rarely
@@ -26,7 +27,7 @@ from gallery.store import Store
 from model.encoder import load_encoder
 from model.pictures.child import Decoder
 from workers.embedder_batch import Batch, BatchEmbedder, Record
-from workers.embedder_consumer import FeedConsumer, FeedTransport, Reached
+from workers.embedder_consumer import FETCH_SIZE_BYTES_MAX, FeedConsumer, FeedTransport, Reached
 from workers.readiness import READINESS
 from workers.rejections import Publisher
 from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
@@ -38,7 +39,6 @@ TOPIC_CHECK_INTERVAL_S = 2.0
 SESSION_TIMEOUT_S = 10.0
 # Shorter than Faust's own limit for an assignment, so that the reason is told.
 ASSIGNMENT_S_MAX = 60.0
-FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
 METADATA_AGE_MS_MAX = 3000
 # Those of one batch; as many again wait in Faust's buffer.
 FETCHED_STRETCHES_MAX = 4
@@ -57,6 +57,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     Raises:
         ConfigurationError: the topic or a setting does not serve.
     """
+    give_back_large_blocks()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -208,6 +209,7 @@ class _Embedder:
                 count += len(events[-1].message.stretch.records)
             records = [_record(reached) for event in events for reached in event.message.stretch.records]
             await judged.put((events, await loop.run_in_executor(self._judging, self._batches.judge, records)))
+            del events, records  # not while the next one is waited for: it may be all that a process can hold
 
     async def _write(self, judged: asyncio.Queue[tuple[list[Any], Batch]], stream: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -219,6 +221,7 @@ class _Embedder:
             consumer.finished(event.message.stretch for event in events)
             for event in events:
                 await stream.ack(event)
+            del events, batch, event
 
     async def _first_missing(self, committed: Mapping[int, int]) -> dict[int, int]:
         def ask(partition: int, offset: int) -> int:

@@ -181,6 +181,7 @@ class BatchEmbedder:
             thumbnail=verdict.thumbnail,
             original=value if len(value) <= INLINE_ORIGINAL_SIZE_BYTES_MAX else None,
             kafka_time_ms=record.kafka_time_ms,
+            is_truncated=verdict.is_truncated,
         )
 
     def _rejection(self, judged: Judged) -> Rejection:

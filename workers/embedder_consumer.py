@@ -30,6 +30,11 @@ from workers.embedder_headers import read_any_header_name
 from workers.readiness import READINESS
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
+# Of all partitions in one answer of Kafka, which gives a single larger record anyway; Faust leaves it at 50 MiB.
+FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
+# aiokafka asks for more this long after an answer that it could not hand on yet: 0.1 s would have every partition's next answer wait
+# in memory while a large picture is decoded. What is handed on wakes it at once.
+PREFETCH_BACKOFF_S = 60.0
 STRETCH_RECORDS_MAX = 128
 STRETCH_SIZE_BYTES_MAX = 4 * 1024 * 1024
 # How long a fetch waits for records before it is seen that the position stepped over what is none.
@@ -91,10 +96,11 @@ class FeedConsumer(Consumer):
             RuntimeError: records between them and those before were never delivered; a restart reads them again.
         """
         for records, seek, size_bytes in stretches:
+            first, last = records[0], records[-1].record
+            records.clear()  # Faust may hold on to the message for a while
             if seek != self._seek_number:
                 continue  # The seek started where the feed ended then, and has had them fetched again if need be.
             self._held_bytes -= size_bytes
-            first, last = records[0], records[-1].record
             done = self._done.get(last.partition, first.after)
             if first.after > done:
                 raise RuntimeError(f"Records {done} to {first.after} of partition {last.partition} were not delivered.")
@@ -164,6 +170,7 @@ class FeedConsumer(Consumer):
         """The message that stands for a stretch: its last record's."""
         message: Any = super()._to_message(tp, record.records[-1].record)
         message.stretch = record
+        message.key = message.value = None  # nobody reads them there, and they may be large
         return message
 
     def _new_offset(self, tp: TP) -> int | None:
@@ -199,11 +206,13 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._fetch_max_bytes = FETCH_SIZE_BYTES_MAX
         return consumer
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         # Before the first await below this, so that no fetch comes between the note and the seek.
         self._reached = dict(self.reached_after_seek)
+        consumer._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
         await super()._seek_wait(consumer, partitions)
 
     async def _fetch_records(

@@ -81,7 +81,7 @@ class Publisher:
 def rejected_message(message: Message, rejection: Rejection) -> dict[str, Any]:
     """Key, value and headers of a refused record, with why it was refused in further headers.
 
-    What would not fit into a message is cut, and the header `lookalike-cut` names it: a value over 8 MiB becomes JSON with
+    What would not fit into a message is cut, and the header `lookalike-cut` names it: a value over 32 MiB becomes JSON with
     its size and SHA-256, a key over 64 KiB is shortened, headers over 2 MiB are left out. A header's null value becomes an
     empty one, since kafka-python sends no other.
     """

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,12 +23,16 @@ import numpy as np
 from contract.errors import DependencyError
 from model.encoder import load_encoder
 
-CPU_LIMIT_S = 4.0
+# Of an image without pixels, and again as much for every 16 million: 8.25 s where there are 50, which take up to 2.5.
+CPU_LIMIT_S = 2.0
+CPU_LIMIT_PIXELS = 16_000_000
 # Only a child that is stopped, or a machine that is hopelessly overloaded, comes to this.
 WALL_LIMIT_S = 30.0
 START_LIMIT_S = 60.0
-# Address space: 0.2 GiB before the first image; 25 Mpx take 0.1 GiB a copy in RGBA and there are several at a time.
-MEMORY_LIMIT_BYTES = 1024**3
+# Address space: 0.2 GiB before the first image; of 50 Mpx a WebP takes most, 810 MiB in all, of which 651 are in use at once.
+MEMORY_LIMIT_BYTES = 928 * 1024**2
+# What one question holds at most, unless it is a single image: the child has it beside the picture.
+QUESTION_SIZE_BYTES_MAX = 8 * 1024 * 1024
 OUT_OF_MEMORY_STATUS = 77
 TRIES_ALONE = 2
 
@@ -44,6 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
         embedding: little-endian float32, as many as the encoder's dimensions and all finite; empty when refused.
         width, height: pixels, after EXIF orientation.
         pixels_sha256, thumbnail: see `model.pictures.images.Picture`.
+        is_truncated: see `model.pictures.images.Picture`.
         hypotheses: embeddings of what the image may be beside itself, by name (`model.pictures.hypotheses`), when they were asked for.
     """
 
@@ -56,6 +61,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     pixels_sha256: bytes = b""
     thumbnail: bytes = b""
     hypotheses: dict[str, bytes] = {}
+    is_truncated: bool = False
 
 
 class Images(msgspec.Struct, frozen=True, array_like=True):
@@ -150,11 +156,13 @@ class Decoder(Guarded):
         Raises:
             DependencyError: a child cannot be started, which is no image's fault.
         """
+        answers: list[Answer] = []
         with self._lock:
-            try:
-                return self._ask(Images(list(values), with_hypotheses))
-            except ChildEndedError:
-                answers = [self._ask_alone(Images([value], with_hypotheses)) for value in values]
+            for part in _parts(values):
+                try:
+                    answers.append(self._ask(Images(part, with_hypotheses)))
+                except ChildEndedError:
+                    answers += [self._ask_alone(Images([value], with_hypotheses)) for value in part]
         return Answer(
             [verdict for answer in answers for verdict in answer.verdicts],
             sum(answer.decode_s for answer in answers),
@@ -253,6 +261,19 @@ def _start(
             f"The decoder child ended with status {process.returncode} before it was ready; its stderr says why.",
         ) from ended
     return child
+
+
+def _parts(values: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The values in order, in questions of bounded size; a single empty one where there are none, which starts a child."""
+    part: list[bytes] = []
+    size_bytes = 0
+    for value in values:
+        size_bytes += len(value)
+        if part and size_bytes > QUESTION_SIZE_BYTES_MAX:
+            yield part
+            part, size_bytes = [], len(value)
+        part.append(value)
+    yield part
 
 
 def _with_sound_embedding(verdict: Verdict, dimensions: int) -> Verdict:

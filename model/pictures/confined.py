@@ -12,7 +12,8 @@ from typing import TypeVar
 import msgspec
 from PIL import Image
 
-from model.pictures.child import OUT_OF_MEMORY_STATUS
+from contract.allocation import give_back_large_blocks
+from model.pictures.child import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS
 
 T = TypeVar("T")
 
@@ -39,8 +40,14 @@ def serve(descriptor: int, memory_limit_bytes: int, question: type[T], answer: C
             pipe.send_bytes(msgspec.msgpack.encode(answer(asked)))
 
 
+def limit_cpu(limit_s: float, pixels: int = 0) -> None:
+    """Have the process end after so much CPU time from now on, and again as much for every 16 million pixels; 0 for never."""
+    signal.setitimer(signal.ITIMER_PROF, limit_s * (1 + pixels / CPU_LIMIT_PIXELS))  # SIGPROF's default action ends it
+
+
 def ended_when_out_of_memory(main: Callable[[], None]) -> None:
     """Run `main`; end with a status of its own when memory is out."""
+    give_back_large_blocks()
     try:
         main()
     except MemoryError:

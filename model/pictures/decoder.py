@@ -3,7 +3,6 @@
 Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorFlow's 670.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from contract.errors import RejectedError
 from contract.failpoints import failpoint
 from model.encoder import Encoder, load_encoder
 from model.pictures.child import Answer, Images, Verdict
-from model.pictures.confined import ended_when_out_of_memory, samples, serve
+from model.pictures.confined import ended_when_out_of_memory, limit_cpu, samples, serve
 from model.pictures.hypotheses import WHOLE, hypotheses
 from model.pictures.images import Picture, decode
 
@@ -33,7 +32,7 @@ def main(
     serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, decoding, images, cpu_limit_s))
 
 
-def _decoding(encoder: Encoder, accept_truncated: bool | None) -> Callable[[bytes], Picture]:
+def _decoding(encoder: Encoder, accept_truncated: bool | None) -> Callable[..., Picture]:
     """How pictures are decoded for the encoder; one that knows drawings sees every pixel."""
     return partial(
         decode,
@@ -43,15 +42,15 @@ def _decoding(encoder: Encoder, accept_truncated: bool | None) -> Callable[[byte
     )
 
 
-def _answer(encoder: Encoder, decoding: Callable[[bytes], Picture], images: Images, cpu_limit_s: float) -> Answer:
+def _answer(encoder: Encoder, decoding: Callable[..., Picture], images: Images, cpu_limit_s: float) -> Answer:
     verdicts = []
     decode_s = encode_s = 0.0
     for value in images.values:
         failpoint("decoder-image")
-        signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
+        limit_cpu(cpu_limit_s)
         began = time.perf_counter()
         try:
-            picture = decoding(value)
+            picture = decoding(value, when_measured=partial(limit_cpu, cpu_limit_s))
         except RejectedError as error:
             verdicts.append(Verdict(error.reason, error.detail))
             continue
@@ -71,15 +70,17 @@ def _answer(encoder: Encoder, decoding: Callable[[bytes], Picture], images: Imag
                 picture.pixels_sha256,
                 picture.thumbnail,
                 others,
+                picture.is_truncated,
             )
         )
-    signal.setitimer(signal.ITIMER_PROF, 0)
+        del picture  # the next one takes its room
+    limit_cpu(0)
     return Answer(verdicts, decode_s, encode_s)
 
 
 def _hypotheses(encoder: Encoder, image: Image.Image, cpu_limit_s: float) -> dict[str, bytes]:
     """Embeddings of all hypotheses but the whole image, which may take as long again as the image itself did."""
-    signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)
+    limit_cpu(cpu_limit_s)
     return {name: _embedding(encoder, picture) for name, picture in hypotheses(image) if name != WHOLE}
 
 

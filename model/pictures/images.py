@@ -4,7 +4,7 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,7 @@ def decode(
     *,
     picture_side_px: int | None = None,
     accept_truncated: bool = False,
+    when_measured: Callable[[int], None] = lambda _: None,
 ) -> Picture:
     """Decode an image completely; of an animation, its first frame.
 
@@ -77,6 +78,7 @@ def decode(
         thumbnail_side_px: longer side of the thumbnail, at most; what it is, the encoder says.
         picture_side_px: a picture may be reduced by a whole number as long as its shorter side keeps so many pixels; None never.
         accept_truncated: take a JPEG or PNG that lacks its end: what is missing is grey, black or transparent, as browsers show it.
+        when_measured: called with the number of pixels once that is known, before they are decoded.
 
     Raises:
         RejectedError: ``empty``, ``too-large``, ``unsupported-type``, ``too-many-pixels``, ``too-many-scans``,
@@ -96,6 +98,7 @@ def decode(
             content = value + _JPEG_END if is_mended and media_type == "image/jpeg" else value
             opened = Image.open(io.BytesIO(content), formats=(PLUGINS[media_type],))
             check_pixels(*opened.size)
+            when_measured(opened.width * opened.height)
             image = _upright(_plain(_loaded(opened)), opened)
             if is_cut and not (is_mended and _shows_anything(image)):  # Pillow does without a file's last bytes
                 raise RejectedError("truncated", f"The {media_type} file ends before its end marker or stated length.")
@@ -125,13 +128,16 @@ def _set_up_pillow(*, accept_truncated: bool) -> None:
 
 def _loaded(image: Image.Image) -> Image.Image:
     """The decoded first frame."""
-    if not isinstance(image, WebPImagePlugin.WebPImageFile):
+    # Pillow would keep the decoder, which has canvases of its own, beside the frame and the picture: up to 16 bytes a pixel.
+    if isinstance(image, WebPImagePlugin.WebPImageFile):
+        content, mode = image._get_next()[0], image.rawmode
+    elif isinstance(image, AvifImagePlugin.AvifImageFile):
+        content, mode = image._decoder.get_frame(0)[0], image.mode
+    else:
         image.load()
         return image
-    # Pillow would keep the decoder, which has two canvases of its own, beside the frame and the picture: 16 bytes a pixel.
-    content, _, _ = image._get_next()
     image._decoder = None
-    frame = Image.frombuffer(image.rawmode, image.size, content, "raw", image.rawmode, 0, 1)
+    frame = Image.frombuffer(mode, image.size, content, "raw", mode, 0, 1)
     frame.info = image.info
     return frame if frame.mode == image.mode else frame.convert(image.mode)
 

@@ -4,8 +4,8 @@ Pictures are compared at a working size, at most 96 pixels on the longer side li
 same whatever the pictures' sizes.
 """
 
-import signal
 import sys
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -15,13 +15,15 @@ from PIL import Image
 
 from contract.errors import RejectedError
 from model.pictures.child import Shown
-from model.pictures.confined import ended_when_out_of_memory, samples, serve
+from model.pictures.confined import ended_when_out_of_memory, limit_cpu, samples, serve
 from model.pictures.images import decode
 from model.verdicts.child import Comparison, Explained
 from model.verdicts.explanation import explain
 
 # Pictures are compared at this size, at most.
 WORKING_SIDE_PX = 96
+# A large query is first reduced by a whole number, as long as its shorter side keeps so many pixels.
+QUERY_SIDE_PX_MAX = 8 * WORKING_SIDE_PX
 # A query is not reduced below this, however much larger the match is.
 QUERY_SIDE_PX_MIN = 24
 # What WebP with quality 80 changes in a thumbnail, root mean square, as a share of white.
@@ -46,16 +48,19 @@ def main(descriptor: int, cpu_limit_s: float, memory_limit_bytes: int) -> None:
 def _answer(asked: Comparison, cpu_limit_s: float) -> list[Explained]:
     if not asked.matches:
         return []
-    signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)  # SIGPROF's default action ends the process
+    limit_cpu(cpu_limit_s)
+    measured = partial(limit_cpu, cpu_limit_s)
     try:
-        query = decode(asked.query.image, accept_truncated=True).image  # as it was searched with
+        query = decode(
+            asked.query.image, picture_side_px=QUERY_SIDE_PX_MAX, accept_truncated=True, when_measured=measured
+        ).image
     except RejectedError:
         return [_UNREADABLE] * len(asked.matches)
     explained = []
     for match in asked.matches:
-        signal.setitimer(signal.ITIMER_PROF, cpu_limit_s)
+        limit_cpu(cpu_limit_s)
         explained.append(_explained(query, max(asked.query.width, asked.query.height), match))
-    signal.setitimer(signal.ITIMER_PROF, 0)
+    limit_cpu(0)
     return explained
 
 

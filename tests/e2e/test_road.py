@@ -13,6 +13,7 @@ from kafka import KafkaProducer
 from PIL import Image
 
 from api.client import ApiError, Client
+from contract.messages import IMAGE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
 from contract.settings import Settings
 from gallery.store import Store
 from model import mnist
@@ -140,16 +141,16 @@ BAD: dict[str, dict[str, Any]] = {
     "corrupt": {"key": b"bad/corrupt", "value": digit(3)[:60] + b"\0" * 40 + digit(3)[100:]},
     "bad-key": {"key": b"\xff\xfe", "value": digit(3)},
     "bad-metadata": {"key": b"bad/metadata", "value": digit(3), "headers": [("metadata", b"[1]")]},
-    "too-large": {"key": b"bad/large", "value": digit(3) + bytes(8 << 20)},
+    "too-large": {"key": b"bad/large", "value": digit(3) + bytes(IMAGE_SIZE_BYTES_MAX)},
     "too-many-scans": {"key": b"bad/scans", "value": b"\xff\xd8" + b"\xff\xda\x00\x02" * 100 + b"\xff\xd9"},
-    "too-many-pixels": {"key": b"bad/bomb", "value": mnist.png(np.zeros((5100, 5100), np.uint8))},
+    "too-many-pixels": {"key": b"bad/bomb", "value": mnist.png(np.zeros((7100, 7100), np.uint8))},
 }
 
 
 def test_bad_messages_are_rejected_with_their_reason_and_the_good_ones_around_them_arrive(
     running: Settings, client: Client
 ) -> None:
-    producer = KafkaProducer(bootstrap_servers=running.kafka_bootstrap, max_request_size=12 << 20)
+    producer = KafkaProducer(bootstrap_servers=running.kafka_bootstrap, max_request_size=MESSAGE_SIZE_BYTES_MAX)
     before = client.index()["rejected"]
     for number, record in enumerate(BAD.values()):
         Sent(producer, running.kafka_topic, **record)

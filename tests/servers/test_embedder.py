@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from contract.messages import Rejection
+from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.settings import Settings
 from gallery.rows import RecordKey
 from gallery.store import Store
@@ -118,7 +118,7 @@ def test_bad_messages_are_rejected_with_a_reason_and_good_ones_around_them_arriv
         "unsupported-type ": Sent(b"x", b"%PDF-1.7" + bytes(40)),
         "truncated": Sent(b"x", good[: len(good) // 2]),
         "too-many-pixels": Sent(b"x", png_header(60_000, 60_000)),
-        "too-large": Sent(b"x", good + bytes(8 * 1024 * 1024)),
+        "too-large": Sent(b"x", good + bytes(IMAGE_SIZE_BYTES_MAX)),
     }
     between = [[Sent(f"good/{i}".encode(), picture(100 + i)), record] for i, record in enumerate(bad.values())]
     sent = publish(settings, [record for pair in between for record in pair] + [Sent(b"good/last", picture(99))])

@@ -14,7 +14,7 @@ import pytest
 
 from contract.clients import open_admin
 from contract.errors import DependencyError, RejectedError
-from contract.messages import image_id_of, metadata_of
+from contract.messages import IMAGE_SIZE_BYTES_MAX, image_id_of, metadata_of
 from contract.settings import Settings, load_settings
 from model import mnist
 from producers.publisher import ImagePublisher
@@ -69,7 +69,7 @@ def test_records_are_what_the_contract_says(road: Settings, publisher: ImagePubl
 
 
 def test_largest_allowed_image_passes(publisher: ImagePublisher) -> None:
-    value = PNG + bytes(8 * 1024 * 1024 - len(PNG))
+    value = PNG + bytes(IMAGE_SIZE_BYTES_MAX - len(PNG))
     assert publisher.put(value, image_id="i" * 256, metadata={"m": "x" * 16_000}).result(20).offset == 0
 
 
@@ -78,7 +78,7 @@ def test_largest_allowed_image_passes(publisher: ImagePublisher) -> None:
     [
         ("empty", b"", "a", None),
         ("unsupported-type", b"<html>", "a", None),
-        ("too-large", PNG + bytes(8 * 1024 * 1024), "a", None),
+        ("too-large", PNG + bytes(IMAGE_SIZE_BYTES_MAX), "a", None),
         ("bad-key", PNG, "", None),
         ("bad-key", PNG, "a\nb", None),
         ("bad-key", PNG, "\udce9", None),

@@ -36,7 +36,7 @@ def test_topics_are_created_as_promised_and_a_second_run_changes_nothing(
     for topic in (road.kafka_topic, road.rejected_topic):
         found = configs(admin, topic)
         assert found["message.timestamp.type"] == "LogAppendTime"
-        assert found["max.message.bytes"] == str(12 * 1024 * 1024)
+        assert found["max.message.bytes"] == str(36 * 1024 * 1024)
         assert found["retention.ms"] == "-1"
         assert found["cleanup.policy"] == "delete"
 
@@ -46,7 +46,7 @@ def test_settings_that_endanger_no_record_are_repaired(road: Settings, admin: Ka
     admin.create_topics({road.kafka_topic: {"num_partitions": 2, "configs": wrong}}, wait_for_metadata=True)
     sentence = ensure_topics(road)[0]
     assert "2 partitions" in sentence
-    assert "max.message.bytes=12582912 (was 1000000)" in sentence
+    assert "max.message.bytes=37748736 (was 1000000)" in sentence
     found = configs(admin, road.kafka_topic)
     assert (found["message.timestamp.type"], found["retention.ms"]) == ("LogAppendTime", "-1")
 

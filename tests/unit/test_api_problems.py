@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from contract.messages import IMAGE_SIZE_BYTES_MAX
 from tests.api_gallery import Gallery, digit, running_api, settings_for
 
 PNG = {"Content-Type": "image/png"}
@@ -104,8 +105,8 @@ def test_an_image_that_would_not_be_indexed_is_refused_for_the_same_reason(
 
 
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/images?id=x"])
-def test_a_body_over_8_mib_is_refused_with_and_without_its_length(client: httpx.Client, path: str) -> None:
-    value = digit(0) + bytes(8 * 1024 * 1024)
+def test_a_body_over_32_mib_is_refused_with_and_without_its_length(client: httpx.Client, path: str) -> None:
+    value = digit(0) + bytes(IMAGE_SIZE_BYTES_MAX)
     check_problem(client.post(path, content=value, headers=PNG), 413, "too-large")
     chunks = (value[at : at + 65536] for at in range(0, len(value), 65536))
     check_problem(client.post(path, content=chunks, headers=PNG), 413, "too-large")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from contract.errors import RejectedError
+from contract.messages import IMAGE_SIZE_BYTES_MAX
 from model import mnist
 from model.pictures.images import decode
 
@@ -185,8 +186,8 @@ def test_file_that_lacks_only_its_last_bytes_is_truncated(name: str, lacking: in
         (b"BMW is no bitmap, whatever it begins with", "unsupported-type"),
         (b"\x00\x00\x00\x18ftypisom" + bytes(100), "unsupported-type"),
         (encoded(picture(), "TIFF", tiffinfo={254: 1}), "unsupported-type"),
-        (DIGIT + bytes(8 << 20), "too-large"),
-        (png_of_size(5100, 5100), "too-many-pixels"),
+        (DIGIT + bytes(IMAGE_SIZE_BYTES_MAX), "too-large"),
+        (png_of_size(7100, 7100), "too-many-pixels"),
         (png_of_size(2**31 - 1, 2**31 - 1), "too-many-pixels"),
         (png_of_size(0, 5), "corrupt"),
         (png_of_size(100, 100), "corrupt"),

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from api.answers import Metadata
 from contract.errors import RejectedError
-from contract.messages import Rejection, check_value, image_id_of, metadata_of
+from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection, check_value, image_id_of, metadata_of
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
@@ -88,7 +88,7 @@ def test_two_metadata_headers_are_refused() -> None:
     ("value", "reason"),
     [
         (b"", "empty"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(8 << 20), "too-large"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(IMAGE_SIZE_BYTES_MAX), "too-large"),
         (b"%PDF-1.7", "unsupported-type"),
         (b"<html>", "unsupported-type"),
         (b"RIFF0000WAVE", "unsupported-type"),

@@ -16,7 +16,7 @@ export function AddView({ hidden, ask }: { hidden: boolean; ask: Ask }) {
       <h1>Add images</h1>
       <DropZone isMany take={add}>
         <b>Choose images</b>
-        <span>or drop many here: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF, at most 8 MiB each</span>
+        <span>or drop many here: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF, at most 32 MiB each</span>
       </DropZone>
       {total > 0 && (
         <p className="progress" role="status">

@@ -453,6 +453,11 @@ export interface components {
             bytes_sha256: string | null;
             /** Pixels Sha256 */
             pixels_sha256: string | null;
+            /**
+             * Truncated
+             * @description Whether the file lacks its end, so that what is missing is shown grey, black or transparent; null while it is unknown.
+             */
+            truncated: boolean | null;
             /** Thumbnail Url */
             thumbnail_url: string;
             /** Original Url */
@@ -691,6 +696,11 @@ export interface components {
              * @description Whether query and image show equal pixels; null if unknown.
              */
             same_pixels: boolean | null;
+            /**
+             * Truncated
+             * @description Whether the file lacks its end, so that what is missing is shown grey, black or transparent; null while it is unknown.
+             */
+            truncated: boolean | null;
             /** Thumbnail Url */
             thumbnail_url: string;
             source: components["schemas"]["Source"];

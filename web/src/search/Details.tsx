@@ -71,7 +71,7 @@ function Facts({ match, known }: { match: Match; known: ImageAnswer | null }) {
     <dl className="facts">
       <dt>Distance</dt><dd>{match.distance.toFixed(6)}</dd>
       <dt>Size</dt><dd>{match.width ?? "–"} × {match.height ?? "–"} pixels{known?.size_bytes != null && `, ${size(known.size_bytes)}`}</dd>
-      <dt>Type</dt><dd>{match.media_type ?? "unknown while the store is away"}</dd>
+      <dt>Type</dt><dd>{match.media_type ?? "unknown while the store is away"}{match.truncated && ", the file lacks its end"}</dd>
       <dt>Came</dt><dd>{date(source.timestamp)}</dd>
       <dt>Kafka record</dt><dd><Foreign text={source.log} />, partition {source.partition}, offset {source.offset}</dd>
       {metadata.map(([name, value]) => (
