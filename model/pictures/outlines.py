@@ -15,6 +15,8 @@ TIFF_NUMBERS_MAX = 65_536
 
 # A marker that begins a segment, or the end; not stuffed bytes, fill bytes, restarts or the start.
 _JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
+# The box in which an AVIF or HEIC states a size, with its own length of 20 bytes in front.
+_STATED_SIZE = re.compile(rb"\0\0\0\x14ispe....(....)(....)", re.DOTALL)
 _TIFF_TYPE_SIZES = {
     1: 1,
     2: 1,
@@ -66,6 +68,9 @@ def check_outline(media_type: str, value: bytes) -> None:
         check_pixels(*_webp_size(value))  # Pillow makes room for the canvas before it tells how large it is
     elif media_type == "image/tiff":
         _check_tiff(value)
+    elif media_type in ("image/avif", "image/heic"):
+        for width, height in _stated_sizes(value):
+            check_pixels(width, height)
 
 
 def is_cut_short(media_type: str, value: bytes) -> bool:
@@ -153,20 +158,49 @@ def _bmp_is_cut_short(value: bytes) -> bool:
     return bool(start + size > len(value))
 
 
-def _boxes_are_cut_short(value: bytes) -> bool:
-    """Of AVIF and HEIC: there must be a whole box that describes pictures, and a whole one that holds them."""
-    at, lacking = 0, {b"meta", b"mdat"}
-    while lacking and at + 8 <= len(value):
+class _Box(NamedTuple):
+    """A box at the top of a file; where it ends may lie behind the file's end."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def _boxes(value: bytes) -> Iterator[_Box]:
+    """Raises one of `_BEYOND_THE_END` where the file ends inside of a box's head."""
+    at = 0
+    while at + 8 <= len(value):
         size, kind = int.from_bytes(value[at : at + 4], "big"), value[at + 4 : at + 8]
         if size == 1:
             (size,) = struct.unpack_from(">Q", value, at + 8)
-        at += size if size >= 8 else len(value)  # 0 means up to the file's end
-        if at > len(value):
+        end = at + size if size >= 8 else len(value)  # 0 means up to the file's end
+        yield _Box(kind, at, end)
+        at = end
+
+
+def _boxes_are_cut_short(value: bytes) -> bool:
+    """Of AVIF and HEIC: there must be a whole box that describes pictures, and a whole one that holds them."""
+    lacking = {b"meta", b"mdat"}
+    for kind, start, end in _boxes(value):
+        if end > len(value):
             return True
         lacking.discard(b"meta" if kind == b"moov" else kind)
-        if kind == b"meta" and b"idat" in value[at - size : at]:
+        if kind == b"meta" and b"idat" in value[start:end]:
             lacking.discard(b"mdat")
-    return bool(lacking)
+        if not lacking:
+            return False
+    return True
+
+
+def _stated_sizes(value: bytes) -> Iterator[tuple[int, int]]:
+    """Width and height of all that an AVIF or HEIC describes: the picture, its tiles, its previews."""
+    try:
+        for kind, start, end in _boxes(value):
+            if kind == b"meta":
+                for stated in _STATED_SIZE.finditer(value, start, end):
+                    yield int.from_bytes(stated[1], "big"), int.from_bytes(stated[2], "big")
+    except _BEYOND_THE_END:
+        return  # it is cut short, which is told after it could not be decoded
 
 
 class _Tag(NamedTuple):

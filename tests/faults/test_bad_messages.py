@@ -13,6 +13,7 @@ from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.settings import Settings
 from gallery.store import Store
 from tests.bad_messages import Case, bad_messages, odd_messages
+from tests.bombs import bombs
 from tests.conftest import fresh_road
 from tests.embedding import (
     Embedder,
@@ -80,6 +81,7 @@ def test_every_kind_of_bad_message_has_its_reason_and_good_ones_around_them_arri
     settings: Settings, log: str, store: Store, tmp_path: Path, chance: random.Random
 ) -> None:
     cases = bad_messages() + odd_messages()
+    cases += [Case(bomb.name, bomb.reason, Sent(bomb.name.encode(), bomb.value)) for bomb in bombs()]
     cases += [Case(f"good {n}", "", Sent(f"good/{n}".encode(), picture(n))) for n in range(100)]
     upright = Case("upright", "", Sent(b"upright", encoded(coloured(), "PNG")))
     cases.append(upright)

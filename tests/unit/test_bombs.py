@@ -1,0 +1,25 @@
+"""Files that ask for far more than they hold: each has its reason within the child's limits, and the next image goes on."""
+
+import psutil
+
+from model.pictures.child import Decoder
+from tests.bombs import bombs
+from tests.unit.test_images import DIGIT
+from tests.unit.test_model_child import children_of
+
+
+def test_every_bomb_has_its_reason_within_the_limits_and_its_neighbours_go_on() -> None:
+    decoder = Decoder("report-autoencoder")
+    try:
+        decoder.verdicts([])
+        before = {child.pid for child in children_of(psutil.Process())}
+        tried = bombs()
+        found = {}
+        for bomb in tried:
+            first, verdict, last = decoder.verdicts([DIGIT, bomb.value, DIGIT]).verdicts
+            assert (first.reason, last) == ("", first), bomb.name
+            found[bomb.name] = verdict.reason
+        assert found == {bomb.name: bomb.reason for bomb in tried}
+        assert {child.pid for child in children_of(psutil.Process())} == before, "a bomb ended the child"
+    finally:
+        decoder.close()
