@@ -4,15 +4,15 @@ import psutil
 
 from model.pictures.child import Decoder
 from tests.bombs import bombs
+from tests.decoders import decoders_of
 from tests.unit.test_images import DIGIT
-from tests.unit.test_model_child import children_of
 
 
 def test_every_bomb_has_its_reason_within_the_limits_and_its_neighbours_go_on() -> None:
     decoder = Decoder("report-autoencoder")
     try:
         decoder.verdicts([])
-        before = {child.pid for child in children_of(psutil.Process())}
+        before = {child.pid for child in decoders_of(psutil.Process())}
         tried = bombs()
         found = {}
         for bomb in tried:
@@ -20,6 +20,6 @@ def test_every_bomb_has_its_reason_within_the_limits_and_its_neighbours_go_on() 
             assert (first.reason, last) == ("", first), bomb.name
             found[bomb.name] = verdict.reason
         assert found == {bomb.name: bomb.reason for bomb in tried}
-        assert {child.pid for child in children_of(psutil.Process())} == before, "a bomb ended the child"
+        assert {child.pid for child in decoders_of(psutil.Process())} == before, "a bomb ended the child"
     finally:
         decoder.close()
