@@ -25,7 +25,31 @@ Truncated = Annotated[
 ]
 Degraded = Annotated[list[str], Field(description="Fields that are null because what they come from is away.")]
 Verdict = Literal["same bytes", "same pixels", "altered copy", "similar"]
-EditName = Literal["shift", "rotation", "scale", "crop", "inversion", "blur", "noise", "jpeg", "brightness", "contrast"]
+EditName = Literal[
+    "shift",
+    "rotation",
+    "scale",
+    "crop",
+    "inversion",
+    "blur",
+    "noise",
+    "jpeg",
+    "brightness",
+    "contrast",
+    "mirrored",
+    "stretch",
+    "perspective",
+    "border",
+    "overlay",
+    "pasted",
+    "collage",
+    "extended",
+    "grey",
+    "colour",
+    "hue",
+    "cast",
+]
+Corners = Annotated[list[list[float]], Field(min_length=3, max_length=8)]
 State = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
 
 
@@ -80,12 +104,25 @@ class EditAnswer(BaseModel):
     name: EditName
     amount: float = Field(
         description=(
-            "shift: how far the middle moved; rotation: counter-clockwise; scale, contrast (about middle grey): factors; crop: the "
-            "share of width and height that is missing, on average; inversion: 1; blur, noise: standard deviation of the Gaussian; "
-            "jpeg: quality, 1 to 95; brightness: offset of middle grey."
+            "shift: how far the middle moved; rotation: counter-clockwise; scale, contrast (about middle grey, of photographs about "
+            "the mean): factors; crop: the share of width and height that is missing, on average; inversion: 1; blur, noise: standard "
+            "deviation of the Gaussian; jpeg: quality, 1 to 95; brightness: offset of middle grey, or with the unit × a factor. Of "
+            "photographs also mirrored, grey: 1; stretch: how many times more width was enlarged than height, of the match; "
+            "perspective: how much larger the nearest part is than the farthest, less 1; border, extended (more of the scene): the "
+            "share of the query's width and height that does not show the match, on average; overlay (text, a logo): the share of "
+            "the match that is covered; pasted, collage: the share of the query that shows the match; colour: factor of saturation; "
+            "hue: by how much colours were turned on the wheel; cast: the colour that was added."
         )
     )
-    unit: str = Field(description="px, °, ×, of white, of width and height, quality, or empty.")
+    unit: str = Field(description="px, °, ×, of white, of width and height, of area, quality, or empty.")
+
+
+@dataclass(slots=True)
+class OutlineAnswer:
+    """What query and match both show: corners [x, y] in order, in the pixels of either picture, the same corners in both."""
+
+    query: Corners
+    match: Corners
 
 
 @dataclass(slots=True)
@@ -122,7 +159,8 @@ class SearchMatch:
             description=(
                 "What of the query is like the match: `whole`, `turned-90` (against the clock), `turned-180`, `turned-270`, `mirrored`, "
                 "`negative`, or a part such as `part-40-0-100`: 40 % of its width and height, as far left and as far down as it can lie. "
-                "`distance` is from that to the match. Null unless `effort=thorough` was asked for."
+                "`distance` is from that to the match, and a verdict looks for the match there first. Null unless `effort=thorough` was "
+                "asked for."
             ),
         ),
     ]
@@ -145,8 +183,9 @@ class SearchMatch:
         list[list[float]] | None,
         Field(
             description=(
-                "Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match, in pixels, 0 being the middle of "
-                "the first; null unless the match is the same or a copy."
+                "Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match: divide the first two numbers by "
+                "the third, which is 1 without perspective. In pixels of either picture, 0 being the middle of the first, so that its corner "
+                "is at -0.5; null unless the match is the same or a copy."
             )
         ),
     ]
@@ -159,6 +198,14 @@ class SearchMatch:
     confidence: Annotated[
         float | None,
         Field(description="That the query is a copy of the match, 0 to 1, if copies and others were equally frequent."),
+    ]
+    outline: Annotated[
+        OutlineAnswer | None,
+        Field(
+            description=(
+                "The part that query and match both show; null unless the match is the same, or a copy and the encoder knows photographs."
+            )
+        ),
     ]
 
 

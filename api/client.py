@@ -49,6 +49,14 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What a query and a match both show: corners (x, y) in the pixels of either picture, the same in both."""
+
+    query: list[list[float]]
+    match: list[list[float]]
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """One match. Fields other than id and distance are None while the store is away; from `verdict` on also unless a search
     asked with `explain`, `hypothesis` unless it asked with `effort="thorough"`. `larger` is by how much its sides are longer than the query's, if it has more pixels."""
@@ -69,6 +77,7 @@ class Neighbour:
     alignment: list[list[float]] | None = None
     residual: float | None = None
     confidence: float | None = None
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +232,8 @@ def _neighbour(match: Mapping[str, Any]) -> Neighbour:
     known: dict[str, Any] = {name: match.get(name) for name in Neighbour.__dataclass_fields__}
     if known["edits"] is not None:
         known["edits"] = [Edit(**edit) for edit in known["edits"]]
+    if known["outline"] is not None:
+        known["outline"] = Outline(**known["outline"])
     return Neighbour(**known)
 
 

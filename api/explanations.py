@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from api.answers import EditAnswer, Verdict
+from api.answers import EditAnswer, OutlineAnswer, Verdict
 from api.gate import Gate
 from api.problems import ProblemError
 from api.queries import Query
@@ -13,9 +13,9 @@ from contract.errors import DependencyError
 from gallery.rows import ImageRecord, RecordKey
 from gallery.snapshot import Match
 from model.pictures.child import Shown
-from model.verdicts.child import Explained, Explainer
+from model.verdicts.child import Explained, Explainer, Kind
 
-# One answer of 10 matches takes some 20 ms, one of 100 some 200.
+# One answer of 10 digits takes some 20 ms, of 10 photographs some 200.
 EXPLANATIONS_WAITING_MAX = 32
 _UNMOVED = np.eye(3).tolist()
 
@@ -29,6 +29,7 @@ class Explanation:
     alignment: list[list[float]] | None
     residual: float
     confidence: float
+    outline: OutlineAnswer | None = None
 
 
 class Explanations:
@@ -39,13 +40,23 @@ class Explanations:
         self._gate = Gate(1, EXPLANATIONS_WAITING_MAX)
 
     async def explain(
-        self, query: Query, matches: Sequence[Match], records: Mapping[RecordKey, ImageRecord]
+        self,
+        query: Query,
+        matches: Sequence[Match],
+        records: Mapping[RecordKey, ImageRecord],
+        kind: Kind,
+        hypotheses: Mapping[str, str],
     ) -> dict[RecordKey, Explanation]:
         """What each match is to the query; matches whose pixels cannot be read are left out.
+
+        Args:
+            kind: of the pictures that the encoder knows which found them.
+            hypotheses: what of the query found each match, by its id; empty if the query was searched as it is.
 
         Raises:
             ProblemError: 503 ``busy``.
         """
+        found_by = {match.source: hypotheses.get(match.image_id, "") for match in matches}
         known = {match.source: records[match.source] for match in matches if match.source in records}
         if query.shown is None:
             return {}
@@ -55,8 +66,9 @@ class Explanations:
             return told
         shown = query.shown
         stored = [Shown(record.thumbnail, record.width, record.height) for record in asked.values()]
+        ways = [found_by[key] for key in asked] if hypotheses else []
         try:
-            explained, _ = await self._gate.run(lambda: self._explainer.explanations(shown, stored))
+            explained, _ = await self._gate.run(lambda: self._explainer.explanations(shown, stored, kind, ways))
         except DependencyError:
             return told
         return told | {
@@ -77,9 +89,9 @@ def explain_needs_image() -> ProblemError:
 
 def _same(query: Query, record: ImageRecord) -> Explanation | None:
     if record.bytes_sha256 == query.bytes_sha256:
-        return Explanation("same bytes", None, _UNMOVED, 0.0, 1.0)
+        return Explanation("same bytes", None, _UNMOVED, 0.0, 1.0, _whole_outline(record))
     if record.pixels_sha256 == query.pixels_sha256:
-        return Explanation("same pixels", None, _UNMOVED, 0.0, 1.0)
+        return Explanation("same pixels", None, _UNMOVED, 0.0, 1.0, _whole_outline(record))
     return None
 
 
@@ -93,4 +105,18 @@ def _explanation(told: Explained) -> Explanation:
         [[round(number, 6) for number in row] for row in told.alignment] or None,
         round(told.residual, 4),
         round(told.confidence, 3),
+        _outline(*told.outline),
     )
+
+
+def _whole_outline(record: ImageRecord) -> OutlineAnswer:
+    right, bottom = record.width - 0.5, record.height - 0.5
+    corners = [[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]]
+    return OutlineAnswer(query=corners, match=corners)
+
+
+def _outline(query: list[list[float]], match: list[list[float]]) -> OutlineAnswer | None:
+    if not query:
+        return None
+    in_query, in_match = ([[round(x, 2), round(y, 2)] for x, y in corners] for corners in (query, match))
+    return OutlineAnswer(query=in_query, match=in_match)

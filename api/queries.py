@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from api.gate import Gate, busy
 from contract.errors import RejectedError
 from contract.messages import check_value
+from model.encoder import load_encoder
 from model.pictures.child import Decoder, Shown
+from model.verdicts.child import Kind
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
@@ -59,9 +61,13 @@ class QueryEncoder:
     Queries with their hypotheses go to a child of their own, which starts with the first of them: they take long, and others need not wait.
 
     Used on the event loop only.
+
+    Attributes:
+        kind: of the pictures that the encoder knows.
     """
 
     def __init__(self, encoder: str, *, accept_truncated: bool | None = None) -> None:
+        self.kind: Kind = "digits" if load_encoder(encoder).card["knows_drawings"] else "photographs"
         self._decoder = Decoder(encoder, accept_truncated=accept_truncated)
         self._thorough_decoder = Decoder(encoder, accept_truncated=accept_truncated)
         self._thorough_gate = Gate(1, THOROUGH_WAITING_MAX)

@@ -91,7 +91,9 @@ async def search(
     degraded = [*([] if is_complete else ["metadata"]), *road.stalled_parts()]
     if explain:
         with _EXPLAIN_SECONDS.time():
-            explained = await road.explanations.explain(looked.query, looked.matches, records)
+            explained = await road.explanations.explain(
+                looked.query, looked.matches, records, road.queries_for(snapshot).kind, looked.hypotheses
+            )
         if len(explained) < len(looked.matches):
             degraded.append("verdict")
     timing = _timing([looked], start_s, lookup_ms)
@@ -285,6 +287,7 @@ def _match(
         alignment=told.alignment if told else None,
         residual=told.residual if told else None,
         confidence=told.confidence if told else None,
+        outline=told.outline if told else None,
     )
 
 

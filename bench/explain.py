@@ -18,7 +18,7 @@ from model.pictures.child import Shown
 from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
 from model.verdicts.child import Explainer
-from model.verdicts.explanation import explain
+from model.verdicts.digits.explanation import explain
 
 # Not the seed with which thresholds were chosen.
 SEED = 20_260

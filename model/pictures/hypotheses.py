@@ -43,10 +43,19 @@ def hypotheses(image: Image.Image) -> Iterator[tuple[str, Image.Image]]:
         yield f"turned-{degrees}", small.transpose(turn)
     yield "mirrored", ImageOps.mirror(small)
     yield "negative", _negative(small)
-    for size, x, y in _PARTS:
-        width, height = (max(1, side * size // 100) for side in small.size)
-        left, top = (small.width - width) * x // 100, (small.height - height) * y // 100
-        yield f"part-{size}-{x}-{y}", small.crop((left, top, left + width, top + height))
+    for name in NAMES:
+        if (box := part_box(name, small.size)) is not None:
+            yield name, small.crop(box)
+
+
+def part_box(hypothesis: str, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Where in a picture (w, h) the part lies that a hypothesis names: left, top, right, bottom; None if it names no part."""
+    if not hypothesis.startswith("part-"):
+        return None
+    percent, x, y = (int(number) for number in hypothesis.split("-")[1:])
+    width, height = (max(1, side * percent // 100) for side in size)
+    left, top = (size[0] - width) * x // 100, (size[1] - height) * y // 100
+    return left, top, left + width, top + height
 
 
 def search_together(

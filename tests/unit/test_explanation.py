@@ -10,8 +10,8 @@ from PIL import Image
 from model import mnist
 from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
-from model.verdicts import edits
-from model.verdicts.explanation import Explanation, explain
+from model.verdicts.digits import edits
+from model.verdicts.digits.explanation import Explanation, explain
 
 DIGITS = mnist.images("test")
 COPIES = 20

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts import edits
-from model.verdicts.edits import Edit, Pixels
+from model.verdicts.digits import edits
+from model.verdicts.digits.edits import Edit, Pixels
 
 Verdict = Literal["same pixels", "altered copy", "similar"]
 Geometry = Literal["none", "shift", "rotation", "zoom", "resize", "crop", "affine"]

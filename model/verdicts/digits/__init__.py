@@ -1,0 +1,1 @@
+"""Verdicts on digits and other drawings: every edit is tried, and the one that leaves least is told."""

@@ -1,0 +1,29 @@
+"""A query and stored thumbnails compared as photographs are; amounts and alignments are in the pixels of the pictures themselves."""
+
+from PIL import Image
+
+from contract.errors import RejectedError
+from model.pictures.child import Shown
+from model.pictures.images import decode
+from model.verdicts.child import UNREADABLE, Explained
+from model.verdicts.photographs.explanation import explain
+from model.verdicts.photographs.view import View, rgb
+
+QUERY_SIDE_PX, MATCH_SIDE_PX = 512, 256
+QUERY_FEATURES, MATCH_FEATURES = 700, 300
+
+
+class PhotoQuery:
+    """A query that is explained by matches: `image`, of a picture of `size` (w, h), of which it may be a thumbnail."""
+
+    def __init__(self, image: Image.Image, size: tuple[int, int]) -> None:
+        self._view = View(rgb(image), size, QUERY_SIDE_PX, QUERY_FEATURES)
+
+    def explained(self, match: Shown, hypothesis: str) -> Explained:
+        """What the query is to a match; the alignment is looked for first where the hypothesis found it."""
+        try:
+            picture = decode(match.image)
+        except RejectedError:
+            return UNREADABLE
+        stored = View(rgb(picture.image), (match.width, match.height), MATCH_SIDE_PX, MATCH_FEATURES)
+        return explain(self._view, stored, hypothesis)

@@ -1,0 +1,101 @@
+"""A picture as it is compared: at a working size, with its local features, those of its parts, and a very small likeness of the whole."""
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.pictures.hypotheses import part_box
+from model.verdicts.photographs.alignment import Matrix
+from model.verdicts.photographs.comparison import Pixels, resizing
+from model.verdicts.photographs.features import Features, features
+
+LIKENESS_SIDE_PX = 32
+Size = tuple[int, int]
+
+
+class View:
+    """A picture of `size` (w, h), of which `image`, RGB, may be a thumbnail.
+
+    Args:
+        side_px: longer side of the working size, at most.
+        count: features, at most.
+    """
+
+    def __init__(self, image: Image.Image, size: Size, side_px: int, count: int) -> None:
+        self.size = size
+        self._image = image
+        self._side_px = side_px
+        self._count = count
+        self._parts: dict[str, Features] = {}
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """(h, w, 3) in [0, 1], at the working size."""
+        return np.asarray(_at_most(self._image, self._side_px), np.float32) / np.float32(255)
+
+    @property
+    def to_whole(self) -> Matrix:
+        """From places at the working size to places in the picture itself."""
+        return resizing((self.pixels.shape[1], self.pixels.shape[0]), self.size)
+
+    @cached_property
+    def features(self) -> Features:
+        """Of the whole, at the working size."""
+        return features(_grey(self.pixels), self._count)
+
+    def features_of(self, hypothesis: str) -> Features:
+        """Of the part that a hypothesis names, which is looked at more closely; in places of the whole, at the working size."""
+        box = part_box(hypothesis, self._image.size)
+        if box is None:
+            return self.features
+        if hypothesis not in self._parts:
+            part = _at_most(self._image.crop(box), self._side_px)
+            found = features(np.asarray(part.convert("L")), self._count)
+            left, top, right, _bottom = box
+            scale = (right - left) / part.width * self.pixels.shape[1] / self._image.width
+            start = np.array([left, top]) * self.pixels.shape[1] / self._image.width
+            places = (found.places + 0.5) * scale + start - 0.5
+            self._parts[hypothesis] = Features(
+                places.astype(np.float32), found.frames * np.float32(scale), found.descriptors
+            )
+        return self._parts[hypothesis]
+
+    @cached_property
+    def original(self) -> Pixels:
+        """(h, w, 3) in [0, 1], as large as it was given."""
+        return np.asarray(self._image, np.float32) / np.float32(255)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the picture itself is here, and not its thumbnail."""
+        return self._image.size == self.size
+
+    @cached_property
+    def likeness(self) -> NDArray[np.float32]:
+        """(32, 32) of mean 0 and length 1, whatever the shape; all 0 of a blank picture."""
+        small = cv2.resize(self.pixels, (LIKENESS_SIDE_PX,) * 2, interpolation=cv2.INTER_AREA).mean(2)
+        centred = small - small.mean()
+        length = float(np.linalg.norm(centred))
+        return np.asarray(centred / length if length > 0.05 else np.zeros_like(centred), np.float32)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """In colour, on white where it is transparent."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _at_most(image: Image.Image, side_px: int) -> Image.Image:
+    scale = side_px / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _grey(pixels: Pixels) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) * 255 + 0.5, np.uint8)
