@@ -19,6 +19,10 @@ SMOOTHING_PX = 0.8
 WINDOW_SHARE, WINDOW_PX_MIN = 0.022, 2.5
 # Of white: what varies less in a window shows nothing.
 TEXTURE_MIN = 3.5 / 255
+# A pixel differs that is so much of white off, and a window so many of which do.
+DIFFERS_MIN, DIFFERS_SHARE_MIN = 0.06, 0.04
+# What is darker or brighter was cut off at black or white.
+DARKEST, BRIGHTEST = 3 / 255, 251 / 255
 # In a window that agrees, what differs has at most this share of what both vary.
 DIFFERENCE_SHARE_MAX = 0.3
 # What smoothing keeps of white noise's variance, and some more, since a window is small.
@@ -53,7 +57,10 @@ class Agreement(NamedTuple):
         blur_px: deviation of the blur that makes the match as blurred as the query, in the frame's pixels.
         noise: deviation of the noise in what is left, of white.
         textured, agreeing: (h, w), windows that show something, and of these those in which both show the same.
-        share: of the textured, those that agree.
+        apart: those that do not agree since pixels differ, and not only because the query is a bad copy.
+        differs: (h, w), pixels that differ by more than noise.
+        share: of the textured, those that are not apart.
+        worse: of the textured, those that do not agree.
         detail: correlation of what is fine in both.
         residual: root of the mean square of what differs in the textured windows, by that of the match's variation.
     """
@@ -63,7 +70,10 @@ class Agreement(NamedTuple):
     noise: float
     textured: Mask
     agreeing: Mask
+    apart: Mask
+    differs: Mask
     share: float
+    worse: float
     detail: float
     residual: float
 
@@ -102,19 +112,44 @@ def compare(laid: Frame, toned: Pixels) -> Agreement:
     query, inside = smoothed(laid.query, SMOOTHING_PX), eroded(laid.inside)
     blur_px, made = _as_blurred(smoothed(toned, SMOOTHING_PX), query, inside)
     window = max(WINDOW_PX_MIN, WINDOW_SHARE * max(inside.shape))
-    weight = smoothed(inside.astype(np.float32), window)
+    weight = _averaged(inside.astype(np.float32), window)
     difference = query - made
     left, of_query, of_made = (_variance(each, inside, weight, window) for each in (difference, query, made))
     noise = _noise(laid.query - toned, inside)
     left = np.maximum(left - NOISE_KEPT * noise**2, 0)
     varies = np.maximum(of_query - NOISE_KEPT * noise**2, 0) + of_made
-    textured = inside & (varies > 2 * TEXTURE_MIN**2)
+    textured = inside & (varies > 2 * TEXTURE_MIN**2) & ~_is_cut_off(laid.query, made)
     agreeing = textured & (left < DIFFERENCE_SHARE_MAX * varies)
+    differs = inside & _differs(query, made, noise)
+    apart = textured & ~agreeing & (_averaged(differs.astype(np.float32), window) > DIFFERS_SHARE_MIN)
     count = int(np.count_nonzero(textured))
-    share = np.count_nonzero(agreeing) / count if count else 0.0
+    share = 1 - np.count_nonzero(apart) / count if count else 0.0
+    worse = 1 - np.count_nonzero(agreeing) / count if count else 1.0
     kept = agreeing if agreeing.any() else textured
     residual = float(np.sqrt(left[kept].mean() / max(float(of_made[kept].mean()), 1e-6))) if kept.any() else 1.0
-    return Agreement(made, blur_px, noise, textured, agreeing, share, _detail(laid, inside), residual)
+    return Agreement(
+        made, blur_px, noise, textured, agreeing, apart, differs, share, worse, _detail(laid, inside), residual
+    )
+
+
+def unclipped(pixels: Pixels) -> Mask:
+    """Where a picture (h, w, 3) is neither black nor white in any colour, nor beside that."""
+    is_cut = ((pixels < DARKEST) | (pixels > BRIGHTEST)).any(2)
+    return np.asarray(cv2.dilate(is_cut.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+
+
+def _is_cut_off(query: Pixels, made: Pixels) -> Mask:
+    """Where the query is black or white because the match was made darker or brighter."""
+    bright = (query > BRIGHTEST) & (made > BRIGHTEST - 0.15)
+    dark = (query < DARKEST) & (made < DARKEST + 0.15)
+    return np.asarray((bright | dark).any(2))
+
+
+def _differs(query: Pixels, made: Pixels, noise: float) -> Mask:
+    """Pixels that differ by more than noise, and more than a part of a pixel that they are off makes of an edge."""
+    off = np.abs(query - made).max(2)
+    edge = np.abs(cv2.Laplacian(made, -1)).max(2)
+    return np.asarray(off > DIFFERS_MIN + 2 * noise + edge)
 
 
 def smoothed(pixels: Pixels, deviation_px: float) -> Pixels:
@@ -130,23 +165,41 @@ def eroded(mask: Mask, by_px: int = 2) -> Mask:
 
 def _as_blurred(made: Pixels, query: Pixels, inside: Mask) -> tuple[float, Pixels]:
     """The deviation of the blur after which the match differs least from the query in most places, and the match so blurred."""
-    best, best_left = (0.0, made), np.inf
+    grey, wanted, weight = made.mean(2), query.mean(2), inside.astype(np.float32)
+    lefts = []
     for blur_px in BLURS_PX:
-        tried = made if not blur_px else smoothed(made, blur_px)
-        left = float(np.mean(np.minimum(np.abs(tried - query), 0.15)[inside]))
-        if left > best_left * 0.995:
-            continue
-        best, best_left = (blur_px, tried), left
-    return best
+        tried = grey if not blur_px else smoothed(grey, blur_px)
+        off = cv2.min(cv2.absdiff(tried, wanted), np.full_like(grey, 0.15))
+        lefts.append(float(np.vdot(off, weight)))
+    at = int(np.argmin(lefts))
+    if at == 0 or lefts[at] > 0.99 * lefts[0]:
+        return 0.0, made
+    blur_px = _lowest(BLURS_PX, lefts, at)
+    return blur_px, smoothed(made, blur_px)
+
+
+def _lowest(amounts: tuple[float, ...], costs: list[float], at: int) -> float:
+    """Where a parabola through the lowest of the costs and its neighbours is lowest."""
+    if not 0 < at < len(amounts) - 1:
+        return amounts[at]
+    x, y = np.array(amounts[at - 1 : at + 2]), costs[at - 1 : at + 2]
+    square, linear, _ = np.polyfit(x, y, 2)
+    return float(np.clip(-linear / (2 * square), x[0], x[2])) if square > 0 else amounts[at]
 
 
 def _variance(pixels: Pixels, inside: Mask, weight: Pixels, window: float) -> Pixels:
     """In a window around each place, over what is inside: the mean over the channels."""
     masked = pixels * inside[..., None]
     below = np.maximum(weight, 1e-3)[..., None]
-    mean = smoothed(masked, window) / below
-    square = smoothed(masked * pixels, window) / below
+    mean = _averaged(masked, window) / below
+    square = _averaged(masked * pixels, window) / below
     return np.asarray(np.maximum((square - mean * mean).mean(2), 0), np.float32)
+
+
+def _averaged(pixels: Pixels, window: float) -> Pixels:
+    """The mean in a square window of that deviation."""
+    side = 2 * round(1.73 * window) + 1
+    return np.asarray(cv2.blur(pixels, (side, side), borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
 def _noise(difference: Pixels, inside: Mask) -> float:

@@ -1,39 +1,88 @@
-"""What was laid over a picture: it brings edges of its own. What moved before a camera takes as many away as it brings."""
+"""What was laid over a picture: it brings edges of its own, or hides what is beneath. What moved before a camera takes as many away as it brings."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from model.verdicts.photographs.comparison import Agreement, Mask, Pixels, smoothed
+from model.verdicts.photographs.comparison import SMOOTHING_PX, Agreement, Mask, Pixels, smoothed
 
-# Of white: by how much a pixel differs beyond noise and what a slope makes of a small shift.
-DIFFERS_MIN = 0.07
+# A colour is an ink's if it is so close to it.
+INK_TOLERANCE, INKS_MAX = 0.06, 3
+# Of what differs, that differs most: an ink that covers all.
+CORE_PERCENT = 60
+# Less than this is what an edge leaves that is a part of a pixel off.
+COVER_MIN = 0.2
+_LEVELS = 12
 
 
 class Overlay(NamedTuple):
     """What differs where the match is.
 
     Attributes:
-        differs: (h, w), pixels that differ beyond noise.
-        area: their share of the frame.
-        edges: share of the query's edges among all, in the windows that do not agree.
+        area: share of the frame that is covered, what is covered in part counted in part.
+        edges: share of the query's edges among those of both, in windows that do not agree.
+        ink, ground: share of what differs most that has one of two colours, in the query and in the match.
     """
 
-    differs: Mask
     area: float
     edges: float
+    ink: float
+    ground: float
+
+    @property
+    def likeliness(self) -> float:
+        """How much more it looks like ink than like another moment: from some 0.8 for what moved to 1.2 for text."""
+        return self.edges + self.ink / 2 + (self.ink - self.ground) / 2
 
 
-def overlay(query: Pixels, told: Agreement, inside: Mask) -> Overlay:
-    """What is laid over the match in the query (h, w, 3)."""
-    off = np.abs(query - told.made).max(2)
-    slope = np.abs(cv2.Laplacian(smoothed(told.made, 0.7), -1)).max(2)
+NOTHING = Overlay(0.0, 0.0, 0.0, 0.0)
+
+
+def overlay(query: Pixels, made: Pixels, told: Agreement) -> Overlay:
+    """What is laid over the match, `made` to look like the query (h, w, 3), in the query."""
+    near = _grown(told.apart, 4) & told.differs
+    if np.count_nonzero(near) < 8:
+        return NOTHING
     apart = told.textured & ~told.agreeing
-    differs = inside & (off > DIFFERS_MIN + 3 * told.noise + slope)
-    near = cv2.dilate(apart.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
-    one, other = (_edges(each)[apart].sum() for each in (query, told.made))
-    return Overlay(differs & near, float(np.mean(differs & near)), float(one / max(one + other, 1e-9)))
+    one, other = (_edges(smoothed(each, SMOOTHING_PX))[apart].sum() for each in (query, made))
+    off = np.abs(query - made).max(2)
+    core = near & (off >= np.percentile(off[near], CORE_PERCENT))
+    inks, ink = _inks(query[core])
+    _, ground = _inks(made[core])
+    around = _grown(near, 2)
+    covered = _covered(query[around], made[around], inks)
+    return Overlay(covered / near.size, float(one / max(one + other, 1e-9)), ink, ground)
+
+
+def _covered(query: NDArray[np.float32], made: NDArray[np.float32], inks: NDArray[np.float64]) -> float:
+    """Pixels (n, 3) that are covered by the ink that is most like them, in part where both show."""
+    to_ink = inks[:, None] - made[None]
+    length = np.maximum((to_ink**2).sum(2), 0.01)
+    shares = np.clip(((query - made)[None] * to_ink).sum(2) / length, 0, 1)
+    off = np.linalg.norm((query - made)[None] - shares[..., None] * to_ink, axis=2)
+    shown = shares[off.argmin(0), np.arange(len(query))]
+    return float(shown[shown > COVER_MIN].sum())
+
+
+def _inks(colours: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """The commonest colours of (n, 3), and the share that has one of the first two."""
+    left, inks, share = colours, [], 0.0
+    for number in range(INKS_MAX):
+        levels = np.minimum((left * _LEVELS).astype(int), _LEVELS - 1)
+        codes = levels @ [_LEVELS * _LEVELS, _LEVELS, 1]
+        inks.append(np.median(left[codes == int(np.bincount(codes).argmax())], axis=0))
+        left = left[np.abs(left - inks[-1]).max(1) > INK_TOLERANCE]
+        if number < 2:
+            share = 1 - len(left) / len(colours)
+        if len(left) < 0.1 * len(colours):
+            break
+    return np.array(inks, np.float64), share
+
+
+def _grown(mask: Mask, by_px: int) -> Mask:
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((2 * by_px + 1,) * 2, np.uint8)), bool)
 
 
 def _edges(pixels: Pixels) -> Pixels:

@@ -39,13 +39,21 @@ class Placing(NamedTuple):
     perspective: float
 
 
-def placing(matrix: Matrix, query_size: Size, match_size: Size) -> Placing | None:
-    """What an alignment of the whole pictures means; None where they do not meet."""
+def placing(
+    matrix: Matrix, query_size: Size, match_size: Size, clip: NDArray[np.float64] | None = None
+) -> Placing | None:
+    """What an alignment of the whole pictures means; None where they do not meet.
+
+    Args:
+        clip: (4, 2), corners of the part of the query that shows the match, if it is not all that could.
+    """
     back = np.linalg.inv(matrix)
     whole = moved(back, corners(match_size))
     if not cv2.isContourConvex(whole.astype(np.float32).reshape(-1, 1, 2)):
         return None
-    area, shared = cv2.intersectConvexConvex(whole.astype(np.float32), corners(query_size).astype(np.float32))
+    area, shared = cv2.intersectConvexConvex(
+        whole.astype(np.float32), (corners(query_size) if clip is None else clip).astype(np.float32)
+    )
     if shared is None or len(shared) < 3 or area <= 0:
         return None
     query_outline = shared.reshape(-1, 2).astype(np.float64)

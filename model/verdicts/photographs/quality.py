@@ -20,8 +20,11 @@ _TABLE = np.array(
     [[16, 11, 10, 16], [12, 12, 14, 19], [14, 13, 16, 24], [14, 17, 22, 29]],
     float,
 )
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# What noise of deviation 1 in each colour makes of grey and of blue less grey.
+LUMA_OF_EACH, BLUE_OF_EACH = 0.668, 0.623
+COLOURED_SHARE_MIN = 0.5
 _HIGH = np.array([[1, -1], [-1, 1]], np.float32) / 2
-_SIDE_PX_MAX = 1024
 
 
 def jpeg_quality(grey: NDArray[np.float32]) -> int:
@@ -37,11 +40,9 @@ def jpeg_quality(grey: NDArray[np.float32]) -> int:
     basis = _cosines()
     transformed = basis @ (blocks - 128) @ basis.T
     found = np.abs(np.stack([transformed[:, y, x] for y, x in _FIRST], 1))
-    return max(QUALITIES, key=lambda quality: (_comb(found, quality), -quality)) if _is_combed(found) else 0
-
-
-def _is_combed(found: NDArray[np.float32]) -> bool:
-    return max(_comb(found, quality) for quality in QUALITIES) > COMB_MIN
+    combs = {quality: _comb(found, quality) for quality in QUALITIES}
+    best = max(combs, key=lambda quality: (combs[quality], -quality))
+    return best if combs[best] > COMB_MIN else 0
 
 
 @cache
@@ -75,12 +76,18 @@ def _cosines() -> NDArray[np.float32]:
 
 
 def noise(picture: Pixels) -> float:
-    """Deviation of the noise of a picture (h, w, 3), of white: by the median of its finest differences."""
-    height, width = (min(side, _SIDE_PX_MAX) for side in picture.shape[:2])
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    part = picture[top : top + height, left : left + width]
-    fine = np.abs(cv2.filter2D(part, -1, _HIGH))
-    inside = (part > 0.02) & (part < 0.98)
-    if np.count_nonzero(inside) < 100:
-        return 0.0
-    return float(np.median(fine[inside])) / 0.6745
+    """Deviation of the noise of each colour of a picture (h, w, 3), of white: by the median of its finest differences.
+
+    What files leave out of colours, every second pixel, is made up for: what is left of their noise shows at half the size.
+    """
+    light = _finest(picture @ LUMA)
+    small = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    blue = (small[..., 2] - small @ LUMA) * np.float32(0.564)
+    of_each = light / LUMA_OF_EACH
+    return of_each if 2 * _finest(blue) / BLUE_OF_EACH > COLOURED_SHARE_MIN * of_each else light
+
+
+def _finest(pixels: Pixels) -> float:
+    fine = np.abs(cv2.filter2D(pixels, -1, _HIGH))
+    inside = (pixels > -0.48) & (pixels != 0) & (pixels < 0.98)
+    return float(np.median(fine[inside])) / 0.6745 if np.count_nonzero(inside) > 100 else 0.0

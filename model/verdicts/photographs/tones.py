@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts.photographs.comparison import Mask, Pixels
+from model.verdicts.photographs.comparison import BRIGHTEST, DARKEST, Mask, Pixels
 
-PIXELS_MAX = 3000
+PIXELS_MAX = 2000
+# A map has to make the picture so much more like the query, of white.
+NOTHING_GAIN = 0.001
 ROUNDS = 5
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Half of white black: colours are counted from there.
-DARKEST, BRIGHTEST = 4 / 255, 251 / 255
 # Less than this nobody sees, or is what storing does.
 BRIGHTNESS_MIN, CONTRAST_MIN, SATURATION_MIN, HUE_DEG_MIN, CAST_MIN = 0.03, 0.06, 0.12, 6.0, 0.025
 GREY_MAX = 2.5 / 255
@@ -40,7 +40,8 @@ def fit(query: Pixels, match: Pixels, inside: Mask) -> Tone:
         weights = np.ones(len(given))
     cut = weights
     ridge = 1e-4 * len(given) * np.diag([1.0, 1.0, 1.0, 1e-3])
-    start = np.vstack([np.eye(3) * _sign(wanted, given), np.zeros(3)])
+    sign = _sign(wanted, given)
+    start = np.vstack([np.eye(3) * sign, np.full(3, 0.5 - sign / 2)])
     solved = start
     for _ in range(ROUNDS):
         weighted = known * weights[:, None]
@@ -48,7 +49,14 @@ def fit(query: Pixels, match: Pixels, inside: Mask) -> Tone:
         off = np.linalg.norm(known @ solved - wanted, axis=1)
         spread = max(2.0 * float(np.median(off[cut > 0])), 4 / 255)
         weights = cut / (1 + (off / spread) ** 2) ** 2
-    return Tone(solved[:3].T, solved[3])
+    tone, none = Tone(solved[:3].T, solved[3]), Tone(start[:3].T, start[3])
+    return none if _left(none, wanted, given) < _left(tone, wanted, given) + NOTHING_GAIN else tone
+
+
+def _left(tone: Tone, wanted: NDArray[np.float64], given: NDArray[np.float64]) -> float:
+    """By how much colours are off, of white; those that have nothing to do with each other count little."""
+    made = np.clip(given @ tone.factors.T + tone.offsets, 0, 1)
+    return float(np.minimum(np.abs(made - wanted).mean(1), 0.1).mean())
 
 
 def named(tone: Tone, query: Pixels, match: Pixels, inside: Mask) -> list[Edit]:

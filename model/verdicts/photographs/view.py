@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.pictures.hypotheses import part_box
+from model.verdicts.photographs import quality
 from model.verdicts.photographs.alignment import Matrix
 from model.verdicts.photographs.comparison import Pixels, resizing
 from model.verdicts.photographs.features import Features, features
 
-LIKENESS_SIDE_PX = 32
+LIKENESS_SIDE_PX, SMALL_SIDE_PX = 32, 128
+# Noise and traces of JPEG are looked for in the middle of a larger picture.
+ORIGINAL_SIDE_PX_MAX = 1024
 Size = tuple[int, int]
 
 
@@ -37,9 +40,14 @@ class View:
         return np.asarray(_at_most(self._image, self._side_px), np.float32) / np.float32(255)
 
     @property
+    def working_size(self) -> Size:
+        """(w, h)."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
     def to_whole(self) -> Matrix:
         """From places at the working size to places in the picture itself."""
-        return resizing((self.pixels.shape[1], self.pixels.shape[0]), self.size)
+        return resizing(self.working_size, self.size)
 
     @cached_property
     def features(self) -> Features:
@@ -64,14 +72,38 @@ class View:
         return self._parts[hypothesis]
 
     @cached_property
-    def original(self) -> Pixels:
-        """(h, w, 3) in [0, 1], as large as it was given."""
-        return np.asarray(self._image, np.float32) / np.float32(255)
+    def noise(self) -> float:
+        """See `quality.noise`, of the picture as large as it was given."""
+        return quality.noise(self._middle())
+
+    @cached_property
+    def jpeg_quality(self) -> int:
+        """See `quality.jpeg_quality`, of the picture as large as it was given."""
+        return quality.jpeg_quality(_grey(self._middle()).astype(np.float32))
+
+    def _middle(self) -> Pixels:
+        """(h, w, 3) in [0, 1], the middle of the picture; whole blocks of 8 pixels are left out around it."""
+        width, height = self._image.size
+        left, top = (max(0, side - ORIGINAL_SIDE_PX_MAX) // 16 * 8 for side in (width, height))
+        part = self._image.crop((left, top, min(width, left + ORIGINAL_SIDE_PX_MAX), min(height, top + ORIGINAL_SIDE_PX_MAX)))
+        return np.asarray(part, np.float32) / np.float32(255)
 
     @cached_property
     def is_whole(self) -> bool:
         """Whether the picture itself is here, and not its thumbnail."""
         return self._image.size == self.size
+
+    @cached_property
+    def small(self) -> Pixels:
+        """(h, w, 3) in [0, 1], smaller than the working size."""
+        scale = SMALL_SIDE_PX / max(self.working_size)
+        size = tuple(max(1, round(side * scale)) for side in self.working_size)
+        return np.asarray(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA), np.float32)
+
+    @property
+    def to_small(self) -> Matrix:
+        """From places in the picture itself to places in the small one."""
+        return resizing(self.size, (self.small.shape[1], self.small.shape[0]))
 
     @cached_property
     def likeness(self) -> NDArray[np.float32]:
