@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     embedder_metrics_port: OptionalPort = Field(0, description="Prometheus port of the embedder; 0 is none.")
     indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
     batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(
-        512, description="Records with which the embedder closes a batch."
+        512, description="Records that a batch of the embedder has at most; fewer where more would take over a second."
     )
     feed_poll_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="Pause between two reads of an idle feed, in milliseconds."

@@ -27,7 +27,9 @@ from gallery.store import Store
 from model.encoder import load_encoder
 from model.pictures.child import Decoder
 from workers.embedder_batch import Batch, BatchEmbedder, Record
-from workers.embedder_consumer import FETCH_SIZE_BYTES_MAX, FeedConsumer, FeedTransport, Reached
+from workers.embedder_consumer import FETCH_SIZE_BYTES_MAX, FeedConsumer, FeedTransport
+from workers.embedder_pace import Pace, Piece, Pieces
+from workers.embedder_stretches import Reached
 from workers.readiness import READINESS
 from workers.rejections import Publisher
 from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
@@ -188,7 +190,7 @@ class _Embedder:
         also acknowledge what failed."""
         stream = stream.noack()
         fetched: asyncio.Queue[Any] = asyncio.Queue(FETCHED_STRETCHES_MAX)
-        judged: asyncio.Queue[tuple[list[Any], Batch]] = asyncio.Queue(1)
+        judged: asyncio.Queue[tuple[list[Piece], Batch]] = asyncio.Queue(1)
         try:
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(self._judge(fetched, judged))
@@ -198,30 +200,30 @@ class _Embedder:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _judge(self, fetched: asyncio.Queue[Any], judged: asyncio.Queue[tuple[list[Any], Batch]]) -> None:
+    async def _judge(self, fetched: asyncio.Queue[Any], judged: asyncio.Queue[tuple[list[Piece], Batch]]) -> None:
         """Batches are what has come meanwhile: small and quick when little comes, large and cheap when much does."""
         loop = asyncio.get_running_loop()
+        pace, waiting = Pace(self._settings.batch_images_max), Pieces(fetched)
         while True:
-            events = [await fetched.get()]
-            count = len(events[0].message.stretch.records)
-            while count < self._settings.batch_images_max and not fetched.empty():
-                events.append(fetched.get_nowait())
-                count += len(events[-1].message.stretch.records)
-            records = [_record(reached) for event in events for reached in event.message.stretch.records]
-            await judged.put((events, await loop.run_in_executor(self._judging, self._batches.judge, records)))
-            del events, records  # not while the next one is waited for: it may be all that a process can hold
+            pieces = await waiting.take(pace.count)
+            records = [_record(reached) for piece in pieces for reached in piece.stretch.records]
+            began_s = loop.time()
+            batch = await loop.run_in_executor(self._judging, self._batches.judge, records)
+            pace.note(len(records), loop.time() - began_s)
+            await judged.put((pieces, batch))
+            del pieces, records, batch  # not while the next is waited for: large pictures would be held twice
 
-    async def _write(self, judged: asyncio.Queue[tuple[list[Any], Batch]], stream: Any) -> None:
+    async def _write(self, judged: asyncio.Queue[tuple[list[Piece], Batch]], stream: Any) -> None:
         loop = asyncio.get_running_loop()
         consumer: FeedConsumer = stream.app.consumer
         while True:
-            events, batch = await judged.get()
+            pieces, batch = await judged.get()
             await loop.run_in_executor(self._writing, self._batches.write, batch)
             failpoint("embedder-before-ack")
-            consumer.finished(event.message.stretch for event in events)
-            for event in events:
+            consumer.finished(piece.stretch for piece in pieces)
+            for event in (piece.event for piece in pieces if piece.event is not None):
                 await stream.ack(event)
-            del events, batch, event
+            del pieces, batch
 
     async def _first_missing(self, committed: Mapping[int, int]) -> dict[int, int]:
         def ask(partition: int, offset: int) -> int:

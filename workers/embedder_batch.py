@@ -41,7 +41,7 @@ class Record(NamedTuple):
     Attributes:
         after: position from which it was reached, see `gallery.rows.FeedRow`.
         is_expired: Kafka may have expired records in [after, offset).
-        is_gap: no record stands at the offset either, see `workers.embedder_consumer.Reached`.
+        is_gap: no record stands at the offset either, see `workers.embedder_stretches.Reached`.
     """
 
     partition: int

@@ -15,8 +15,9 @@ Three things differ from Faust 0.15.3's own:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -27,6 +28,7 @@ from faust.types import TP
 from contract import telemetry
 from contract.errors import LookalikeError
 from workers.embedder_headers import read_any_header_name
+from workers.embedder_stretches import Reached, Stretch, reached_from, stretches
 from workers.readiness import READINESS
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
@@ -35,8 +37,6 @@ FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
 # aiokafka asks for more this long after an answer that it could not hand on yet: 0.1 s would have every partition's next answer wait
 # in memory while a large picture is decoded. What is handed on wakes it at once.
 PREFETCH_BACKOFF_S = 60.0
-STRETCH_RECORDS_MAX = 128
-STRETCH_SIZE_BYTES_MAX = 4 * 1024 * 1024
 # How long a fetch waits for records before it is seen that the position stepped over what is none.
 FETCH_WAIT_S_MAX = 0.25
 _LOG_APPEND_TIME = 1
@@ -45,36 +45,6 @@ log = structlog.get_logger()
 
 # From {partition: committed offset} to {partition: first offset that the feed lacks}.
 FirstMissing = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
-
-
-class Reached(NamedTuple):
-    """A fetched record and how it was reached.
-
-    Attributes:
-        record: aiokafka's record.
-        after: position from which it was fetched: no committed record lies in [after, record.offset).
-        is_expired: Kafka may have expired records in [after, record.offset).
-        is_gap: there is no record at `record.offset` either. The consumer's position stepped over transaction markers, aborted
-            or compacted records, or what Kafka had expired, and nothing has followed yet.
-    """
-
-    record: Any
-    after: int
-    is_expired: bool
-    is_gap: bool = False
-
-
-class Stretch(NamedTuple):
-    """Records of one partition that were fetched together, in order, at least one.
-
-    Attributes:
-        seek: number of the seek since which the partition was read.
-        size_bytes: of the keys and values.
-    """
-
-    records: list[Reached]
-    seek: int
-    size_bytes: int
 
 
 class FeedConsumer(Consumer):
@@ -251,14 +221,15 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
             for tp in holes:
                 first = batches[tp][0]
                 batches[tp][0] = first._replace(is_expired=begins[tp] > first.after)
-        return {tp: list(_stretches(batch, seeks[tp])) for tp, batch in batches.items()}
+        return {tp: list(stretches(batch, seeks[tp])) for tp, batch in batches.items()}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         # A commit only shortens the next start, so a Kafka that is away must not end the process, as it would in Faust.
+        committed = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        # Faust complains of partitions that are not in here after five minutes.
+        self.tp_last_committed_at.update(dict.fromkeys(committed, time.monotonic()))
         try:
-            await self._ensure_consumer().commit(
-                {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-            )
+            await self._ensure_consumer().commit(committed)
         except KafkaError as error:
             log.warning("commit failed", detail=str(error))
             return False
@@ -278,31 +249,3 @@ def _gap(consumer: Any, tp: TP, after: int) -> Reached | None:
     offset = state.position - 1
     nothing = ConsumerRecord(tp.topic, tp.partition, offset, 0, _LOG_APPEND_TIME, None, None, None, -1, -1, ())
     return Reached(nothing, after, is_expired=False, is_gap=True)
-
-
-def reached_from(after: int, records: Iterable[Any]) -> list[Reached]:
-    """Records in the order of their offsets, fetched from `after` or from a place before it.
-
-    After a rebalance aiokafka reads from the group's committed offset until our own seek. What lies before `after` is in the
-    feed or on its way there; with this seek's `after` it would look like a hole.
-    """
-    reached = []
-    for record in records:
-        if record.offset >= after:
-            reached.append(Reached(record, after, False))
-            after = record.offset + 1
-    return reached
-
-
-def _stretches(reached: list[Reached], seek: int) -> Iterator[Stretch]:
-    records: list[Reached] = []
-    size_bytes = 0
-    for each in reached:
-        record_bytes = len(each.record.key or b"") + len(each.record.value or b"")
-        if records and (len(records) == STRETCH_RECORDS_MAX or size_bytes + record_bytes > STRETCH_SIZE_BYTES_MAX):
-            yield Stretch(records, seek, size_bytes)
-            records, size_bytes = [], 0
-        records.append(each)
-        size_bytes += record_bytes
-    if records:
-        yield Stretch(records, seek, size_bytes)
