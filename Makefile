@@ -16,7 +16,7 @@ export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help venv demo test lint up down bench bench-deps train faults web pictures lock
+.PHONY: help venv demo test lint up down bench bench-deps train faults web pictures lock onnx
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -59,6 +59,9 @@ web: venv ## build the page anew: types from OpenAPI, then web/dist (needs Node 
 	@$(RUN) -m api openapi > web/openapi.json
 	@cd web && npm run -s types && npm run -s build
 
+onnx: venv ## install ONNX Runtime, which imported ONNX networks need
+	@$(VENV)/bin/uv pip install -q --python $(RUN) --require-hashes -r requirements-onnx.lock
+
 train: .venv-train/.installed ## train an encoder with TensorFlow, in an environment of its own; ARGS=… for its options
 	@.venv-train/bin/python -m model train $(ARGS)
 
@@ -67,6 +70,7 @@ venv: $(VENV)/.installed ## build the Python environment in .venv
 lock: venv ## resolve the requirements*.in files again
 	$(COMPILE) requirements.in -o requirements.lock
 	$(COMPILE) requirements-dev.in -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) requirements-onnx.in -c requirements.lock -o requirements-onnx.lock
 	$(COMPILE) requirements-bench.in -c requirements.lock -o requirements-bench.lock
 	$(COMPILE) requirements-train.in -c requirements.lock -o requirements-train.lock
 

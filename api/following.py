@@ -44,12 +44,12 @@ def open_index(settings: Settings, name: str) -> Index:
     Raises:
         ConfigurationError: there is no such encoder.
     """
-    fingerprint = load_encoder(name).fingerprint
+    fingerprint = load_encoder(name, settings.encoders_dir).fingerprint
     return Index(
         name,
         fingerprint,
         Reader(settings.index_dir / name, fingerprint),
-        QueryEncoder(name, accept_truncated=settings.accept_truncated),
+        QueryEncoder(name, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated),
     )
 
 

@@ -5,6 +5,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio.to_thread
@@ -66,10 +67,11 @@ class QueryEncoder:
         kind: of the pictures that the encoder knows.
     """
 
-    def __init__(self, encoder: str, *, accept_truncated: bool | None = None) -> None:
-        self.kind: Kind = "digits" if load_encoder(encoder).card["knows_drawings"] else "photographs"
-        self._decoder = Decoder(encoder, accept_truncated=accept_truncated)
-        self._thorough_decoder = Decoder(encoder, accept_truncated=accept_truncated)
+    def __init__(self, encoder: str, *, encoders_dir: Path | None = None, accept_truncated: bool | None = None) -> None:
+        knows_drawings = load_encoder(encoder, encoders_dir).card["knows_drawings"]
+        self.kind: Kind = "digits" if knows_drawings else "photographs"
+        self._decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
+        self._thorough_decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
         self._thorough_gate = Gate(1, THOROUGH_WAITING_MAX)
         self._thorough_count = 0
         self._waiting: deque[_Waiting] = deque()

@@ -32,7 +32,7 @@ def measure_explain(settings: Settings, copies: int, pairs: int, questions: int)
 
     The neighbours are those under the encoder of the settings.
     """
-    encoder = load_encoder(settings.encoder)
+    encoder = load_encoder(settings.encoder, settings.encoders_dir)
     of_copies, of_mild = _copies(copies), _mild(max(copies // 10, 1))
     neighbours = _neighbours(gallery(encoder, 60_000, settings.var_dir / "bench"), pairs)
     of_pairs = _pairs(neighbours)

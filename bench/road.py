@@ -107,7 +107,7 @@ def _ratios(rates: dict[str, float]) -> dict[str, float]:
 
 def _stages(settings: Settings, pngs: list[bytes]) -> dict[str, float]:
     """Microseconds an image of the stages that can be run by themselves, in batches of 512."""
-    decoder = Decoder(settings.encoder, accept_truncated=settings.accept_truncated)
+    decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     try:
         decoder.verdicts(pngs[:1])
         began = time.perf_counter()

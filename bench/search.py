@@ -84,7 +84,7 @@ def search_data(
         random = np.random.default_rng(0)
         embeddings, asked = random.random((n, 128), np.float32), random.random((query_count, 128), np.float32)
         return embeddings, asked, Shelf(folder, f"uniform-{n}", threads)
-    encoder = load_encoder(settings.encoder)
+    encoder = load_encoder(settings.encoder, settings.encoders_dir)
     name = f"digits-{encoder.fingerprint}-{n}"
     return gallery(encoder, n, folder), queries(encoder, query_count, folder), Shelf(folder, name, threads)
 

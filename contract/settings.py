@@ -57,7 +57,11 @@ class Settings(BaseSettings):
     )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
         "photo",
-        description="Encoder: a folder's name in model/encoders/. `make demo` without a folder takes `contrast`.",
+        description="Encoder: a folder's name in model/encoders/, or in the folder below of imported ones. `make demo` without a folder takes `contrast`.",
+    )
+    encoders_dir: Path = Field(
+        Path("~/.local/share/lookalike/encoders"),
+        description="Folder of imported encoders: `python -m model import` adds one. Every program of one installation needs the same.",
     )
     next_encoder: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = Field(
         "", description="Encoder that `stack up` embeds and indexes with beside the other one; empty is none."

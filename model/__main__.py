@@ -1,4 +1,4 @@
-"""Encoders: `python -m model train`, `export` and `evaluate`."""
+"""Encoders: `python -m model train`, `export`, `evaluate` and `import`."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from typing import Any
 
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
+from model.networks.command import add_import, import_encoder
 
 ENCODER = "contrast"
 # The encoder that learns from a folder of photographs; the others learn from MNIST.
@@ -17,7 +18,7 @@ def main() -> int:
     """Run one verb and return the exit status."""
     arguments = _parser().parse_args()
     try:
-        {"train": _train, "export": _export, "evaluate": _evaluate}[arguments.verb](arguments)
+        _VERBS[arguments.verb](arguments)
     except LookalikeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -33,7 +34,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model",
-        description="Train, export and evaluate encoders.",
+        description="Train, export, evaluate and import encoders.",
         epilog="Example: python -m model evaluate --encoder contrast",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"whose photographs and which licence, for --encoder {PHOTO}; repeat it",
     )
     _add_evaluate(verbs)
+    add_import(verbs)
     return parser
 
 
@@ -63,7 +65,7 @@ def _add_evaluate(verbs: Any) -> None:
         "encoders on photographs, beside the hashes PDQ and pHash, small colour pixels and SSCD.",
         epilog="Example: python -m model evaluate --photos ~/Pictures --copies 200 --picture found.png",
     )
-    evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all in model/encoders)")
+    evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all)")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
     evaluate.add_argument(
         "--write", action="store_true", help="digits: put the figures and a picture in the encoder's folder"
@@ -148,7 +150,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_photos(arguments: argparse.Namespace) -> None:
-    from model.encoder import encoder_names
+    from model.encoder import encoder_names, imported_names
     from model.training.photo_evaluation.describers import PEERS
     from model.training.photo_evaluation.evaluation import as_json, as_table, evaluate_photos
     from model.training.photo_evaluation.plan import Plan
@@ -157,7 +159,7 @@ def _evaluate_photos(arguments: argparse.Namespace) -> None:
         raise ConfigurationError("--write belongs to digits; keep what --json and --picture give for photographs.")
     plan = Plan(
         arguments.photos,
-        (arguments.encoder,) if arguments.encoder else tuple(encoder_names()),
+        (arguments.encoder,) if arguments.encoder else (*encoder_names(), *imported_names()),
         arguments.distractors,
         PEERS if arguments.peers is None else tuple(arguments.peers),
         arguments.sscd,
@@ -224,6 +226,12 @@ def _check_tensorflow() -> None:
             "export with: .venv-train/bin/python -m model export"
         ) from error
 
+
+def _import(arguments: argparse.Namespace) -> None:
+    import_encoder(arguments, load_settings().encoders_dir)
+
+
+_VERBS = {"train": _train, "export": _export, "evaluate": _evaluate, "import": _import}
 
 if __name__ == "__main__":
     sys.exit(main())

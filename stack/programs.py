@@ -88,7 +88,7 @@ def environment(settings: Settings) -> dict[str, str]:
     variables = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        text = "" if value is None else str(value.resolve() if name.endswith("_dir") else value)
+        text = "" if value is None else str(value.expanduser().resolve() if name.endswith("_dir") else value)
         variables[f"{PREFIX}{name.upper()}"] = text
     return variables
 

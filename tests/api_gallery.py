@@ -29,7 +29,7 @@ class Gallery:
 
     def __init__(self, settings: Settings, log: str = LOG) -> None:
         self.log = log
-        self.encoder = load_encoder(settings.encoder)
+        self.encoder = load_encoder(settings.encoder, settings.encoders_dir)
         self.writer = Writer(settings.encoder_index_dir, self.encoder.fingerprint, self.encoder.dimensions)
         self.writer.set_logs([log])
         self.folder = settings.encoder_index_dir

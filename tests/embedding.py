@@ -140,7 +140,7 @@ def publish(settings: Settings, records: Sequence[Sent]) -> list[Sent]:
 
 def feed_of(store: Store, settings: Settings, log: str, partition: int) -> list[FeedRow]:
     """All feed rows of a partition that hang together from offset 0 on."""
-    encoder = load_encoder(settings.encoder).fingerprint
+    encoder = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     rows: list[FeedRow] = []
     reached = 0
     while found := store.read_feed(log, encoder, partition, reached, 2048):

@@ -66,7 +66,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
     READINESS.need("kafka", "cassandra", "partitions")
     end_when_a_call_hangs()
-    fingerprint = load_encoder(settings.encoder).fingerprint
+    fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     topic = Topic(settings)
     try:
         log_of_topic = retrying(topic.open, "kafka", stop)
@@ -74,7 +74,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
         retrying(lambda: store.add_log(settings.kafka_topic, log_of_topic), "cassandra", stop)
     except StoppedError:
         return 0
-    decoder = Decoder(settings.encoder, accept_truncated=settings.accept_truncated)
+    decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     rejected = Publisher(settings, settings.rejected_topic)
     batches = BatchEmbedder(topic, log_of_topic, fingerprint, decoder, store, rejected, stop)
     log.info("embedding", log=log_of_topic, encoder=fingerprint, slot=slot)

@@ -50,10 +50,10 @@ def run(settings: Settings) -> int:
     Raises:
         DependencyError: Cassandra or Kafka did not answer; run it again, it goes on.
     """
-    fingerprint = load_encoder(settings.encoder).fingerprint
+    fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     current, begins = _kafka_begins(settings)
     store = Store.connect(settings)
-    decoder = Decoder(settings.encoder, accept_truncated=settings.accept_truncated)
+    decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     try:
         for name in store.logs(settings.kafka_topic):
             written = _restore_log(store, decoder, fingerprint, name, begins if name == current else None)

@@ -59,7 +59,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
     READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()
-    loaded = load_encoder(settings.encoder)
+    loaded = load_encoder(settings.encoder, settings.encoders_dir)
     encoder, dimensions = loaded.fingerprint, loaded.dimensions
     if left := old_layout(settings.index_dir):
         log.warning("index folder of an earlier version", detail=left)

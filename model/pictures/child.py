@@ -131,21 +131,25 @@ class Decoder(Guarded):
 
     Args:
         accept_truncated: take a JPEG or PNG that lacks its end; None leaves it to the encoder's card.
+        encoders_dir: folder of the imported encoders; None is what the environment's settings name.
     """
 
     def __init__(
         self,
         encoder: str,
         *,
+        encoders_dir: Path | None = None,
         accept_truncated: bool | None = None,
         cpu_limit_s: float = CPU_LIMIT_S,
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
         wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
         truncated = "" if accept_truncated is None else str(accept_truncated).lower()
-        arguments = [encoder, truncated, str(cpu_limit_s), str(memory_limit_bytes)]
+        # The child runs in another folder.
+        imported = "" if encoders_dir is None else str(encoders_dir.expanduser().resolve())
+        arguments = [encoder, truncated, str(cpu_limit_s), str(memory_limit_bytes), imported]
         super().__init__("model.pictures.decoder", arguments, wall_limit_s, Images([]))
-        self._encoder = encoder
+        self._encoder, self._encoders_dir = encoder, encoders_dir
 
     def verdicts(self, values: Sequence[bytes], *, with_hypotheses: bool = False) -> Answer:
         """One verdict an image, in order, on request with the embeddings of its hypotheses. Blocks.
@@ -171,7 +175,7 @@ class Decoder(Guarded):
 
     @cached_property
     def _dimensions(self) -> int:
-        return load_encoder(self._encoder).dimensions
+        return load_encoder(self._encoder, self._encoders_dir).dimensions
 
     def _ask_alone(self, image: Images) -> Answer:
         reason = ""

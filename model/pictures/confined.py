@@ -26,6 +26,13 @@ def samples() -> Iterator[bytes]:
         yield buffer.getvalue()
 
 
+def address_space_bytes() -> int:
+    """What this process takes of the memory that RLIMIT_AS limits."""
+    import psutil  # most children need it not
+
+    return int(psutil.Process().memory_info().vms)
+
+
 def serve(descriptor: int, memory_limit_bytes: int, question: type[T], answer: Callable[[T], object]) -> None:
     """Answer frames until the parent closes its end, which it also does by dying. Everything needed is loaded before."""
     # Ctrl-C and a supervisor's stop reach the whole process group; the parent decides when this one ends.

@@ -1,12 +1,13 @@
 """The decoder child's program; `model.pictures.child` starts it and says what it is for.
 
-Loads Pillow, NumPy and LiteRT, nothing else of weight: 60 MB instead of TensorFlow's 670.
+Loads Pillow, NumPy and LiteRT (or, for an imported ONNX network, ONNX Runtime), nothing else of weight: 60 MB instead of TensorFlow's 670.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from PIL import Image
 
@@ -14,7 +15,7 @@ from contract.errors import RejectedError
 from contract.failpoints import failpoint
 from model.encoder import Encoder, load_encoder
 from model.pictures.child import Answer, Images, Verdict
-from model.pictures.confined import ended_when_out_of_memory, limit_cpu, samples, serve
+from model.pictures.confined import address_space_bytes, ended_when_out_of_memory, limit_cpu, samples, serve
 from model.pictures.hypotheses import WHOLE, hypotheses
 from model.pictures.images import Picture, decode
 
@@ -23,11 +24,21 @@ PICTURE_SIDE_PX = 768
 
 
 def main(
-    descriptor: int, encoder_name: str, accept_truncated: bool | None, cpu_limit_s: float, memory_limit_bytes: int
+    descriptor: int,
+    encoder_name: str,
+    accept_truncated: bool | None,
+    cpu_limit_s: float,
+    memory_limit_bytes: int,
+    encoders_dir: Path | None,
 ) -> None:
     """Answer frames until the parent closes its end, which it also does by dying."""
-    encoder = load_encoder(encoder_name)
+    encoder = load_encoder(encoder_name, encoders_dir)
+    before_bytes = address_space_bytes()
     _warm_up(encoder)
+    if (
+        encoder.is_imported
+    ):  # the limit is made for networks of a few MB; pictures are to have as much beside a large one
+        memory_limit_bytes += max(0, address_space_bytes() - before_bytes)
     decoding = _decoding(encoder, accept_truncated)
     serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, decoding, images, cpu_limit_s))
 
@@ -95,6 +106,7 @@ def _warm_up(encoder: Encoder) -> None:
 
 
 if __name__ == "__main__":
-    descriptor, name, truncated, cpu_s, memory_bytes = sys.argv[1:]
+    descriptor, name, truncated, cpu_s, memory_bytes, imported = sys.argv[1:]
     asked = {"": None, "true": True, "false": False}[truncated]
-    ended_when_out_of_memory(lambda: main(int(descriptor), name, asked, float(cpu_s), int(memory_bytes)))
+    folder = Path(imported) if imported else None
+    ended_when_out_of_memory(lambda: main(int(descriptor), name, asked, float(cpu_s), int(memory_bytes), folder))

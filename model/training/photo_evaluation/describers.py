@@ -1,4 +1,4 @@
-"""Ways to turn a photo into numbers that are compared: the committed encoders, and peers that are measured beside them.
+"""Ways to turn a photo into numbers that are compared: the encoders, and peers that are measured beside them.
 
 Peers are the perceptual hashes PDQ and pHash, small colour pixels, and Meta's copy detector SSCD with its student. Each needs a
 package that lookalike does not; one that is not there is left out, and `missing` says what would bring it.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ConfigurationError
-from model.encoder import Encoder, encoder_names, load_encoder
+from model.encoder import Encoder, encoder_names, imported_names, load_encoder
 
 PIXELS_SIDE_PX = 32
 SSCD_SIDE_PX = 288
@@ -44,6 +44,8 @@ class Describer:
 
 def missing(peer: str, sscd: Path | None) -> str | None:
     """What a peer lacks here and how to get it; None when nothing."""
+    if peer in imported_names():
+        return "an imported encoder has its name, and is measured in its place"
     if peer in _HASH_PACKAGES and importlib.util.find_spec(_HASH_PACKAGES[peer]) is None:
         return f"the package {_HASH_PACKAGES[peer]} is not installed: make bench-deps"
     if peer in _SSCD_FILES:
@@ -67,7 +69,7 @@ def load_describer(name: str, sscd: Path | None = None) -> Describer:
     Raises:
         ConfigurationError: there is none of that name, or a peer lacks something.
     """
-    if name not in PEERS:
+    if name not in PEERS or name in imported_names():
         encoder = load_encoder(name)
         return Describer(name, lambda picture: encoder.embed(encoder.pixels(picture)), encoder)
     if (reason := missing(name, sscd)) is not None:
