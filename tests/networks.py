@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as lite
 from flatbuffers import Builder
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 SIDE_PX = 32
@@ -33,7 +34,7 @@ def onnx_network(
     """
     width = 3 * _GRID * _GRID
     weights = np.random.default_rng(seed).normal(0, 1 / width, (width, dimensions)).astype(np.float32)
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "weights": weights,
         "grey": np.array([127.0], np.float32),
         "zero": np.array([0.0], np.float32),

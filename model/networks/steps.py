@@ -71,7 +71,8 @@ class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         values = values.reshape(small.height, small.width, self.channel_count)
         if self.channels == "bgr":
             values = values[..., ::-1]
-        values = (values - np.array(self.mean, np.float32)) / np.array(self.scale, np.float32)
+        mean, scale = (np.array(numbers, np.float32) for numbers in (self.mean, self.scale))
+        values = (values - mean) / scale
         if self.fit == "pad":
             room = np.zeros((self.height, self.width, self.channel_count), np.float32)
             room[top : top + small.height, left : left + small.width] = values
