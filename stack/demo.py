@@ -38,7 +38,7 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
         return images
 
     with running_stack(settings, settings) as watcher:
-        _check_encoder(Client(settings.api_address))
+        _check_encoder(settings)
         publish(settings, ["mnist", "--images", str(images)], images, watcher, count)
         for number in range(QUERIES):
             _search(Client(settings.api_address), number)
@@ -46,10 +46,10 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
     return 0
 
 
-def _check_encoder(api: Client) -> None:
+def _check_encoder(settings: Settings) -> None:
     """A stack that ran before may search with an encoder to which all digits look alike."""
-    serving = api.index()["indexes"][0]["name"]
-    if not load_encoder(serving).card["knows_drawings"]:
+    serving = Client(settings.api_address).index()["indexes"][0]["name"]
+    if not load_encoder(serving, settings.encoders_dir).card["knows_drawings"]:
         raise ConfigurationError(
             f"The stack that runs already searches with the encoder {serving}, which does not tell digits apart. End it with "
             "`make down` and run this again, or show photographs to it: make demo FOLDER=~/Pictures."

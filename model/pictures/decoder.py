@@ -35,9 +35,7 @@ def main(
     encoder = load_encoder(encoder_name, encoders_dir)
     before_bytes = address_space_bytes()
     _warm_up(encoder)
-    if (
-        encoder.is_imported
-    ):  # the limit is made for networks of a few MB; pictures are to have as much beside a large one
+    if encoder.is_imported:  # the limit is for networks of a few MB; beside a large one, pictures are to have as much
         memory_limit_bytes += max(0, address_space_bytes() - before_bytes)
     decoding = _decoding(encoder, accept_truncated)
     serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, decoding, images, cpu_limit_s))
