@@ -22,7 +22,7 @@ from contract.errors import ConfigurationError
 from model.encoder import ENCODERS, Encoder, imported_names, load_encoder
 from model.networks.importing import Source, import_network
 from model.networks.steps import FILE, Steps, read_steps, write_steps
-from model.pictures.child import Decoder
+from model.pictures.child import CPU_LIMIT_S, Decoder
 from model.training.soundness import hard_pictures
 from tests.networks import PHOTO, SIDE_PX, endless, lite_with_two_outputs, onnx_network, saved
 from tests.unit.test_images import encoded
@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "operations that the runtime does not bring",
     ),
     "unknown operation": ({"tail": [("Own", ["turned"], {})]}, "operations that the runtime does not bring"),
-    "endless": ({"tail": [("Loop", ["forever", "true", "turned"], {"body": endless()})]}, "4 s for a picture"),
+    "endless": ({"tail": [("Loop", ["forever", "true", "turned"], {"body": endless()})]}, f"{CPU_LIMIT_S:.0f} s for a picture"),
     "too much memory": (
         {"tail": [("ConstantOfShape", ["huge"], {}), ("ReduceMax", ["tail0"], {}), ("Add", ["turned", "tail1"], {})]},
         "memory|alloc|larger",
