@@ -59,7 +59,9 @@ def _quarter(photo: Image.Image, _: Image.Image, random: np.random.Generator) ->
 
 def _scale(photo: Image.Image, _: Image.Image, random: np.random.Generator) -> Edited:
     """To .25 to .8 or 1.25 to 3 of the size."""
-    scale = math.exp(random.uniform(math.log(0.25), math.log(0.8)) if random.random() < 0.6 else random.uniform(0.22, 1.1))
+    scale = math.exp(
+        random.uniform(math.log(0.25), math.log(0.8)) if random.random() < 0.6 else random.uniform(0.22, 1.1)
+    )
     return Edited(resized(photo, photo.width * scale, photo.height * scale), "scale", scale)
 
 

@@ -47,7 +47,9 @@ def _other_place(photo: Image.Image, _: Image.Image, random: np.random.Generator
     shifts = [cv2.resize(each, photo.size, interpolation=cv2.INTER_CUBIC) for each in coarse]
     y, x = np.mgrid[: photo.height, : photo.width].astype(np.float32)
     by = np.float32(random.uniform(0.015, 0.04) * photo.width)
-    moved = cv2.remap(np.asarray(photo), x + by * shifts[0], y + by * shifts[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.remap(
+        np.asarray(photo), x + by * shifts[0], y + by * shifts[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
     return _grainy(photo, random), _grainy(Image.fromarray(moved), random)
 
 
@@ -114,6 +116,9 @@ def film_pairs(folder: Path) -> Iterator[tuple[str, Image.Image, Image.Image]]:
             if len(before) <= rate:
                 continue
             earlier = before.pop(0)
-            if film.get(cv2.CAP_PROP_POS_FRAMES) % 5 == 0 and np.abs(pixels[..., ::-1] - earlier.astype(float)).mean() > 255 * MOVES_MIN:
+            if (
+                film.get(cv2.CAP_PROP_POS_FRAMES) % 5 == 0
+                and np.abs(pixels[..., ::-1] - earlier.astype(float)).mean() > 255 * MOVES_MIN
+            ):
                 yield path.name, Image.fromarray(before[-1]), Image.fromarray(earlier)
         film.release()

@@ -126,7 +126,10 @@ def _films(folder: Path, side_px: int) -> dict[str, Any]:
 def _plain(random: np.random.Generator, side_px: int) -> dict[str, Any]:
     kinds = list(PLAIN)
     return _shares(
-        ((kinds[at % len(kinds)], *(plain(kinds[at % len(kinds)], random) for _ in range(2))) for at in range(PLAIN_PAIRS)),
+        (
+            (kinds[at % len(kinds)], *(plain(kinds[at % len(kinds)], random) for _ in range(2)))
+            for at in range(PLAIN_PAIRS)
+        ),
         side_px,
     )
 

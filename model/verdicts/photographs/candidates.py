@@ -20,11 +20,11 @@ def alignments(query: View, match: View, hypothesis: str) -> Iterator[tuple[Matr
     """Where the match may stand in the query, and how many pairs of features say so."""
     most = 0
     for found in dict.fromkeys((hypothesis, "")):
-        described = query.features_of(found) if found else query.features
+        described = query.features(found)
         best: alignment.Aligned | None = None
         for mirrored, negative in _seen(hypothesis):
             seen = seen_as(described.descriptors, mirrored=mirrored, negative=negative)
-            fitted = alignment.fit(pairs(described, seen, match.features), mirrored=mirrored, negative=negative)
+            fitted = alignment.fit(pairs(described, seen, match.features()), mirrored=mirrored, negative=negative)
             if fitted is not None and (best is None or fitted.pairs > best.pairs):
                 best = fitted
             if best is not None and best.pairs >= PAIRS_ENOUGH:

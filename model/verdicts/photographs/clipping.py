@@ -13,7 +13,7 @@ APART_WEIGHT = 2.5
 # The part has such a share of what could show the match, and in it such a share of the windows agrees.
 AREA_MIN, AREA_MAX, SHARE_MIN = 0.12, 0.97, 0.95
 # Of what is beyond it so little may agree: what is only laid over the match leaves more.
-FOREIGN_MAX = 0.12
+FOREIGN_MAX, DIFFERING_MIN = 0.12, 0.5
 # How much steeper than beside it the query is where it is cut; of all such sides on average, and of each.
 SEAM_MIN, SEAM_EACH_MIN = 2.0, 1.4
 
@@ -64,7 +64,8 @@ def visible(query: Pixels, inside: Mask, told: Agreement) -> Box | None:
     inner = cut.mask(inside.shape)
     apart = np.count_nonzero(told.apart & _shrunk(cut, step).mask(inside.shape) & inner)
     beyond = [np.count_nonzero(each & ~inner) for each in (told.agreeing, told.apart)]
-    is_foreign = beyond[0] < FOREIGN_MAX * sum(beyond)
+    differing = np.mean((told.apart | told.differs)[inside & ~inner]) if (inside & ~inner).any() else 0.0
+    is_foreign = beyond[0] < FOREIGN_MAX * sum(beyond) and differing > DIFFERING_MIN
     is_sound = AREA_MIN < share < AREA_MAX and textured > 0 and 1 - apart / textured > SHARE_MIN
     return cut if is_sound and is_foreign else None
 

@@ -147,14 +147,24 @@ def _is_cut_off(query: Pixels, made: Pixels) -> Mask:
 
 def _differs(query: Pixels, made: Pixels, noise: float) -> Mask:
     """Pixels that differ by more than noise, and more than a part of a pixel that they are off makes of an edge."""
-    off = np.abs(query - made).max(2)
-    edge = np.abs(cv2.Laplacian(made, -1)).max(2)
+    off = max_of(cv2.absdiff(query, made))
+    edge = max_of(np.abs(cv2.Laplacian(made, -1)))
     return np.asarray(off > DIFFERS_MIN + 2 * noise + edge)
 
 
 def smoothed(pixels: Pixels, deviation_px: float) -> Pixels:
     """Through a Gaussian."""
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), deviation_px, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+
+def mean_of(pixels: Pixels) -> Pixels:
+    """(h, w) of (h, w, 3)."""
+    return np.asarray((pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) * np.float32(1 / 3))
+
+
+def max_of(pixels: Pixels) -> Pixels:
+    """(h, w) of (h, w, 3)."""
+    return np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
 
 
 def eroded(mask: Mask, by_px: int = 2) -> Mask:
@@ -165,7 +175,7 @@ def eroded(mask: Mask, by_px: int = 2) -> Mask:
 
 def _as_blurred(made: Pixels, query: Pixels, inside: Mask) -> tuple[float, Pixels]:
     """The deviation of the blur after which the match differs least from the query in most places, and the match so blurred."""
-    grey, wanted, weight = made.mean(2), query.mean(2), inside.astype(np.float32)
+    grey, wanted, weight = mean_of(made), mean_of(query), inside.astype(np.float32)
     lefts = []
     for blur_px in BLURS_PX:
         tried = grey if not blur_px else smoothed(grey, blur_px)
@@ -193,7 +203,7 @@ def _variance(pixels: Pixels, inside: Mask, weight: Pixels, window: float) -> Pi
     below = np.maximum(weight, 1e-3)[..., None]
     mean = _averaged(masked, window) / below
     square = _averaged(masked * pixels, window) / below
-    return np.asarray(np.maximum((square - mean * mean).mean(2), 0), np.float32)
+    return np.asarray(np.maximum(mean_of(square - mean * mean), 0), np.float32)
 
 
 def _averaged(pixels: Pixels, window: float) -> Pixels:
@@ -212,7 +222,7 @@ def _detail(laid: Frame, inside: Mask) -> float:
     """Correlation of both without what is coarse."""
     fine = []
     for pixels in (laid.query, laid.match):
-        grey = pixels.mean(2)
+        grey = mean_of(pixels)
         fine.append((smoothed(grey, 0.6) - smoothed(grey, 2.0))[inside])
     one, other = (each - each.mean() for each in fine)
     whole = float(np.sqrt(np.vdot(one, one) * np.vdot(other, other)))

@@ -18,8 +18,8 @@ SHARE_SLOPE = 60.0
 # But so many pairs of features are more than enough.
 PAIRS_CERTAIN = 30
 TEXTURED_MIN, DETAIL_MIN, DETAIL_GUESSED_MIN = 0.02, 0.12, 0.4
-# What is laid over it looks so much like ink, leaves so much of the match, with so much that is fine, and can be seen.
-OVERLAY_LIKELINESS_MIN, OVERLAY_SHARE_MIN, OVERLAY_DETAIL_MIN, OVERLAY_AREA_MIN = 1.0, 0.4, 0.3, 0.002
+# What is laid over a match leaves so much of it, with so much that is fine, and can be seen.
+OVERLAY_SHARE_MIN, OVERLAY_DETAIL_MIN, OVERLAY_AREA_MIN = 0.4, 0.4, 0.002
 # Around the match its surroundings are looked at, by so much of its own size.
 MARGIN_SHARE, MARGIN_PX_MIN = 0.15, 8
 # Colours are compared where sharpness does not matter.
@@ -76,7 +76,7 @@ def _compared(laid: Frame) -> tuple[tones.Tone, Agreement]:
     inside = comparison.eroded(laid.inside)
     known: Mask = inside & comparison.unclipped(laid.query)
     query, match = (comparison.smoothed(each, TONE_SMOOTHING_PX) for each in (laid.query, laid.match))
-    tone = tones.fit(query, match, known if known.sum() > 0.05 * inside.sum() else inside)
+    tone = tones.fit(query, match, inside, known if known.sum() > 0.05 * inside.sum() else inside)
     return tone, comparison.compare(laid, tone.of(laid.match))
 
 
@@ -97,7 +97,7 @@ def _overlaid(laid: Frame, tone: tones.Tone, agreed: Agreement) -> float:
         return 0.0
     made = tone.of(laid.match)
     over = overlays.overlay(laid.query, comparison.smoothed(made, agreed.blur_px) if agreed.blur_px else made, agreed)
-    return over.area if over.likeliness > OVERLAY_LIKELINESS_MIN and over.area > OVERLAY_AREA_MIN else 0.0
+    return over.area if over.is_laid and over.area > OVERLAY_AREA_MIN else 0.0
 
 
 def _confidence(

@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts.photographs.comparison import SMOOTHING_PX, Agreement, Mask, Pixels, smoothed
+from model.verdicts.photographs.comparison import SMOOTHING_PX, Agreement, Mask, Pixels, max_of, smoothed
 
 # A colour is an ink's if it is so close to it.
 INK_TOLERANCE, INKS_MAX = 0.06, 3
 # Of what differs, that differs most: an ink that covers all.
 CORE_PERCENT = 60
+# What looks like ink: of what moved it is some 0.9, of text 1.2; and each of two signs alone.
+LIKELINESS_MIN, EDGES_ALONE, ONE_ALONE = 1.05, 0.93, 0.92
 # Less than this is what an edge leaves that is a part of a pixel off.
 COVER_MIN = 0.2
 _LEVELS = 12
@@ -24,20 +26,23 @@ class Overlay(NamedTuple):
         area: share of the frame that is covered, what is covered in part counted in part.
         edges: share of the query's edges among those of both, in windows that do not agree.
         ink, ground: share of what differs most that has one of two colours, in the query and in the match.
+        one: share of it that has one colour, in the query.
     """
 
     area: float
     edges: float
     ink: float
     ground: float
+    one: float
 
     @property
-    def likeliness(self) -> float:
-        """How much more it looks like ink than like another moment: from some 0.8 for what moved to 1.2 for text."""
-        return self.edges + self.ink / 2 + (self.ink - self.ground) / 2
+    def is_laid(self) -> bool:
+        """Whether it looks like ink: it brings edges and has few colours, fewer than what is beneath; or brings edges alone, or has one."""
+        likeliness = self.edges + self.ink / 2 + (self.ink - self.ground)
+        return likeliness > LIKELINESS_MIN or self.edges > EDGES_ALONE or self.one > ONE_ALONE
 
 
-NOTHING = Overlay(0.0, 0.0, 0.0, 0.0)
+NOTHING = Overlay(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def overlay(query: Pixels, made: Pixels, told: Agreement) -> Overlay:
@@ -46,14 +51,14 @@ def overlay(query: Pixels, made: Pixels, told: Agreement) -> Overlay:
     if np.count_nonzero(near) < 8:
         return NOTHING
     apart = told.textured & ~told.agreeing
-    one, other = (_edges(smoothed(each, SMOOTHING_PX))[apart].sum() for each in (query, made))
-    off = np.abs(query - made).max(2)
+    ours, other = (_edges(smoothed(each, SMOOTHING_PX))[apart].sum() for each in (query, made))
+    off = max_of(cv2.absdiff(query, made))
     core = near & (off >= np.percentile(off[near], CORE_PERCENT))
-    inks, ink = _inks(query[core])
-    _, ground = _inks(made[core])
+    inks, one, ink = _inks(query[core])
+    _, _, ground = _inks(made[core])
     around = _grown(near, 2)
     covered = _covered(query[around], made[around], inks)
-    return Overlay(covered / near.size, float(one / max(one + other, 1e-9)), ink, ground)
+    return Overlay(covered / near.size, float(ours / max(ours + other, 1e-9)), ink, ground, one)
 
 
 def _covered(query: NDArray[np.float32], made: NDArray[np.float32], inks: NDArray[np.float64]) -> float:
@@ -66,19 +71,18 @@ def _covered(query: NDArray[np.float32], made: NDArray[np.float32], inks: NDArra
     return float(shown[shown > COVER_MIN].sum())
 
 
-def _inks(colours: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """The commonest colours of (n, 3), and the share that has one of the first two."""
-    left, inks, share = colours, [], 0.0
+def _inks(colours: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, float]:
+    """The commonest colours of (n, 3), and the shares that have the first, and one of the first two."""
+    left, inks, shares = colours, [], [0.0, 0.0]
     for number in range(INKS_MAX):
         levels = np.minimum((left * _LEVELS).astype(int), _LEVELS - 1)
         codes = levels @ [_LEVELS * _LEVELS, _LEVELS, 1]
         inks.append(np.median(left[codes == int(np.bincount(codes).argmax())], axis=0))
         left = left[np.abs(left - inks[-1]).max(1) > INK_TOLERANCE]
-        if number < 2:
-            share = 1 - len(left) / len(colours)
+        shares[number:2] = [1 - len(left) / len(colours)] * len(shares[number:2])
         if len(left) < 0.1 * len(colours):
             break
-    return np.array(inks, np.float64), share
+    return np.array(inks, np.float64), shares[0], shares[1]
 
 
 def _grown(mask: Mask, by_px: int) -> Mask:

@@ -7,17 +7,18 @@ from model.pictures.child import Shown
 from model.pictures.images import decode
 from model.verdicts.child import UNREADABLE, Explained
 from model.verdicts.photographs.explanation import explain
-from model.verdicts.photographs.view import View, rgb
+from model.verdicts.photographs.view import Effort, View, rgb
 
 QUERY_SIDE_PX, MATCH_SIDE_PX = 512, 256
-QUERY_FEATURES, MATCH_FEATURES = 700, 300
+# What a match's features cost is paid ten times: at 256 pixels they cost twice as much and find one copy of 60 more.
+QUERY_EFFORT, MATCH_EFFORT = Effort(512, 600), Effort(208, 220)
 
 
 class PhotoQuery:
     """A query that is explained by matches: `image`, of a picture of `size` (w, h), of which it may be a thumbnail."""
 
     def __init__(self, image: Image.Image, size: tuple[int, int]) -> None:
-        self._view = View(rgb(image), size, QUERY_SIDE_PX, QUERY_FEATURES)
+        self._view = View(rgb(image), size, QUERY_SIDE_PX, QUERY_EFFORT)
 
     def explained(self, match: Shown, hypothesis: str) -> Explained:
         """What the query is to a match; the alignment is looked for first where the hypothesis found it."""
@@ -25,5 +26,5 @@ class PhotoQuery:
             picture = decode(match.image)
         except RejectedError:
             return UNREADABLE
-        stored = View(rgb(picture.image), (match.width, match.height), MATCH_SIDE_PX, MATCH_FEATURES)
+        stored = View(rgb(picture.image), (match.width, match.height), MATCH_SIDE_PX, MATCH_EFFORT)
         return explain(self._view, stored, hypothesis)

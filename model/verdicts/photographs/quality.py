@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from model.verdicts.photographs.comparison import Pixels
 
-QUALITIES = range(5, 96)
+QUALITIES = range(5, 81)
 # Better ones leave no trace, or are what the picture was published with.
 QUALITY_MAX = 70
-BLOCKS_MAX = 900
+BLOCKS_MAX = 250
 # How well what was rounded stands on multiples of its step: 1 of a picture that was just opened, 0 of any other.
 COMB_MIN = 0.55
 # The first coefficients of a block, which are rarely all 0.
@@ -23,7 +23,7 @@ _TABLE = np.array(
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # What noise of deviation 1 in each colour makes of grey and of blue less grey.
 LUMA_OF_EACH, BLUE_OF_EACH = 0.668, 0.623
-COLOURED_SHARE_MIN = 0.5
+COLOURED_SHARE_MIN = 0.25
 _HIGH = np.array([[1, -1], [-1, 1]], np.float32) / 2
 
 
@@ -62,7 +62,7 @@ def _comb(found: NDArray[np.float32], quality: int) -> float:
     shown = values > 0.5 * steps
     if np.count_nonzero(shown) < 30:
         return 0.0
-    standing = np.cos(2 * np.pi * values / steps)
+    standing = np.cos(values * (2 * np.pi / steps).astype(np.float32))
     # What is not 0 stands on steps, and few are between 0 and the first.
     return float(standing[shown].mean())
 

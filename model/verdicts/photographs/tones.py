@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from model.verdicts.photographs.comparison import BRIGHTEST, DARKEST, Mask, Pixels
 
-PIXELS_MAX = 2000
+PIXELS_MAX = 1200
 # A map has to make the picture so much more like the query, of white.
 NOTHING_GAIN = 0.001
-ROUNDS = 5
+ROUNDS = 4
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Less than this nobody sees, or is what storing does.
 BRIGHTNESS_MIN, CONTRAST_MIN, SATURATION_MIN, HUE_DEG_MIN, CAST_MIN = 0.03, 0.06, 0.12, 6.0, 0.025
@@ -31,10 +31,10 @@ class Tone(NamedTuple):
         return np.clip(made, 0, 1)
 
 
-def fit(query: Pixels, match: Pixels, inside: Mask) -> Tone:
-    """The map after which the match comes nearest to the query in most of the pixels."""
-    wanted, given = _sampled(query[inside]), _sampled(match[inside])
-    known = np.c_[given, np.ones(len(given))]
+def fit(query: Pixels, match: Pixels, inside: Mask, known: Mask) -> Tone:
+    """The map after which the match comes nearest to the query in most of the pixels inside; fitted to those that are known."""
+    wanted, given = _sampled(query[known]), _sampled(match[known])
+    lifted = np.c_[given, np.ones(len(given))]
     weights = ((wanted > DARKEST) & (wanted < BRIGHTEST)).all(1).astype(np.float64)
     if weights.sum() < 30:
         weights = np.ones(len(given))
@@ -44,12 +44,13 @@ def fit(query: Pixels, match: Pixels, inside: Mask) -> Tone:
     start = np.vstack([np.eye(3) * sign, np.full(3, 0.5 - sign / 2)])
     solved = start
     for _ in range(ROUNDS):
-        weighted = known * weights[:, None]
-        solved = np.linalg.solve(known.T @ weighted + ridge, weighted.T @ wanted + ridge @ start)
-        off = np.linalg.norm(known @ solved - wanted, axis=1)
+        weighted = lifted * weights[:, None]
+        solved = np.linalg.solve(lifted.T @ weighted + ridge, weighted.T @ wanted + ridge @ start)
+        off = np.linalg.norm(lifted @ solved - wanted, axis=1)
         spread = max(2.0 * float(np.median(off[cut > 0])), 4 / 255)
         weights = cut / (1 + (off / spread) ** 2) ** 2
     tone, none = Tone(solved[:3].T, solved[3]), Tone(start[:3].T, start[3])
+    wanted, given = _sampled(query[inside]), _sampled(match[inside])
     return none if _left(none, wanted, given) < _left(tone, wanted, given) + NOTHING_GAIN else tone
 
 

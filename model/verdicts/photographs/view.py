@@ -1,6 +1,7 @@
 """A picture as it is compared: at a working size, with its local features, those of its parts, and a very small likeness of the whole."""
 
 from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from model.pictures.hypotheses import part_box
 from model.verdicts.photographs import quality
-from model.verdicts.photographs.alignment import Matrix
+from model.verdicts.photographs.alignment import Matrix, moved
 from model.verdicts.photographs.comparison import Pixels, resizing
 from model.verdicts.photographs.features import Features, features
 
@@ -19,20 +20,27 @@ ORIGINAL_SIDE_PX_MAX = 1024
 Size = tuple[int, int]
 
 
+class Effort(NamedTuple):
+    """The longer side at which features are looked for, at most, and how many are kept."""
+
+    side_px: int
+    count: int
+
+
 class View:
     """A picture of `size` (w, h), of which `image`, RGB, may be a thumbnail.
 
     Args:
         side_px: longer side of the working size, at most.
-        count: features, at most.
+        effort: with which features are looked for.
     """
 
-    def __init__(self, image: Image.Image, size: Size, side_px: int, count: int) -> None:
+    def __init__(self, image: Image.Image, size: Size, side_px: int, effort: Effort) -> None:
         self.size = size
         self._image = image
         self._side_px = side_px
-        self._count = count
-        self._parts: dict[str, Features] = {}
+        self._effort = effort
+        self._features: dict[tuple[int, int, int, int], Features] = {}
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -49,27 +57,19 @@ class View:
         """From places at the working size to places in the picture itself."""
         return resizing(self.working_size, self.size)
 
-    @cached_property
-    def features(self) -> Features:
-        """Of the whole, at the working size."""
-        return features(_grey(self.pixels), self._count)
-
-    def features_of(self, hypothesis: str) -> Features:
-        """Of the part that a hypothesis names, which is looked at more closely; in places of the whole, at the working size."""
-        box = part_box(hypothesis, self._image.size)
-        if box is None:
-            return self.features
-        if hypothesis not in self._parts:
-            part = _at_most(self._image.crop(box), self._side_px)
-            found = features(np.asarray(part.convert("L")), self._count)
-            left, top, right, _bottom = box
-            scale = (right - left) / part.width * self.pixels.shape[1] / self._image.width
-            start = np.array([left, top]) * self.pixels.shape[1] / self._image.width
-            places = (found.places + 0.5) * scale + start - 0.5
-            self._parts[hypothesis] = Features(
-                places.astype(np.float32), found.frames * np.float32(scale), found.descriptors
-            )
-        return self._parts[hypothesis]
+    def features(self, hypothesis: str = "") -> Features:
+        """Of the whole, or of the part that a hypothesis names, which is looked at more closely; in places of the working size."""
+        box = part_box(hypothesis, self._image.size) or (0, 0, *self._image.size)
+        if box not in self._features:
+            part = _at_most(self._image.crop(box), self._effort.side_px)
+            found = features(np.asarray(part.convert("L")), self._effort.count)
+            to_image = resizing(part.size, (box[2] - box[0], box[3] - box[1]))
+            to_working = resizing(self._image.size, self.working_size)
+            matrix = to_working @ np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]]) @ to_image
+            places = moved(matrix, found.places).astype(np.float32)
+            frames = (found.frames * matrix[[0, 1], [0, 1]]).astype(np.float32)
+            self._features[box] = Features(places, frames, found.descriptors)
+        return self._features[box]
 
     @cached_property
     def noise(self) -> float:
@@ -85,7 +85,9 @@ class View:
         """(h, w, 3) in [0, 1], the middle of the picture; whole blocks of 8 pixels are left out around it."""
         width, height = self._image.size
         left, top = (max(0, side - ORIGINAL_SIDE_PX_MAX) // 16 * 8 for side in (width, height))
-        part = self._image.crop((left, top, min(width, left + ORIGINAL_SIDE_PX_MAX), min(height, top + ORIGINAL_SIDE_PX_MAX)))
+        part = self._image.crop(
+            (left, top, min(width, left + ORIGINAL_SIDE_PX_MAX), min(height, top + ORIGINAL_SIDE_PX_MAX))
+        )
         return np.asarray(part, np.float32) / np.float32(255)
 
     @cached_property
