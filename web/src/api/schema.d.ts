@@ -344,15 +344,15 @@ export interface components {
              * Name
              * @enum {string}
              */
-            name: "shift" | "rotation" | "scale" | "crop" | "inversion" | "blur" | "noise" | "jpeg" | "brightness" | "contrast";
+            name: "shift" | "rotation" | "scale" | "crop" | "inversion" | "blur" | "noise" | "jpeg" | "brightness" | "contrast" | "mirrored" | "stretch" | "perspective" | "border" | "overlay" | "pasted" | "collage" | "extended" | "grey" | "colour" | "hue" | "cast";
             /**
              * Amount
-             * @description shift: how far the middle moved; rotation: counter-clockwise; scale, contrast (about middle grey): factors; crop: the share of width and height that is missing, on average; inversion: 1; blur, noise: standard deviation of the Gaussian; jpeg: quality, 1 to 95; brightness: offset of middle grey.
+             * @description shift: how far the middle moved; rotation: counter-clockwise; scale, contrast (about middle grey, of photographs about the mean): factors; crop: the share of width and height that is missing, on average; inversion: 1; blur, noise: standard deviation of the Gaussian; jpeg: quality, 1 to 95; brightness: offset of middle grey, or with the unit × a factor. Of photographs also mirrored, grey: 1; stretch: how many times more width was enlarged than height, of the match; perspective: how much larger the nearest part is than the farthest, less 1; border, extended (more of the scene): the share of the query's width and height that does not show the match, on average; overlay (text, a logo): the share of the match that is covered; pasted, collage: the share of the query that shows the match; colour: factor of saturation; hue: by how much colours were turned on the wheel; cast: the colour that was added.
              */
             amount: number;
             /**
              * Unit
-             * @description px, °, ×, of white, of width and height, quality, or empty.
+             * @description px, °, ×, of white, of width and height, of area, quality, or empty.
              */
             unit: string;
         };
@@ -563,6 +563,16 @@ export interface components {
             reason: string;
         };
         /**
+         * OutlineAnswer
+         * @description What query and match both show: corners [x, y] in order, in the pixels of either picture, the same corners in both.
+         */
+        OutlineAnswer: {
+            /** Query */
+            query: number[][];
+            /** Match */
+            match: number[][];
+        };
+        /**
          * Problem
          * @description The body of every error; some codes carry more fields.
          */
@@ -711,7 +721,7 @@ export interface components {
             larger: number | null;
             /**
              * Hypothesis
-             * @description What of the query is like the match: `whole`, `turned-90` (against the clock), `turned-180`, `turned-270`, `mirrored`, `negative`, or a part such as `part-40-0-100`: 40 % of its width and height, as far left and as far down as it can lie. `distance` is from that to the match. Null unless `effort=thorough` was asked for.
+             * @description What of the query is like the match: `whole`, `turned-90` (against the clock), `turned-180`, `turned-270`, `mirrored`, `negative`, or a part such as `part-40-0-100`: 40 % of its width and height, as far left and as far down as it can lie. `distance` is from that to the match, and a verdict looks for the match there first. Null unless `effort=thorough` was asked for.
              */
             hypothesis: string | null;
             /**
@@ -726,7 +736,7 @@ export interface components {
             edits: components["schemas"]["EditAnswer"][] | null;
             /**
              * Alignment
-             * @description Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match, in pixels, 0 being the middle of the first; null unless the match is the same or a copy.
+             * @description Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match: divide the first two numbers by the third, which is 1 without perspective. In pixels of either picture, 0 being the middle of the first, so that its corner is at -0.5; null unless the match is the same or a copy.
              */
             alignment: number[][] | null;
             /**
@@ -739,6 +749,8 @@ export interface components {
              * @description That the query is a copy of the match, 0 to 1, if copies and others were equally frequent.
              */
             confidence: number | null;
+            /** @description The part that query and match both show; null unless the match is the same, or a copy and the encoder knows photographs. */
+            outline: components["schemas"]["OutlineAnswer"] | null;
         };
         /**
          * Source

@@ -17,7 +17,7 @@ export function editsOf(match: Match): string[] {
   return (match.edits ?? []).map((edit) => inWords(edit, match));
 }
 
-function inWords({ name, amount }: Edit, match: Match): string {
+function inWords({ name, amount, unit }: Edit, match: Match): string {
   switch (name) {
     case "shift": return `shifted by ${amount.toFixed(1)} px${direction(match)}`;
     case "rotation": return `turned ${Math.abs(amount).toFixed(1)}° ${amount > 0 ? "counter-clockwise" : "clockwise"}`;
@@ -27,8 +27,20 @@ function inWords({ name, amount }: Edit, match: Match): string {
     case "blur": return `blurred by ${amount.toFixed(1)} px`;
     case "noise": return `noise of ${percent(amount)}`;
     case "jpeg": return `saved as JPEG, quality ${amount.toFixed(0)}`;
-    case "brightness": return `${percent(amount)} ${amount > 0 ? "brighter" : "darker"}`;
+    case "brightness": return unit === "×" ? `brightness × ${amount.toFixed(2)}` : `${percent(amount)} ${amount > 0 ? "brighter" : "darker"}`;
     case "contrast": return `contrast × ${amount.toFixed(2)}`;
+    case "mirrored": return "mirrored";
+    case "stretch": return `stretched, width × ${amount.toFixed(2)} of height`;
+    case "perspective": return "seen at an angle";
+    case "border": return `a border of ${percent(amount)} around`;
+    case "extended": return `${percent(amount)} more around`;
+    case "overlay": return `text or a logo over ${percent(amount)}`;
+    case "pasted": return `pasted, ${percent(amount)} of your image`;
+    case "collage": return `in a collage, ${percent(amount)} of your image`;
+    case "grey": return "made grey";
+    case "colour": return `colours × ${amount.toFixed(2)}`;
+    case "hue": return `hues turned by ${amount.toFixed(0)}°`;
+    case "cast": return `a cast of ${percent(amount)}`;
   }
 }
 
