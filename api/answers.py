@@ -340,6 +340,14 @@ class EncoderIndex(BaseModel):
     is_serving: bool = Field(description="Whether this process answers from it.")
 
 
+class ServingEncoder(BaseModel):
+    """The encoder that answers, as its card describes it."""
+
+    name: str
+    fingerprint: str
+    knows_drawings: bool = Field(description="Whether drawings, such as handwritten digits, are what it is for.")
+
+
 class StallAnswer(BaseModel):
     """Coverage stands still although records wait."""
 
@@ -364,6 +372,7 @@ class IndexAnswer(BaseModel):
     rejected: dict[str, int] = Field(description="Records refused so far, by reason.")
     expired: int = Field(description="Offsets that Kafka expired before they were embedded.")
     newest: list[NewestImage]
+    encoder: ServingEncoder
     indexes: list[EncoderIndex] = Field(
         description="Of every encoder: first the one that answers, then those beside it."
     )

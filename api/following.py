@@ -30,10 +30,12 @@ class Index:
 
     Attributes:
         name: of the encoder; `fingerprint` is what its generations carry.
+        knows_drawings: as the encoder's card says.
     """
 
     name: str
     fingerprint: str
+    knows_drawings: bool
     reader: Reader
     queries: QueryEncoder
 
@@ -44,11 +46,12 @@ def open_index(settings: Settings, name: str) -> Index:
     Raises:
         ConfigurationError: there is no such encoder.
     """
-    fingerprint = load_encoder(name, settings.encoders_dir).fingerprint
+    encoder = load_encoder(name, settings.encoders_dir)
     return Index(
         name,
-        fingerprint,
-        Reader(settings.index_dir / name, fingerprint),
+        encoder.fingerprint,
+        bool(encoder.card["knows_drawings"]),
+        Reader(settings.index_dir / name, encoder.fingerprint),
         QueryEncoder(name, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated),
     )
 

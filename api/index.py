@@ -14,6 +14,7 @@ from api.answers import (
     IndexAnswer,
     NewestImage,
     Rates,
+    ServingEncoder,
     StallAnswer,
     TailSize,
     coverage_of,
@@ -99,6 +100,11 @@ def index_answer(road: Services) -> IndexAnswer:
             )
             for match in road.arrivals.newest(snapshot)
         ],
+        encoder=ServingEncoder(
+            name=road.live.index.name,
+            fingerprint=road.live.index.fingerprint,
+            knows_drawings=road.live.index.knows_drawings,
+        ),
         indexes=[
             _encoder_index(road.live.index.name, manifest, road, is_serving=True),
             *(

@@ -1,6 +1,7 @@
 /** What a person does on the page, and what must then be seen. */
 import assert from "node:assert/strict";
 
+import { photoScenarios } from "./photo_scenarios.mjs";
 import { DIGITS, drawOn } from "./strokes.mjs";
 
 const AWAY = /Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|ERR_NETWORK/;
@@ -8,6 +9,8 @@ const THEMES = ["light", "dark"];
 const QUERY = /^\/v1\/search/;
 
 export const scenarios = {
+  ...photoScenarios,
+
   async "search by file"({ open, args }) {
     for (const colorScheme of THEMES) {
       const tab = await open({ colorScheme });

@@ -61,13 +61,6 @@ def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         groups.down(settings, "programs")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Driver]:
-    driver = Driver()
-    yield driver
-    driver.close()
-
-
 @pytest.fixture
 def run(browser: Driver, running: Settings) -> Any:
     wait_for(lambda: answers_ready(running.api_address) or None, timeout_s=60)

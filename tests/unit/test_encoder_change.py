@@ -134,6 +134,7 @@ def test_api_changes_over_only_to_an_index_that_covers_what_it_answered_from(two
         wait_until(lambda: answer() == (new, 11), "the other encoder answers")
         shown = [(i["name"], i["is_serving"], i["count"]) for i in client.get("/v1/index").json()["indexes"]]
         assert shown == [(NEW, True, 11), (OLD, False, 11)]
+        assert client.get("/v1/index").json()["encoder"] == {"name": NEW, "fingerprint": new, "knows_drawings": True}
         assert client.get("/v1/index").json()["refused"] == ""
         refused = client.post("/v1/search?k=1", json=embedding)
         assert (refused.status_code, refused.json()["code"]) == (409, "other-encoder")

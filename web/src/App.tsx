@@ -32,7 +32,11 @@ export function App() {
         <Standing feed={feed} />
       </header>
       <main>
-        {place.view === "search" && <SearchView place={place} ask={ask} setK={(k) => go({ k }, true)} />}
+        {place.view === "search" && (
+          <SearchView
+            place={place} index={feed.index} ask={ask} setK={(k) => go({ k }, true)} setEffort={(effort) => go({ effort }, true)}
+          />
+        )}
         {place.view === "live" && <LiveView feed={feed} ask={ask} />}
         <AddView hidden={place.view !== "add"} ask={ask} />
       </main>

@@ -1,10 +1,10 @@
 /** What the page shows is in its address where it can be, so that back, forward, reload and links work. */
 import { useCallback, useEffect, useState } from "react";
 
-import type { Question } from "./api/calls";
+import type { Effort, Question } from "./api/calls";
 
 export type View = "search" | "live" | "add";
-export type Place = { view: View; question: Question | null; k: number };
+export type Place = { view: View; question: Question | null; k: number; effort: Effort };
 
 const K = 15;
 const PICTURES_MAX = 20;
@@ -28,11 +28,12 @@ export function usePlace(): [Place, (to: Partial<Place>, replace?: boolean) => v
   return [place, go];
 }
 
-export function addressOf({ view, question, k }: Place): string {
+export function addressOf({ view, question, k, effort }: Place): string {
   const query = new URLSearchParams();
   if (view !== "search") query.set("view", view);
   if (question?.kind === "id" && view === "search") query.set("id", question.id);
   if (k !== K) query.set("k", String(k));
+  if (effort !== "normal") query.set("effort", effort);
   return `/${query.size ? `?${query}` : ""}`;
 }
 
@@ -45,6 +46,7 @@ function readPlace(): Place {
     view: view === "live" || view === "add" ? view : "search",
     question: id ? { kind: "id", id } : pictures.get((history.state as { picture?: number } | null)?.picture ?? 0) ?? null,
     k: Number.isInteger(k) && k >= 1 && k <= 100 ? k : K,
+    effort: query.get("effort") === "thorough" ? "thorough" : "normal",
   };
 }
 

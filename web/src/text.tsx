@@ -30,11 +30,14 @@ export function Foreign({ text, max = TEXT_MAX }: { text: string; max?: number }
   return <bdi>{shown.replace(UNSEEN, "\uFFFD")}</bdi>;
 }
 
-/** A match's caption: its label, or the first things that its metadata says. */
-export function caption(metadata: Record<string, unknown> | null | undefined): string {
-  if (!metadata) return "";
-  if ("label" in metadata) return `label ${plain(metadata["label"])}`;
-  return Object.values(metadata).slice(0, 2).map(plain).join(" · ");
+/** What people know a picture by, most telling first. */
+const NAMES = ["title", "caption", "name"];
+
+/** An image's caption: its label, or its name, which is at least the last part of its id. */
+export function caption(id: string, metadata: Record<string, unknown> | null | undefined): string {
+  if (metadata && "label" in metadata) return `label ${plain(metadata["label"])}`;
+  const name = NAMES.map((key) => metadata?.[key]).find((value) => typeof value === "string" && value.trim());
+  return name ? String(name) : id.split("/").findLast((part) => part) ?? id;
 }
 
 export const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value) ?? "");

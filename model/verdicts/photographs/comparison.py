@@ -123,8 +123,8 @@ def compare(laid: Frame, toned: Pixels) -> Agreement:
     differs = inside & _differs(query, made, noise)
     apart = textured & ~agreeing & (_averaged(differs.astype(np.float32), window) > DIFFERS_SHARE_MIN)
     count = int(np.count_nonzero(textured))
-    share = 1 - np.count_nonzero(apart) / count if count else 0.0
-    worse = 1 - np.count_nonzero(agreeing) / count if count else 1.0
+    share = 1 - int(np.count_nonzero(apart)) / count if count else 0.0
+    worse = 1 - int(np.count_nonzero(agreeing)) / count if count else 1.0
     kept = agreeing if agreeing.any() else textured
     residual = float(np.sqrt(left[kept].mean() / max(float(of_made[kept].mean()), 1e-6))) if kept.any() else 1.0
     return Agreement(

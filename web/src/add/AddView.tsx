@@ -1,7 +1,8 @@
 import { useEffect, useState } from "react";
 
 import type { Question } from "../api/calls";
-import { DropZone } from "../DropZone";
+import { DropZone, useDrops } from "../DropZone";
+import { Picture } from "../Picture";
 import { usePicture } from "../search/picture";
 import { count, Foreign, ms, size } from "../text";
 import { useLives, type Life } from "./lives";
@@ -11,10 +12,11 @@ type Ask = (question: Question) => void;
 /** Stays while other views are shown, so that images go on their way. */
 export function AddView({ hidden, ask }: { hidden: boolean; ask: Ask }) {
   const { lives, total, settled, add } = useLives();
+  const isOver = useDrops(add, !hidden);
   return (
     <div className="add" hidden={hidden}>
       <h1>Add images</h1>
-      <DropZone isMany take={add}>
+      <DropZone isMany take={add} isOver={isOver}>
         <b>Choose images</b>
         <span>or drop many here: PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF, at most 32 MiB each</span>
       </DropZone>
@@ -34,14 +36,14 @@ function LifeLine({ life, ask }: { life: Life; ask: Ask }) {
   const { file, written, timeline, confirmedMs, answer, problem } = life;
   const [question, setQuestion] = useState<Question | null>(null);
   useEffect(() => setQuestion({ kind: "image", image: file, name: file.name }), [file]);
-  const picture = usePicture(question);
+  const { picture } = usePicture(question);
   const since = (at: number | null | undefined) =>
     at != null && timeline?.confirmed_at != null ? `+${ms(Math.max(0, at - timeline.confirmed_at))}` : "";
   const isIn = timeline?.state === "searchable" || timeline?.state === "superseded";
   const own = answer?.matches.findIndex(({ id }) => id === written?.id) ?? -1;
   return (
     <li className="life card">
-      {picture && <img src={picture} alt="" width={56} height={56} onError={(event) => { event.currentTarget.style.visibility = "hidden"; }} />}
+      <span className="preview">{picture && <Picture src={picture} />}</span>
       <div>
         <p className="file"><Foreign text={file.name} max={120} /> <small>{size(file.size)}</small></p>
         <ol className="steps">
@@ -59,7 +61,7 @@ function LifeLine({ life, ask }: { life: Life; ask: Ask }) {
           </p>
         )}
       </div>
-      {answer && <div className="near" aria-hidden="true">{answer.matches.map(({ id, thumbnail_url }) => <img key={id} src={thumbnail_url} alt="" />)}</div>}
+      {answer && <div className="near" aria-hidden="true">{answer.matches.map(({ id, thumbnail_url }) => <Picture key={id} src={thumbnail_url} />)}</div>}
     </li>
   );
 }

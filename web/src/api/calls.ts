@@ -25,13 +25,20 @@ export type Question =
 
 /** How matches are ordered; which ones they are, distance alone decides. */
 export type Sort = "best" | "biggest" | "newest" | "oldest" | "most_changed";
-type Asking = { sort?: Sort; isExplained?: boolean; signal?: AbortSignal };
+/** `thorough` also looks for the query turned, mirrored, as a negative, and for parts of it. */
+export type Effort = "normal" | "thorough";
+type Asking = { sort?: Sort; effort?: Effort; isExplained?: boolean; signal?: AbortSignal };
 
-export function search(question: Question, k: number, { sort, isExplained, signal }: Asking = {}): Promise<SearchAnswer> {
+export async function search(question: Question, k: number, { sort, effort, isExplained, signal }: Asking = {}): Promise<SearchAnswer> {
   const query = new URLSearchParams({ k: String(k) });
   if (sort && sort !== "best") query.set("sort", sort);
   if (isExplained || sort === "most_changed") query.set("explain", "true");
+  if (effort === "thorough") query.set("effort", effort);
   if (question.kind === "id") {
+    // Only pixels can be turned and cut; an id alone has none.
+    if (effort === "thorough") {
+      return call(`/v1/search?${query}`, "POST", await original(question.id, signal), "application/octet-stream", signal);
+    }
     return call(`/v1/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
   }
   if (question.minOffsets) {
@@ -66,9 +73,14 @@ export function timeline({ id, log, partition, offset }: Written): Promise<Timel
 }
 
 export const originalUrl = (id: string): string => `/v1/images/original?${new URLSearchParams({ id })}`;
+export const thumbnailUrl = (id: string): string => `/v1/images/thumbnail?${new URLSearchParams({ id })}`;
+
+const original = (id: string, signal?: AbortSignal): Promise<Blob> =>
+  call(originalUrl(id), "GET", undefined, undefined, signal, (response) => response.blob());
 
 async function call<T>(
   address: string, method = "GET", body?: BodyInit, contentType?: string, signal?: AbortSignal,
+  read: (response: Response) => Promise<unknown> = (response) => response.json(),
 ): Promise<T> {
   let response: Response;
   let answer: unknown;
@@ -76,7 +88,7 @@ async function call<T>(
     response = await fetch(address, {
       method, body: body ?? null, signal: signal ?? null, headers: contentType ? { "Content-Type": contentType } : {},
     });
-    answer = await (response.ok ? response.json() : response.json().catch(() => null));
+    answer = await (response.ok ? read(response) : response.json().catch(() => null));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Refusal(0, "unreachable", "The service does not answer. Is it running? Try again in a moment.");

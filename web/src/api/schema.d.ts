@@ -514,6 +514,7 @@ export interface components {
             expired: number;
             /** Newest */
             newest: components["schemas"]["NewestImage"][];
+            encoder: components["schemas"]["ServingEncoder"];
             /**
              * Indexes
              * @description Of every encoder: first the one that answers, then those beside it.
@@ -751,6 +752,21 @@ export interface components {
             confidence: number | null;
             /** @description The part that query and match both show; null unless the match is the same, or a copy and the encoder knows photographs. */
             outline: components["schemas"]["OutlineAnswer"] | null;
+        };
+        /**
+         * ServingEncoder
+         * @description The encoder that answers, as its card describes it.
+         */
+        ServingEncoder: {
+            /** Name */
+            name: string;
+            /** Fingerprint */
+            fingerprint: string;
+            /**
+             * Knows Drawings
+             * @description Whether drawings, such as handwritten digits, are what it is for.
+             */
+            knows_drawings: boolean;
         };
         /**
          * Source

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "react";
 
 import { rejected, type IndexAnswer, type Question, type Rejected } from "../api/calls";
+import { Picture } from "../Picture";
 import { loaded } from "../search/picture";
 import { count, Foreign, ms, rate, size, time } from "../text";
 import { Chart } from "./Chart";
@@ -120,7 +121,7 @@ function Newest({ index, ask }: { index: IndexAnswer; ask: (question: Question) 
         {newest.map(({ id, thumbnail_url, source }) => (
           <li key={`${source.partition}:${source.offset}`}>
             <button onClick={() => ask({ kind: "id", id })} aria-label={`Search with ${id.slice(0, 80)}`}>
-              <img src={thumbnail_url} alt="" />
+              <Picture src={thumbnail_url} />
             </button>
           </li>
         ))}

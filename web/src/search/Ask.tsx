@@ -1,60 +1,70 @@
 import { useEffect, useRef, useState } from "react";
 
-import type { Question } from "../api/calls";
-import { DropZone } from "../DropZone";
+import type { IndexAnswer, Question } from "../api/calls";
+import { DropZone, useDrops } from "../DropZone";
+import { Outlined } from "./Outlined";
+import { finds } from "./outlines";
 import { Pad } from "./Pad";
+import type { usePicture } from "./picture";
+import { Newest, Samples } from "./Samples";
+import type { Found } from "./useSearch";
 
-const SAMPLES = Object.entries(import.meta.glob<string>("../samples/*.png", { eager: true, import: "default", query: "?url" }))
-  .map(([path, address]) => ({ name: `sample ${path.at(-5)}`, address }));
+const DRAWN = "your drawing";
 
-type Props = { ask: (question: Question, replace?: boolean) => void; picture: string | null; question: Question | null };
+type Props = {
+  ask: (question: Question, replace?: boolean) => void; index: IndexAnswer | null; query: ReturnType<typeof usePicture>;
+  question: Question | null; found: Found | null;
+};
 
-/** The ways to ask: choose, drop, paste, draw, or take a sample. */
-export function Ask({ ask, picture, question }: Props) {
+/** The ways to ask: choose, drop, paste, or take a sample; and draw, where the encoder knows drawings. */
+export function Ask({ ask, index, query: { picture, instead }, question, found }: Props) {
   const [way, setWay] = useState<"draw" | "choose">("draw");
-  const askFile = (file: File) => {
+  const knowsDrawings = !!index?.encoder.knows_drawings;
+  const askImage = (image: Blob, name: string) => {
     setWay("choose");
-    ask({ kind: "image", image: file, name: file.name });
+    ask({ kind: "image", image, name });
   };
-  const newest = useRef(askFile);
-  newest.current = askFile;
-  useEffect(() => {
-    const paste = (event: ClipboardEvent) => {
-      const file = event.clipboardData?.files[0];
-      if (file) newest.current(new File([file], "pasted image", { type: file.type }));
-    };
-    addEventListener("paste", paste);
-    return () => removeEventListener("paste", paste);
-  }, []);
+  const takeFirst = ([file]: File[]) => { if (file) askImage(file, file.name); };
+  const isOver = useDrops(takeFirst);
+  usePasted((file) => askImage(file, "pasted image"));
   const isDrawn = question?.kind === "image" && question.name === DRAWN;
-  const askSample = async ({ name, address }: (typeof SAMPLES)[number]) => {
-    setWay("choose");
-    const image = await fetch(address).then((answer) => answer.blob()).catch(() => null);
-    if (image) ask({ kind: "image", image, name }); // else the service is away, and the head of the page says so
-  };
   return (
     <section className="ask card" aria-label="Your image">
-      <div className="ways" role="group" aria-label="How to ask">
-        <button aria-pressed={way === "draw"} onClick={() => setWay("draw")}>Draw</button>
-        <button aria-pressed={way === "choose"} onClick={() => setWay("choose")}>Choose</button>
-      </div>
-      {way === "draw"
+      {knowsDrawings && (
+        <div className="ways" role="group" aria-label="How to ask">
+          <button aria-pressed={way === "draw"} onClick={() => setWay("draw")}>Draw</button>
+          <button aria-pressed={way === "choose"} onClick={() => setWay("choose")}>Choose</button>
+        </div>
+      )}
+      {knowsDrawings && way === "draw"
         ? <Pad drawn={(image) => ask({ kind: "image", image, name: DRAWN }, isDrawn)} />
         : (
-          <DropZone take={(files) => files[0] && askFile(files[0])}>
-            {picture && !isDrawn ? <img className="query" src={picture} alt="Your image" /> : <b>Choose an image</b>}
+          <DropZone take={takeFirst} isOver={isOver}>
+            {picture && !isDrawn
+              ? (
+                <Outlined
+                  key={picture} src={picture} instead={instead} alt="Your image"
+                  outlines={(size) => (found?.effort === "thorough" ? finds(found.answer.matches, size) : [])}
+                />
+              )
+              : <b>Choose an image</b>}
             <span>drop or paste one here</span>
           </DropZone>
         )}
-      <div className="samples" role="group" aria-label="Samples">
-        {SAMPLES.map((sample) => (
-          <button key={sample.name} onClick={() => void askSample(sample)} aria-label={`Search with ${sample.name}`}>
-            <img src={sample.address} alt="" />
-          </button>
-        ))}
-      </div>
+      {knowsDrawings ? <Samples ask={askImage} /> : index && <Newest newest={index.newest} ask={ask} />}
     </section>
   );
 }
 
-const DRAWN = "your drawing";
+function usePasted(take: (file: File) => void) {
+  const newest = useRef(take);
+  newest.current = take;
+  useEffect(() => {
+    const paste = (event: ClipboardEvent) => {
+      const file = event.clipboardData?.files[0];
+      if (file) newest.current(file);
+    };
+    addEventListener("paste", paste);
+    return () => removeEventListener("paste", paste);
+  }, []);
+}

@@ -1,51 +1,76 @@
 import { useEffect, useRef, useState } from "react";
 
-import { image, remove, search, type ImageAnswer, type Match, type Question } from "../api/calls";
+import { image, remove, search, type ImageAnswer, type Match } from "../api/calls";
 import { date, Foreign, plain, size } from "../text";
+import { Picture } from "../Picture";
 import { Comparison } from "./Comparison";
-import { useExplained } from "./useExplained";
-import { asRefusal } from "./useSearch";
-import { editsOf, verdictOf } from "./words";
+import type { usePicture } from "./picture";
+import { asRefusal, type Found } from "./useSearch";
+import { editsOf, hypothesisOf, verdictOf } from "./words";
 
 type Props = {
-  match: Match; question: Question | null; k: number; picture: string | null;
-  close: () => void; removed: () => void; ask: (question: Question) => void;
+  match: Match; isAsking: boolean; open: (match: Match) => void; found: Found; query: ReturnType<typeof usePicture>;
+  close: () => void; removed: () => void; ask: (question: Found["question"]) => void;
 };
 
-/** Everything about one neighbour, beside the query. */
-export function Details({ match: found, question, k, picture, close, removed, ask }: Props) {
-  const { match, isAsking } = useExplained(found, question, k);
+/** Everything about one neighbour, beside the query; the arrow keys go on to the others. */
+export function Details({ match, isAsking, open, found, query: { picture, instead }, close, removed, ask }: Props) {
+  const { question, answer: { matches } } = found;
   const dialog = useRef<HTMLDialogElement>(null);
   const [known, setKnown] = useState<ImageAnswer | null>(null);
   const [problem, setProblem] = useState("");
+  useEffect(() => dialog.current!.showModal(), []);
   useEffect(() => {
-    dialog.current!.showModal();
+    setKnown(null);
+    setProblem("");
     const gone = new AbortController();
     image(match.id, gone.signal).then(setKnown, (error: unknown) => gone.signal.aborted || setProblem(asRefusal(error).message));
     return () => gone.abort();
   }, [match.id]);
   const original = known?.original_url ?? match.thumbnail_url;
+  const at = matches.indexOf(match);
+  const step = (by: number) => { if (matches[at + by]) open(matches[at + by]!); };
+  const own = question.kind === "id" ? matches.find(({ id }) => id === question.id) : null;
+  const querySize = own?.width && own.height ? { width: own.width, height: own.height } : null;
   return (
     <dialog
       ref={dialog} aria-labelledby="details-title" onClose={close}
       onClick={(event) => event.target === dialog.current && dialog.current.close()}
+      onKeyDown={({ key, target }) => {
+        if (target instanceof HTMLInputElement) return; // the slider has the arrow keys for itself
+        if (key === "ArrowLeft" || key === "ArrowRight") step(key === "ArrowLeft" ? -1 : 1);
+      }}
     >
       <div className="details">
         <header>
           <h2 id="details-title"><Foreign text={match.id} max={256} /></h2>
+          <Steps at={at} of={matches.length} step={step} />
           <button className="close" aria-label="Close" onClick={() => dialog.current!.close()}>×</button>
         </header>
-        {picture && <Comparison query={picture} result={original} match={match} />}
-        <Verdict match={match} isAsking={isAsking} />
+        <Verdict match={match} isAsking={isAsking && !match.verdict} />
+        {picture
+          ? <Comparison query={picture} queryInstead={instead} querySize={querySize} result={original} resultInstead={match.thumbnail_url} match={match} />
+          : <Picture src={original} instead={match.thumbnail_url} />}
         {problem && <p className="problem" role="alert"><Foreign text={problem} /></p>}
         <Facts match={match} known={known} />
         <footer>
           <button className="main" onClick={() => ask({ kind: "id", id: match.id })}>Search with this one</button>
           <a className="button" href={original} download>Download original</a>
-          <Delete id={match.id} done={() => { dialog.current!.close(); removed(); }} failed={setProblem} />
+          <Delete key={match.id} id={match.id} done={() => { dialog.current!.close(); removed(); }} failed={setProblem} />
         </footer>
       </div>
     </dialog>
+  );
+}
+
+function Steps({ at, of, step }: { at: number; of: number; step: (by: number) => void }) {
+  if (at < 0) return null;
+  return (
+    <span className="stepping">
+      <button aria-label="Previous result" disabled={at === 0} onClick={() => step(-1)}>‹</button>
+      <span>{at + 1} of {of}</span>
+      <button aria-label="Next result" disabled={at + 1 === of} onClick={() => step(1)}>›</button>
+    </span>
   );
 }
 
@@ -66,9 +91,11 @@ function Verdict({ match, isAsking }: { match: Match; isAsking: boolean }) {
 
 function Facts({ match, known }: { match: Match; known: ImageAnswer | null }) {
   const { source } = match;
+  const hypothesis = hypothesisOf(match);
   const metadata = Object.entries(known?.metadata ?? match.metadata ?? {});
   return (
     <dl className="facts">
+      {hypothesis && <><dt>Found</dt><dd>{hypothesis}</dd></>}
       <dt>Distance</dt><dd>{match.distance.toFixed(6)}</dd>
       <dt>Size</dt><dd>{match.width ?? "–"} × {match.height ?? "–"} pixels{known?.size_bytes != null && `, ${size(known.size_bytes)}`}</dd>
       <dt>Type</dt><dd>{match.media_type ?? "unknown while the store is away"}{match.truncated && ", the file lacks its end"}</dd>

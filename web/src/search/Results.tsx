@@ -1,5 +1,8 @@
+import type { CSSProperties } from "react";
+
 import type { Match } from "../api/calls";
-import { caption, count, Foreign, ms } from "../text";
+import { count, ms } from "../text";
+import { Card, shapeOf } from "./Card";
 import type { Found } from "./useSearch";
 
 // What lets coverage stand still, as an answer's `degraded` names it.
@@ -11,11 +14,14 @@ export function Results({ found, open }: { found: Found; open: (match: Match) =>
   const stalled = degraded.filter((part) => PARTS.includes(part));
   const missing = degraded.filter((part) => !PARTS.includes(part));
   const farthest = Math.max(...matches.map(({ distance }) => distance), 1e-9);
+  const isEven = new Set(matches.map(shapeOf)).size === 1;
   return (
     <>
-      <ol className="grid">
+      <ol className="grid" data-even={isEven || undefined} style={{ "--shape": isEven ? shapeOf(matches[0]!) : 1 } as CSSProperties}>
         {matches.map((match, n) => (
-          <li key={match.id}><Card match={match} rank={n + 1} share={match.distance / farthest} open={open} /></li>
+          <li key={match.id} style={{ "--shape": shapeOf(match) } as CSSProperties}>
+            <Card match={match} rank={n + 1} share={match.distance / farthest} open={open} />
+          </li>
         ))}
       </ol>
       {!matches.length && <p className="hint">The index is empty. Add an image first.</p>}
@@ -23,21 +29,6 @@ export function Results({ found, open }: { found: Found; open: (match: Match) =>
       {stalled.length > 0 && <p className="problem">The index stands still ({stalled.join(", ")}): what was published lately is not among these.</p>}
       <Covered found={found} />
     </>
-  );
-}
-
-function Card({ match, rank, share, open }: { match: Match; rank: number; share: number; open: (match: Match) => void }) {
-  const { id, distance, metadata, thumbnail_url, same_bytes, same_pixels, larger, verdict } = match;
-  const same = same_bytes ? "same bytes" : same_pixels ? "same pixels" : verdict === "altered copy" ? verdict : "";
-  return (
-    <button className="match" onClick={() => open(match)}>
-      <span className="rank">{rank}</span>
-      <img src={thumbnail_url} alt="" width={96} height={96} />
-      {same && <span className="same">{same}</span>}
-      {larger != null && <span className="larger">larger ×{Number(larger.toFixed(1))}</span>}
-      <span className="distance"><b>{distance.toFixed(3)}</b><i className="bar"><i style={{ width: `${share * 100}%` }} /></i></span>
-      <span className="caption"><Foreign text={caption(metadata) || id} max={60} /></span>
-    </button>
   );
 }
 

@@ -1,30 +1,37 @@
 import { useState } from "react";
 
 import type { Place } from "../address";
-import { type Match, type Question, type Sort } from "../api/calls";
+import type { Effort, IndexAnswer, Match, Question, Sort } from "../api/calls";
 import { Foreign } from "../text";
 import { Ask } from "./Ask";
 import { Details } from "./Details";
 import { usePicture } from "./picture";
 import { Results } from "./Results";
+import { isSame, useExplained } from "./useExplained";
 import { useSearch } from "./useSearch";
 
 const SORTS: [Sort, string][] = [
   ["best", "Nearest first"], ["biggest", "Biggest first"], ["newest", "Newest first"], ["oldest", "Oldest first"], ["most_changed", "Most changed first"],
 ];
 
-type Props = { place: Place; ask: (question: Question, replace?: boolean) => void; setK: (k: number) => void };
+type Props = {
+  place: Place; index: IndexAnswer | null; ask: (question: Question, replace?: boolean) => void;
+  setK: (k: number) => void; setEffort: (effort: Effort) => void;
+};
 
-export function SearchView({ place: { question, k }, ask, setK }: Props) {
+export function SearchView({ place: { question, k, effort }, index, ask, setK, setEffort }: Props) {
   const [sort, setSort] = useState<Sort>("best");
-  const { found, problem, isSearching, again } = useSearch(question, k, sort);
+  const { found: answered, problem, isSearching, again } = useSearch(question, k, sort, effort);
   const [opened, setOpened] = useState<Match | null>(null);
-  const picture = usePicture(question);
-  const isBusy = isSearching || (question !== null && !problem && found?.question !== question);
+  const knowsDrawings = index?.encoder.knows_drawings ?? true;
+  // Of photographs it is half of the answer; while one draws, it would only keep the service busy.
+  const { found, isAsking } = useExplained(answered, opened !== null || effort === "thorough" || !knowsDrawings);
+  const query = usePicture(question);
+  const isBusy = isSearching || (question !== null && !problem && (answered?.question !== question || answered.effort !== effort));
   return (
     <div className="search">
       <h1 className="unseen">Search by image</h1>
-      <Ask ask={ask} picture={picture} question={question} />
+      <Ask ask={ask} index={index} query={query} question={question} found={found?.question === question ? found : null} />
       <section className="answer" aria-label="Neighbours" aria-busy={isBusy}>
         <div className="line">
           <p role="status" className="asked">
@@ -32,6 +39,10 @@ export function SearchView({ place: { question, k }, ask, setK }: Props) {
               ? <>Nearest to <b>{question.kind === "id" ? <Foreign text={question.id} max={60} /> : <Foreign text={question.name} max={60} />}</b></>
               : "Nothing asked yet"}
           </p>
+          <label className="effort" title="Also looks for your image turned, mirrored, as a negative, and for parts of it: slower">
+            <input type="checkbox" role="switch" checked={effort === "thorough"} onChange={(event) => setEffort(event.target.checked ? "thorough" : "normal")} />
+            Thorough
+          </label>
           <label className="sort">
             <span className="unseen">Order</span>
             <select value={sort} onChange={(event) => setSort(event.target.value as Sort)}>
@@ -50,11 +61,12 @@ export function SearchView({ place: { question, k }, ask, setK }: Props) {
           </div>
         )}
         {found && !problem && <Results found={found} open={setOpened} />}
-        {!question && <Welcome />}
+        {!question && <Welcome knowsDrawings={knowsDrawings} />}
       </section>
-      {opened && (
+      {opened && found && (
         <Details
-          match={opened} question={question} k={k} picture={picture} close={() => setOpened(null)} removed={again}
+          match={found.answer.matches.find((match) => isSame(match, opened)) ?? opened} isAsking={isAsking} open={setOpened}
+          found={found} query={query} close={() => setOpened(null)} removed={again}
           ask={(next) => { setOpened(null); ask(next); }}
         />
       )}
@@ -62,13 +74,13 @@ export function SearchView({ place: { question, k }, ask, setK }: Props) {
   );
 }
 
-function Welcome() {
+function Welcome({ knowsDrawings }: { knowsDrawings: boolean }) {
   return (
     <div className="welcome">
       <p>Show it a picture, and see what looks alike.</p>
       <p className="hint">
-        Draw a digit, choose or drop an image, paste one, or begin with a sample. Every answer is exact, and says how many
-        images it covers.
+        {knowsDrawings ? "Draw a digit, choose or drop an image, paste one, or begin with a sample." : "Choose a photograph, drop it anywhere on this page, paste it, or begin with one that has just come in."}
+        {" "}Every answer is exact, and says how many images it covers.
       </p>
     </div>
   );

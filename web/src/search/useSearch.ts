@@ -1,19 +1,19 @@
 import { useEffect, useRef, useState } from "react";
 
-import { Refusal, search, type Question, type SearchAnswer, type Sort } from "../api/calls";
+import { Refusal, search, type Effort, type Question, type SearchAnswer, type Sort } from "../api/calls";
 
-export type Found = { question: Question; answer: SearchAnswer; tookMs: number };
+export type Found = { question: Question; k: number; effort: Effort; answer: SearchAnswer; tookMs: number };
 export type Search = { found: Found | null; problem: Refusal | null; isSearching: boolean; again: () => void };
 
 /** The answer to `question`. One request is in flight; the newest question waits for it, those between are never asked. */
-export function useSearch(question: Question | null, k: number, sort: Sort): Search {
+export function useSearch(question: Question | null, k: number, sort: Sort, effort: Effort): Search {
   const [state, setState] = useState<Omit<Search, "again">>({ found: null, problem: null, isSearching: false });
   const [turn, setTurn] = useState(0);
-  const newest = useRef<{ question: Question; k: number; sort: Sort } | null>(null);
+  const newest = useRef<{ question: Question; k: number; sort: Sort; effort: Effort } | null>(null);
   const isAsking = useRef(false);
 
   useEffect(() => {
-    newest.current = question && { question, k, sort };
+    newest.current = question && { question, k, sort, effort };
     if (!question) setState({ found: null, problem: null, isSearching: false });
     else if (!isAsking.current) void askAll();
 
@@ -26,7 +26,7 @@ export function useSearch(question: Question | null, k: number, sort: Sort): Sea
         try {
           const answer = await search(asked.question, asked.k, asked);
           if (newest.current) {
-            setState({ found: { question: asked.question, answer, tookMs: performance.now() - start }, problem: null, isSearching: false });
+            setState({ found: { question: asked.question, k: asked.k, effort: asked.effort, answer, tookMs: performance.now() - start }, problem: null, isSearching: false });
           }
         } catch (error) {
           if (newest.current === asked) setState({ found: null, problem: asRefusal(error), isSearching: false });
@@ -35,7 +35,7 @@ export function useSearch(question: Question | null, k: number, sort: Sort): Sea
       }
       isAsking.current = false;
     }
-  }, [question, k, sort, turn]);
+  }, [question, k, sort, effort, turn]);
 
   return { ...state, again: () => setTurn((turn) => turn + 1) };
 }

@@ -12,7 +12,14 @@ export function verdictOf({ verdict, confidence }: Match): string {
   return `${name}, ${sure > 99 ? "more than 99" : sure} % sure`;
 }
 
-/** What was done to the match to get the query, one thing after the other. */
+/** What of the query the match was found by, if not by the whole of it. */
+export function hypothesisOf({ hypothesis }: Match): string {
+  if (!hypothesis || hypothesis === "whole") return "";
+  const [kind, number] = hypothesis.split("-");
+  return kind === "part" ? "by a part" : kind === "turned" ? `turned ${number}°` : hypothesis;
+}
+
+/** What was done to the match to get the query, one thing after the other, each with its amount. */
 export function editsOf(match: Match): string[] {
   return (match.edits ?? []).map((edit) => inWords(edit, match));
 }
@@ -22,27 +29,29 @@ function inWords({ name, amount, unit }: Edit, match: Match): string {
     case "shift": return `shifted by ${amount.toFixed(1)} px${direction(match)}`;
     case "rotation": return `turned ${Math.abs(amount).toFixed(1)}° ${amount > 0 ? "counter-clockwise" : "clockwise"}`;
     case "scale": return `scaled to ${percent(amount)}`;
+    case "stretch": return amount > 1 ? `stretched × ${amount.toFixed(2)} in width` : `stretched × ${(1 / amount).toFixed(2)} in height`;
+    case "perspective": return `seen at an angle, ${percent(amount)}`;
     case "crop": return `cropped by ${percent(amount)}`;
-    case "inversion": return "inverted";
+    case "border": return `border of ${percent(amount)}`;
+    case "extended": return `${percent(amount)} more around it`;
+    case "overlay": return `text or logo over ${percent(amount)}`;
+    case "pasted": return `pasted into another picture, ${percent(amount)} of it`;
+    case "collage": return `in a collage, ${percent(amount)} of it`;
+    case "inversion": return "negative";
+    case "grey": return "made grey";
+    case "colour": return `colours × ${amount.toFixed(2)}`;
+    case "hue": return `colours turned by ${amount.toFixed(0)}°`;
+    case "cast": return `colour cast of ${percent(amount)}`;
     case "blur": return `blurred by ${amount.toFixed(1)} px`;
     case "noise": return `noise of ${percent(amount)}`;
     case "jpeg": return `saved as JPEG, quality ${amount.toFixed(0)}`;
-    case "brightness": return unit === "×" ? `brightness × ${amount.toFixed(2)}` : `${percent(amount)} ${amount > 0 ? "brighter" : "darker"}`;
+    case "brightness": return brightness(unit === "×" ? amount - 1 : amount);
     case "contrast": return `contrast × ${amount.toFixed(2)}`;
-    case "mirrored": return "mirrored";
-    case "stretch": return `stretched, width × ${amount.toFixed(2)} of height`;
-    case "perspective": return "seen at an angle";
-    case "border": return `a border of ${percent(amount)} around`;
-    case "extended": return `${percent(amount)} more around`;
-    case "overlay": return `text or a logo over ${percent(amount)}`;
-    case "pasted": return `pasted, ${percent(amount)} of your image`;
-    case "collage": return `in a collage, ${percent(amount)} of your image`;
-    case "grey": return "made grey";
-    case "colour": return `colours × ${amount.toFixed(2)}`;
-    case "hue": return `hues turned by ${amount.toFixed(0)}°`;
-    case "cast": return `a cast of ${percent(amount)}`;
+    case "mirrored": return name;
   }
 }
+
+const brightness = (by: number): string => `${percent(by)} ${by > 0 ? "brighter" : "darker"}`;
 
 /** Where the middle of the match went. */
 function direction({ alignment, width, height }: Match): string {
