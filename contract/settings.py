@@ -1,5 +1,6 @@
 """The settings of every process: read once from the environment, checked, then frozen."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -132,6 +133,11 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(
             "Settings are not valid: " + "; ".join(lines) + ". See .env.example for each setting's meaning."
         ) from error
+
+
+def absolute(folder: Path) -> Path:
+    """The folder as a program that runs elsewhere finds it. ``~`` stays where nobody knows a home, as in a container."""
+    return Path(os.path.expanduser(folder)).resolve()
 
 
 def for_digits(settings: Settings) -> Settings:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ConfigurationError
-from contract.settings import load_settings
+from contract.settings import absolute, load_settings
 from model.networks.runtimes import LITE, ONNX, Network, check_onnx_runtime, open_network
 from model.networks.steps import FILE as STEPS
 from model.networks.steps import Steps, read_steps
@@ -149,4 +149,4 @@ def imported_names(encoders_dir: Path | None = None) -> list[str]:
 
 
 def _imported_dir(encoders_dir: Path | None) -> Path:
-    return (load_settings().encoders_dir if encoders_dir is None else encoders_dir).expanduser()
+    return absolute(load_settings().encoders_dir if encoders_dir is None else encoders_dir)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from contract.errors import ConfigurationError
-from contract.settings import PREFIX, Settings
+from contract.settings import PREFIX, Settings, absolute
 from stack.service import Service
 
 # glibc keeps freed arrays for later otherwise: 90 MB in an API whose gallery grew to 60,000 images.
@@ -88,7 +88,7 @@ def environment(settings: Settings) -> dict[str, str]:
     variables = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        text = "" if value is None else str(value.expanduser().resolve() if name.endswith("_dir") else value)
+        text = "" if value is None else str(absolute(value) if name.endswith("_dir") else value)
         variables[f"{PREFIX}{name.upper()}"] = text
     return variables
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from contract.errors import ConfigurationError
+from contract.settings import absolute
 from model.encoder import ENCODERS, IMPORTED_NAME, Encoder, encoder_names, imported_names
 from model.networks.runtimes import LITE, ONNX, check_onnx_runtime
 from model.networks.steps import Steps, write_steps
@@ -52,7 +53,7 @@ def import_network(source: Source, encoders_dir: Path) -> Encoder:
         ConfigurationError: the name is taken, or the network cannot be used; the message says why and what to do.
         DependencyError: no child process can be started.
     """
-    encoders_dir = encoders_dir.expanduser().resolve()
+    encoders_dir = absolute(encoders_dir)
     _check_name(source.name, encoders_dir)
     _check_file(source)
     source.steps.check()

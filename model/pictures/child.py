@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from contract.errors import DependencyError
+from contract.settings import absolute
 from model.encoder import load_encoder
 
 # Of an image without pixels, and again as much for every 16 million: 8.25 s where there are 50, which take up to 2.5.
@@ -146,7 +147,7 @@ class Decoder(Guarded):
     ) -> None:
         truncated = "" if accept_truncated is None else str(accept_truncated).lower()
         # The child runs in another folder.
-        imported = "" if encoders_dir is None else str(encoders_dir.expanduser().resolve())
+        imported = "" if encoders_dir is None else str(absolute(encoders_dir))
         arguments = [encoder, truncated, str(cpu_limit_s), str(memory_limit_bytes), imported]
         super().__init__("model.pictures.decoder", arguments, wall_limit_s, Images([]))
         self._encoder, self._encoders_dir = encoder, encoders_dir
