@@ -71,7 +71,7 @@ def test_a_large_query_and_a_thumbnail_as_query_have_amounts_in_their_own_pixels
     assert [(name, unit) for name, _, unit in said.edits] == [("crop", "of width and height")]
     assert np.array(said.outline[1]).max(0) == pytest.approx([1439.5, 1079.5], abs=8)
     by_id = explained(stored(original, SIDE_PX), stored(original.resize((800, 600)), SIDE_PX))
-    assert ("scale", pytest.approx(2, rel=0.02)) in [(name, amount) for name, amount, _ in by_id.edits]
+    assert {name: amount for name, amount, _ in by_id.edits}["scale"] == pytest.approx(2, rel=0.02)
 
 
 def test_tiny_and_unreadable_pictures_do_no_harm() -> None:
@@ -80,9 +80,9 @@ def test_tiny_and_unreadable_pictures_do_no_harm() -> None:
         (dot, Image.new("RGB", (900, 2)), scene(1)), (dot, Image.new("L", (3, 700)).convert("RGB"))
     ):
         assert told(query, match).verdict == "similar"
-    query = PhotoQuery(scene(1), (320, 240))
-    assert query.explained(Shown(b"\x89PNG", 10, 10), "") == UNREADABLE
-    assert query.explained(stored(scene(1), SIDE_PX), "part-40-50-0").verdict == "altered copy"
+    prepared = PhotoQuery(scene(1), (320, 240))
+    assert prepared.explained(Shown(b"\x89PNG", 10, 10), "") == UNREADABLE
+    assert prepared.explained(stored(scene(1), SIDE_PX), "part-40-50-0").verdict == "altered copy"
 
 
 @pytest.mark.parametrize(("mirrored", "negative"), [(True, False), (False, True), (True, True)])

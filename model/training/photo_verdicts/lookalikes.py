@@ -71,7 +71,7 @@ def _snow(random: np.random.Generator) -> np.ndarray:
 
 
 def _paper(random: np.random.Generator) -> np.ndarray:
-    return np.array([235, 230, random.uniform(200, 225)]) + _soft(random, 60, 3) + _soft(random, 4, 6)
+    return np.asarray(np.array([235, 230, random.uniform(200, 225)]) + _soft(random, 60, 3) + _soft(random, 4, 6))
 
 
 def _dark(random: np.random.Generator) -> np.ndarray:
@@ -84,7 +84,7 @@ def _one_colour(random: np.random.Generator) -> np.ndarray:
 
 def _soft(random: np.random.Generator, cells: int, strength: float) -> np.ndarray:
     coarse = Image.fromarray(random.standard_normal((cells, cells)).astype(np.float32))
-    return strength * np.asarray(coarse.resize(PLAIN_SIZE, BICUBIC))[..., None]
+    return np.asarray(strength * np.asarray(coarse.resize(PLAIN_SIZE, BICUBIC))[..., None])
 
 
 PLAIN: dict[str, Callable[[np.random.Generator], np.ndarray]] = {

@@ -124,14 +124,8 @@ def _films(folder: Path, side_px: int) -> dict[str, Any]:
 
 
 def _plain(random: np.random.Generator, side_px: int) -> dict[str, Any]:
-    kinds = list(PLAIN)
-    return _shares(
-        (
-            (kinds[at % len(kinds)], *(plain(kinds[at % len(kinds)], random) for _ in range(2)))
-            for at in range(PLAIN_PAIRS)
-        ),
-        side_px,
-    )
+    kinds = [kind for kind in PLAIN for _ in range(PLAIN_PAIRS // len(PLAIN))]
+    return _shares(((kind, plain(kind, random), plain(kind, random)) for kind in kinds), side_px)
 
 
 def _shares(pairs: Iterable[tuple[str, Image.Image, Image.Image]], side_px: int) -> dict[str, Any]:

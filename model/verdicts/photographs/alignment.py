@@ -87,6 +87,11 @@ def moved(matrix: Matrix, places: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(lifted[:, :2] / lifted[:, 2:])
 
 
+def inverse(matrix: Matrix) -> Matrix:
+    """The way back."""
+    return np.asarray(np.linalg.inv(matrix), np.float64)
+
+
 def local(matrix: Matrix, place: NDArray[Any]) -> NDArray[np.float64]:
     """The linear map (2, 2) that a matrix comes to near a place."""
     steps = moved(matrix, place + np.array([[0, 0], [1, 0], [0, 1]]))

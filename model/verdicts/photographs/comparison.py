@@ -134,8 +134,8 @@ def compare(laid: Frame, toned: Pixels) -> Agreement:
 
 def unclipped(pixels: Pixels) -> Mask:
     """Where a picture (h, w, 3) is neither black nor white in any colour, nor beside that."""
-    is_cut = ((pixels < DARKEST) | (pixels > BRIGHTEST)).any(2)
-    return np.asarray(cv2.dilate(is_cut.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+    is_cut = np.asarray(((pixels < DARKEST) | (pixels > BRIGHTEST)).any(2), np.uint8)
+    return np.asarray(cv2.dilate(is_cut, np.ones((3, 3), np.uint8)) == 0)
 
 
 def _is_cut_off(query: Pixels, made: Pixels) -> Mask:
@@ -147,8 +147,8 @@ def _is_cut_off(query: Pixels, made: Pixels) -> Mask:
 
 def _differs(query: Pixels, made: Pixels, noise: float) -> Mask:
     """Pixels that differ by more than noise, and more than a part of a pixel that they are off makes of an edge."""
-    off = max_of(cv2.absdiff(query, made))
-    edge = max_of(np.abs(cv2.Laplacian(made, -1)))
+    off = max_of(np.abs(query - made))
+    edge = max_of(np.asarray(np.abs(cv2.Laplacian(made, -1)), np.float32))
     return np.asarray(off > DIFFERS_MIN + 2 * noise + edge)
 
 
@@ -203,7 +203,7 @@ def _variance(pixels: Pixels, inside: Mask, weight: Pixels, window: float) -> Pi
     below = np.maximum(weight, 1e-3)[..., None]
     mean = _averaged(masked, window) / below
     square = _averaged(masked * pixels, window) / below
-    return np.asarray(np.maximum(mean_of(square - mean * mean), 0), np.float32)
+    return np.asarray(np.maximum(mean_of(np.asarray(square - mean * mean, np.float32)), 0), np.float32)
 
 
 def _averaged(pixels: Pixels, window: float) -> Pixels:

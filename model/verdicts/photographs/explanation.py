@@ -10,6 +10,7 @@ import numpy as np
 
 from model.verdicts.child import Explained
 from model.verdicts.photographs import comparison, placing, quality, surroundings, tones
+from model.verdicts.photographs.alignment import inverse
 from model.verdicts.photographs.candidates import alignments
 from model.verdicts.photographs.looking import Told, looked_at
 from model.verdicts.photographs.placing import Edit
@@ -33,7 +34,7 @@ def explain(query: View, match: View, hypothesis: str = "") -> Explained:
     if best.confidence < 0.5:
         residual = min(max(best.agreed.residual, best.agreed.worse), 1.0)
         return Explained("similar", [], [], residual, best.confidence)
-    whole = match.to_whole @ best.matrix @ np.linalg.inv(query.to_whole)
+    whole = match.to_whole @ best.matrix @ inverse(query.to_whole)
     outline = (best.placed.query_outline.tolist(), best.placed.match_outline.tolist())
     alignment = (whole / whole[2, 2]).tolist()
     residual = min(best.agreed.residual, 1.0)

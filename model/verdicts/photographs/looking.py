@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.verdicts.photographs import alignment, clipping, comparison, overlays, placing, surroundings, tones
-from model.verdicts.photographs.alignment import Matrix
+from model.verdicts.photographs.alignment import Matrix, inverse
 from model.verdicts.photographs.comparison import Agreement, Frame, Mask, Pixels
 from model.verdicts.photographs.placing import Placing
 from model.verdicts.photographs.view import View
@@ -47,7 +47,7 @@ class Told(NamedTuple):
 
 def looked_at(query: View, match: View, matrix: Matrix, count: int) -> Told | None:
     """What the pixels say of an alignment that so many pairs of features agree to; None if the pictures do not meet."""
-    whole = match.to_whole @ matrix @ np.linalg.inv(query.to_whole)
+    whole = match.to_whole @ matrix @ inverse(query.to_whole)
     placed = placing.placing(whole, query.size, match.size)
     if placed is None:
         return None
@@ -56,12 +56,12 @@ def looked_at(query: View, match: View, matrix: Matrix, count: int) -> Told | No
     if laid is None:
         return None
     tone, agreed = _compared(laid)
-    to_frame = np.linalg.inv(query.to_whole @ to_part @ laid.to_query)
+    to_frame = inverse(query.to_whole @ to_part @ laid.to_query)
     overlaid = _overlaid(laid, tone, agreed)
     if agreed.share < SHARE_COPY:
         shown = clipping.visible(laid.query, laid.inside, agreed)
         if shown is not None:
-            clip = alignment.moved(np.linalg.inv(to_frame), shown.corners())
+            clip = alignment.moved(inverse(to_frame), shown.corners())
             clipped = placing.placing(whole, query.size, match.size, clip)
             if clipped is not None:
                 placed, laid = clipped, laid._replace(inside=laid.inside & shown.mask(laid.inside.shape))
@@ -82,7 +82,7 @@ def _compared(laid: Frame) -> tuple[tones.Tone, Agreement]:
 
 def _part(query: View, placed: Placing) -> tuple[Pixels, Matrix]:
     """The part of the query around the match, and the way from places in it to places in the query, both at the working size."""
-    outline = alignment.moved(np.linalg.inv(query.to_whole), placed.query_outline)
+    outline = alignment.moved(inverse(query.to_whole), placed.query_outline)
     size = np.array(query.working_size)
     margin = np.maximum(MARGIN_SHARE * np.ptp(outline, axis=0), MARGIN_PX_MIN)
     start = np.maximum(np.floor(outline.min(0) - margin), 0).astype(int)

@@ -52,7 +52,7 @@ def overlay(query: Pixels, made: Pixels, told: Agreement) -> Overlay:
         return NOTHING
     apart = told.textured & ~told.agreeing
     ours, other = (_edges(smoothed(each, SMOOTHING_PX))[apart].sum() for each in (query, made))
-    off = max_of(cv2.absdiff(query, made))
+    off = max_of(np.abs(query - made))
     core = near & (off >= np.percentile(off[near], CORE_PERCENT))
     inks, one, ink = _inks(query[core])
     _, _, ground = _inks(made[core])

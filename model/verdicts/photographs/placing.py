@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts.photographs.alignment import Matrix, local, moved
+from model.verdicts.photographs.alignment import Matrix, inverse, local, moved
 
 # Less than this is what fitting alone may be off.
 CROP_MIN, TURN_DEG_MIN, SCALE_MIN, STRETCH_MIN, PERSPECTIVE_MIN = 0.015, 0.8, 0.02, 0.035, 0.02
@@ -47,7 +47,7 @@ def placing(
     Args:
         clip: (4, 2), corners of the part of the query that shows the match, if it is not all that could.
     """
-    back = np.linalg.inv(matrix)
+    back = inverse(matrix)
     whole = moved(back, corners(match_size))
     if not cv2.isContourConvex(whole.astype(np.float32).reshape(-1, 1, 2)):
         return None

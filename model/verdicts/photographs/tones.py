@@ -35,7 +35,7 @@ def fit(query: Pixels, match: Pixels, inside: Mask, known: Mask) -> Tone:
     """The map after which the match comes nearest to the query in most of the pixels inside; fitted to those that are known."""
     wanted, given = _sampled(query[known]), _sampled(match[known])
     lifted = np.c_[given, np.ones(len(given))]
-    weights = ((wanted > DARKEST) & (wanted < BRIGHTEST)).all(1).astype(np.float64)
+    weights = np.asarray(((wanted > DARKEST) & (wanted < BRIGHTEST)).all(1), np.float64)
     if weights.sum() < 30:
         weights = np.ones(len(given))
     cut = weights
@@ -46,7 +46,7 @@ def fit(query: Pixels, match: Pixels, inside: Mask, known: Mask) -> Tone:
     for _ in range(ROUNDS):
         weighted = lifted * weights[:, None]
         solved = np.linalg.solve(lifted.T @ weighted + ridge, weighted.T @ wanted + ridge @ start)
-        off = np.linalg.norm(lifted @ solved - wanted, axis=1)
+        off = np.asarray(np.linalg.norm(lifted @ solved - wanted, axis=1))
         spread = max(2.0 * float(np.median(off[cut > 0])), 4 / 255)
         weights = cut / (1 + (off / spread) ** 2) ** 2
     tone, none = Tone(solved[:3].T, solved[3]), Tone(start[:3].T, start[3])
@@ -82,7 +82,7 @@ def named(tone: Tone, query: Pixels, match: Pixels, inside: Mask) -> list[Edit]:
 def _light(wanted: NDArray[np.float64], given: NDArray[np.float64], made: NDArray[np.float64]) -> list[Edit]:
     """Brightness as a factor, where black stayed black; else contrast about the mean, and by how much the mean moved."""
     one, other = given @ LUMA, made @ LUMA
-    shown = (wanted > DARKEST).all(1) & (wanted < BRIGHTEST).all(1)
+    shown = np.asarray((wanted > DARKEST).all(1) & (wanted < BRIGHTEST).all(1))
     if np.count_nonzero(shown) < 30:
         shown[:] = True
     one, other = one[shown], other[shown]

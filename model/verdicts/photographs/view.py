@@ -24,7 +24,7 @@ class Effort(NamedTuple):
     """The longer side at which features are looked for, at most, and how many are kept."""
 
     side_px: int
-    count: int
+    kept: int
 
 
 class View:
@@ -62,7 +62,7 @@ class View:
         box = part_box(hypothesis, self._image.size) or (0, 0, *self._image.size)
         if box not in self._features:
             part = _at_most(self._image.crop(box), self._effort.side_px)
-            found = features(np.asarray(part.convert("L")), self._effort.count)
+            found = features(np.asarray(part.convert("L")), self._effort.kept)
             to_image = resizing(part.size, (box[2] - box[0], box[3] - box[1]))
             to_working = resizing(self._image.size, self.working_size)
             matrix = to_working @ np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]]) @ to_image
