@@ -115,7 +115,7 @@ def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(300, marks=pytest.mark.timeout(600)),
+        pytest.param(300, marks=[pytest.mark.thorough, pytest.mark.timeout(600)]),
         pytest.param(10_000, marks=[pytest.mark.thorough, pytest.mark.timeout(3600)]),
     ],
 )
