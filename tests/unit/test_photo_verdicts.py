@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +21,9 @@ SIDE_PX = 256
 
 
 def told(query: Image.Image, match: Image.Image) -> Explained:
-    return explained(as_sent(query), stored(match, SIDE_PX))
+    """As the child would send it."""
+    said = explained(as_sent(query), stored(match, SIDE_PX))
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=Explained)
 
 
 @pytest.mark.parametrize("name", EDITS)

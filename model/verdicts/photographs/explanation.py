@@ -32,13 +32,15 @@ def explain(query: View, match: View, hypothesis: str = "") -> Explained:
     if best is None:
         return Explained("similar", [], [], 1.0, 0.0)
     if best.confidence < 0.5:
-        residual = min(max(best.agreed.residual, best.agreed.worse), 1.0)
+        residual = float(min(max(best.agreed.residual, best.agreed.worse), 1.0))
         return Explained("similar", [], [], residual, best.confidence)
     whole = match.to_whole @ best.matrix @ inverse(query.to_whole)
     outline = (best.placed.query_outline.tolist(), best.placed.match_outline.tolist())
     alignment = (whole / whole[2, 2]).tolist()
-    residual = min(best.agreed.residual, 1.0)
-    return Explained("altered copy", _edits(query, match, best), alignment, residual, best.confidence, outline)
+    residual = float(min(best.agreed.residual, 1.0))
+    # Plain numbers, since frames hold no others.
+    edits = [(name, float(amount), unit) for name, amount, unit in _edits(query, match, best)]
+    return Explained("altered copy", edits, alignment, residual, best.confidence, outline)
 
 
 def _edits(query: View, match: View, told: Told) -> list[Edit]:

@@ -114,4 +114,4 @@ def _confidence(
     share = agreed.share
     if overlaid and share > OVERLAY_SHARE_MIN:
         share = 1 - 0.1 * (1 - share)
-    return 1 / (1 + math.exp(-SHARE_SLOPE * (share - SHARE_COPY)))
+    return float(1 / (1 + math.exp(-SHARE_SLOPE * (share - SHARE_COPY))))
