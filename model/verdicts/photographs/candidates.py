@@ -11,7 +11,7 @@ from model.verdicts.photographs.view import View
 
 # With so many pairs nothing else is tried; with fewer than PAIRS_SURE the whole pictures are compared too.
 PAIRS_ENOUGH, PAIRS_SURE = 24, 12
-LIKENESS_MIN = 0.8
+LIKENESS_MIN = 0.92
 # So close an alignment comes to the whole of both pictures, as a share of the side, that it is taken for that.
 WHOLE_TOLERANCE = 0.012
 

@@ -10,8 +10,8 @@ from model.verdicts.photographs.explanation import explain
 from model.verdicts.photographs.view import Effort, View, rgb
 
 QUERY_SIDE_PX, MATCH_SIDE_PX = 512, 256
-# What a match's features cost is paid ten times: at 256 pixels they cost twice as much and find one copy of 60 more.
-QUERY_EFFORT, MATCH_EFFORT = Effort(512, 600), Effort(208, 220)
+# What a match's features cost is paid ten times: at 256 pixels they cost twice as much and find two copies of 60 more.
+QUERY_EFFORT, MATCH_EFFORT = Effort(448, 450), Effort(176, 180)
 
 
 class PhotoQuery:
