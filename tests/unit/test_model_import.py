@@ -118,7 +118,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "operations that the runtime does not bring",
     ),
     "unknown operation": ({"tail": [("Own", ["turned"], {})]}, "operations that the runtime does not bring"),
-    "endless": ({"tail": [("Loop", ["forever", "true", "turned"], {"body": endless()})]}, f"{CPU_LIMIT_S:.0f} s for a picture"),
+    "endless": (
+        {"tail": [("Loop", ["forever", "true", "turned"], {"body": endless()})]},
+        f"{CPU_LIMIT_S:.0f} s for a picture",
+    ),
     "too much memory": (
         {"tail": [("ConstantOfShape", ["huge"], {}), ("ReduceMax", ["tail0"], {}), ("Add", ["turned", "tail1"], {})]},
         "memory|alloc|larger",
