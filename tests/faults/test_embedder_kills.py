@@ -97,6 +97,7 @@ def test_cut_off_from_cassandra_it_waits_ends_at_sigterm_and_loses_nothing(
     assert {(r.partition, r.offset) for r in sent} <= set(again)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_two_share_the_topic_while_one_is_killed_and_one_is_frozen_past_its_session(
     stack: Settings, store: Store, tmp_path: Path

@@ -199,6 +199,7 @@ def test_indexer_killed_while_it_deletes_old_generations_goes_on(
         feed.check()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_api_killed_while_it_swaps_answers_from_the_newest_generation_when_it_is_back(
     settings: Settings, feed: Feed, tmp_path: Path
