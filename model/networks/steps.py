@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ConfigurationError
+from model.pictures.pillow import on_white
 
 FILE = "steps.json"
 SIDE_PX_MAX = 1024
@@ -65,9 +66,7 @@ class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def pixels(self, image: Image.Image) -> NDArray[np.generic]:
         """A picture in mode L, RGB or RGBA as the network takes it, without the leading 1 of `shape`; transparent pixels show white."""
         small, left, top = self._fitted(image)
-        if small.mode == "RGBA":
-            small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
-        values = np.asarray(small.convert("L" if self.channels == "grey" else "RGB"), np.float32)
+        values = np.asarray(on_white(small).convert("L" if self.channels == "grey" else "RGB"), np.float32)
         values = values.reshape(small.height, small.width, self.channel_count)
         if self.channels == "bgr":
             values = values[..., ::-1]

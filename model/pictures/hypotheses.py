@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from model.pictures.pillow import at_most
+
 WHOLE = "whole"
 _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 _PART_PERCENTS = (65, 40)
@@ -38,7 +40,7 @@ def hypotheses(image: Image.Image) -> Iterator[tuple[str, Image.Image]]:
     down as it can.
     """
     yield WHOLE, image
-    small = _at_most(image, WORKING_SIDE_PX)
+    small = at_most(image, WORKING_SIDE_PX, reducing_gap=3.0)
     for degrees, turn in _TURNS.items():
         yield f"turned-{degrees}", small.transpose(turn)
     yield "mirrored", ImageOps.mirror(small)
@@ -113,14 +115,6 @@ def _margin_share(name: str) -> float:
     if name == WHOLE:
         return 0.0
     return PART_MARGIN if name.startswith("part-") else OTHER_MARGIN
-
-
-def _at_most(image: Image.Image, side_px: int) -> Image.Image:
-    scale = side_px / max(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def _negative(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlug
 from contract.errors import RejectedError
 from contract.messages import IMAGE_PIXELS_MAX, check_value
 from model.pictures.outlines import check_outline, check_pixels, is_cut_short
+from model.pictures.pillow import at_most
 
 TEXT_SIZE_BYTES_MAX = 1024 * 1024
 THUMBNAIL_SIDE_PX = 96
@@ -195,15 +196,11 @@ def _reduced(image: Image.Image, side_px: int) -> Image.Image:
 
 
 def _thumbnail(media_type: str, image: Image.Image, value: bytes, side_px: int, *, is_plain: bool) -> bytes:
-    is_small = max(image.size) <= side_px
-    if is_small and media_type == "image/png" and len(value) <= 1024 and is_plain:
-        return value  # a digit's own file is its best thumbnail
-    if is_small:
+    small = at_most(image, side_px)
+    if small is image:
+        if media_type == "image/png" and len(value) <= 1024 and is_plain:
+            return value  # a digit's own file is its best thumbnail
         small = image.copy()
-    else:
-        scale = side_px / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     small.info = {}  # no colour profile, no place where the picture was taken
     buffer = io.BytesIO()
     if max(small.size) <= 32:

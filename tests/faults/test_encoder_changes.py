@@ -1,5 +1,6 @@
 """The encoder is changed while it serves: no search fails, no answer mixes encoders, both indexes hold the same images."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -232,6 +233,22 @@ class Load:
                 self.failed.append(str(error))
 
 
+@contextlib.contextmanager
+def running_road(settings: Settings) -> Iterator[Road]:
+    """The old encoder's programs on this road; their logs are shown when what is done meanwhile fails."""
+    ensure_topics(settings)
+    road = Road(settings)
+    try:
+        road.start("embedder", "indexer", "api")
+        yield road
+    except BaseException:
+        for log in sorted((settings.var_dir / "logs").glob("*.log")):
+            print(f"--- {log.name}: …{log.read_text()[-1500:]}")
+        raise
+    finally:
+        road.stop()
+
+
 @pytest.fixture
 def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
     settings = fresh_road(
@@ -244,17 +261,8 @@ def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
         rebuild_interval_s=5.0,
         cassandra_keyspace=f"{stack.cassandra_keyspace}_change",
     )
-    ensure_topics(settings)
-    road = Road(settings)
-    try:
-        road.start("embedder", "indexer", "api")
+    with running_road(settings) as road:
         yield road
-    except BaseException:
-        for log in sorted((tmp_path / "logs").glob("*.log")):
-            print(f"--- {log.name}: …{log.read_text()[-1500:]}")
-        raise
-    finally:
-        road.stop()
 
 
 def publish(road: Road, kept: int) -> None:

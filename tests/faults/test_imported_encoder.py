@@ -20,9 +20,8 @@ from model.networks.importing import Source, import_network
 from model.networks.steps import Steps
 from model.pictures.images import decode
 from producers.publisher import ImagePublisher
-from producers.topics import ensure_topics
 from tests.conftest import fresh_road
-from tests.faults.test_encoder_changes import Road
+from tests.faults.test_encoder_changes import Road, running_road
 from tests.networks import SIDE_PX, onnx_network, saved
 from tests.waiting import wait_for
 
@@ -99,17 +98,8 @@ def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
         rebuild_interval_s=2.0,
         cassandra_keyspace=f"{stack.cassandra_keyspace}_imported",
     )
-    ensure_topics(settings)
-    road = Road(settings)
-    try:
-        road.start("embedder", "indexer", "api")
+    with running_road(settings) as road:
         yield road
-    except BaseException:
-        for log in sorted((tmp_path / "logs").glob("*.log")):
-            print(f"--- {log.name}: …{log.read_text()[-1500:]}")
-        raise
-    finally:
-        road.stop()
 
 
 @pytest.mark.parametrize(

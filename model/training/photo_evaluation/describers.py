@@ -17,6 +17,7 @@ from PIL import Image
 
 from contract.errors import ConfigurationError
 from model.encoder import Encoder, encoder_names, imported_names, load_encoder
+from model.pictures.pillow import as_rgb
 
 PIXELS_SIDE_PX = 32
 SSCD_SIDE_PX = 288
@@ -88,13 +89,6 @@ def check_peers(names: Sequence[str]) -> None:
         if name not in PEERS:
             raise ConfigurationError(f"There is no peer {name!r}, only: {', '.join(PEERS)}.")
     assert not set(PEERS) & set(encoder_names()), "an encoder has the name of a peer"
-
-
-def as_rgb(picture: Image.Image) -> Image.Image:
-    """RGB; transparent pixels show white, as on a page."""
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
 
 
 def _pdq(picture: Image.Image) -> NDArray[np.int8]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from contract.errors import ConfigurationError, RejectedError
 from model.pictures.images import Picture, decode
-from model.training.photo_evaluation.describers import as_rgb
+from model.pictures.pillow import as_rgb
 from model.training.photo_evaluation.easy_edits import fitted
 
 # Copies are made of a photo of at most this size: what people share is rarely larger, and edits of 50 Mpx would take seconds and gigabytes.

@@ -3,8 +3,9 @@
 from PIL import Image, ImageDraw, ImageFont
 
 from model.encoder import load_encoder
+from model.pictures.pillow import as_rgb
 from model.training.photo_evaluation.copies import others_of
-from model.training.photo_evaluation.describers import as_rgb, load_describer
+from model.training.photo_evaluation.describers import load_describer
 from model.training.photo_evaluation.edits import EDITS, Edit, altered
 from model.training.photo_evaluation.evaluation import Evaluation
 from model.training.photo_evaluation.photos import read, to_alter

@@ -15,7 +15,7 @@ from contract.progress import progress_line
 from model.encoder import Encoder
 from model.pictures.child import Shown
 from model.pictures.images import decode
-from model.training.photo_evaluation.describers import as_rgb
+from model.pictures.pillow import as_rgb
 from model.training.photo_evaluation.photos import Photo, photos_in, read, to_alter
 from model.training.photo_evaluation.searching import nearest
 from model.training.photo_verdicts.edits import EDITS, is_right

@@ -9,6 +9,7 @@ from PIL import Image
 from contract.errors import RejectedError
 from model.pictures.child import Shown
 from model.pictures.images import decode
+from model.pictures.pillow import on_white
 from model.verdicts.child import UNREADABLE, Explained
 from model.verdicts.digits.explanation import explain
 
@@ -53,8 +54,7 @@ class DigitQuery:
 
 def _reduced(image: Image.Image, whole_px: int, px: float) -> _Reduced:
     """`image`, of a picture whose longer side is `whole_px`, with about `px` of the picture's pixels to one of its own."""
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = on_white(image)
     scale = whole_px / px / max(image.size)
     if scale < 0.995:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -5,9 +5,10 @@ from PIL import Image
 from contract.errors import RejectedError
 from model.pictures.child import Shown
 from model.pictures.images import decode
+from model.pictures.pillow import as_rgb
 from model.verdicts.child import UNREADABLE, Explained
 from model.verdicts.photographs.explanation import explain
-from model.verdicts.photographs.view import Effort, View, rgb
+from model.verdicts.photographs.view import Effort, View
 
 QUERY_SIDE_PX, MATCH_SIDE_PX = 512, 256
 # What a match's features cost is paid ten times: at 256 pixels they cost twice as much and find two copies of 60 more.
@@ -18,7 +19,7 @@ class PhotoQuery:
     """A query that is explained by matches: `image`, of a picture of `size` (w, h), of which it may be a thumbnail."""
 
     def __init__(self, image: Image.Image, size: tuple[int, int]) -> None:
-        self._view = View(rgb(image), size, QUERY_SIDE_PX, QUERY_EFFORT)
+        self._view = View(as_rgb(image), size, QUERY_SIDE_PX, QUERY_EFFORT)
 
     def explained(self, match: Shown, hypothesis: str) -> Explained:
         """What the query is to a match; the alignment is looked for first where the hypothesis found it."""
@@ -26,5 +27,5 @@ class PhotoQuery:
             picture = decode(match.image)
         except RejectedError:
             return UNREADABLE
-        stored = View(rgb(picture.image), (match.width, match.height), MATCH_SIDE_PX, MATCH_EFFORT)
+        stored = View(as_rgb(picture.image), (match.width, match.height), MATCH_SIDE_PX, MATCH_EFFORT)
         return explain(self._view, stored, hypothesis)

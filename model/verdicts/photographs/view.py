@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.pictures.hypotheses import part_box
+from model.pictures.pillow import at_most
 from model.verdicts.photographs import quality
 from model.verdicts.photographs.alignment import Matrix, moved
 from model.verdicts.photographs.comparison import Pixels, resizing
@@ -45,7 +46,7 @@ class View:
     @cached_property
     def pixels(self) -> Pixels:
         """(h, w, 3) in [0, 1], at the working size."""
-        return np.asarray(_at_most(self._image, self._side_px), np.float32) / np.float32(255)
+        return np.asarray(at_most(self._image, self._side_px), np.float32) / np.float32(255)
 
     @property
     def working_size(self) -> Size:
@@ -61,7 +62,7 @@ class View:
         """Of the whole, or of the part that a hypothesis names, which is looked at more closely; in places of the working size."""
         box = part_box(hypothesis, self._image.size) or (0, 0, *self._image.size)
         if box not in self._features:
-            part = _at_most(self._image.crop(box), self._effort.side_px)
+            part = at_most(self._image.crop(box), self._effort.side_px)
             found = features(np.asarray(part.convert("L")), self._effort.kept)
             to_image = resizing(part.size, (box[2] - box[0], box[3] - box[1]))
             to_working = resizing(self._image.size, self.working_size)
@@ -114,21 +115,6 @@ class View:
         centred = small - small.mean()
         length = float(np.linalg.norm(centred))
         return np.asarray(centred / length if length > 0.05 else np.zeros_like(centred), np.float32)
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """In colour, on white where it is transparent."""
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def _at_most(image: Image.Image, side_px: int) -> Image.Image:
-    scale = side_px / max(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def _grey(pixels: Pixels) -> NDArray[np.uint8]:

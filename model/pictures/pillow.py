@@ -1,0 +1,24 @@
+"""What is done to Pillow's images in several places."""
+
+from PIL import Image
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Transparent pixels show white, as on a page; a picture without any is returned as it is."""
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """In colour, on white where it is transparent."""
+    return on_white(image).convert("RGB")
+
+
+def at_most(image: Image.Image, side_px: int, *, reducing_gap: float = 2.0) -> Image.Image:
+    """The picture with a longer side of `side_px` pixels; one that is no larger is returned as it is."""
+    scale = side_px / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=reducing_gap)
