@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	done)
 VENV := .venv
 RUN := $(VENV)/bin/python
-CODE := $(wildcard contract model producers workers gallery api stack bench tests)
+CODE := $(wildcard contract runtime topics model producers workers gallery api stack bench tests)
 IMAGES ?= 10000
 export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

@@ -17,10 +17,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import docs, health, images, index, rejected, search
-from api.problems import Problem, add_problem_handlers
-from api.room import HeldRoom
-from api.services import Services, open_services
+from api.answers.problems import Problem, add_problem_handlers
+from api.live.services import Services, open_services
+from api.routes import docs, health, images, index, rejected, search
+from api.routes.room import HeldRoom
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
 

@@ -16,7 +16,7 @@ from contract.telemetry import configure_logging
 
 SHUTDOWN_TIMEOUT_S = 2
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 def serve(settings: Settings, processes: int) -> int:
@@ -38,7 +38,7 @@ def serve(settings: Settings, processes: int) -> int:
         server_header=False,
     )
     with _listen(settings) as listener:
-        log.info("api serving", address=f"http://{settings.api_host}:{settings.api_port}", processes=processes)
+        logger.info("api serving", address=f"http://{settings.api_host}:{settings.api_port}", processes=processes)
         if processes > 1:
             # Children load the settings themselves, from the environment that they inherit.
             Multiprocess(config, sockets=[listener]).run()

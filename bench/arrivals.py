@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DependencyError
-from contract.progress import progress_line
 from contract.settings import Settings
-from gallery.reader import Reader
-from producers.publisher import Confirmation, ImagePublisher
+from gallery.generations.reader import Reader
+from runtime.progress import progress_line
+from topics.publisher import Confirmation, ImagePublisher
 
 COVERED_TIMEOUT_S = 300.0
 LOOK_INTERVAL_S = 0.002

@@ -15,13 +15,13 @@ import numpy as np
 
 from bench.own import own_road
 from contract.errors import DependencyError
-from contract.progress import progress_line
 from contract.settings import Settings
 from model import mnist
-from producers.publisher import ImagePublisher
+from runtime.progress import progress_line
 from stack.child import Child, start_child
 from stack.programs import environment
 from stack.service import Service
+from topics.publisher import ImagePublisher
 
 ROUNDS = 3
 WARM_UP_IMAGES = 128

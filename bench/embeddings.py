@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.progress import progress_line
 from model import mnist
 from model.encoder import Encoder
+from runtime.progress import progress_line
 
 TURN_DEGREES, ZOOM, SHEAR, SHIFT_PX = 15.0, 0.15, 0.15, 2.0
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from bench.embeddings import gallery
 from bench.machine import machine, versions
-from contract.progress import progress_line
 from contract.settings import Settings
 from model import mnist
 from model.encoder import load_encoder
@@ -19,6 +18,7 @@ from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
 from model.verdicts.child import Explainer
 from model.verdicts.digits.explanation import explain
+from runtime.progress import progress_line
 
 # Not the seed with which thresholds were chosen.
 SEED = 20_260

@@ -8,11 +8,11 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
-from contract.clients import open_admin
 from contract.errors import DependencyError
 from contract.settings import Settings
-from gallery.rows import FeedRow
-from gallery.store import Store
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
+from topics.clients import open_admin
 
 ROUND_TRIP_TIMEOUT_MS = 10_000
 

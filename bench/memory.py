@@ -15,7 +15,7 @@ from api.client import Client
 from bench.machine import machine, versions
 from bench.own import own_programs, own_road, publish_all
 from contract.settings import Settings
-from gallery.reader import Reader
+from gallery.generations.reader import Reader
 from model import mnist
 from stack.child import Child
 

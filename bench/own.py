@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from contract.clients import open_admin
 from contract.errors import DependencyError
 from contract.settings import Settings, load_settings
-from gallery.reader import Reader
-from producers.publisher import ImagePublisher
-from producers.topics import ensure_topics
+from gallery.generations.reader import Reader
 from stack import groups
 from stack.child import Child, start_child
 from stack.ports import free_ports, own_ports
 from stack.programs import answers_ready, api, embedder, indexer
+from topics.clients import open_admin
+from topics.creation import ensure_topics
+from topics.publisher import ImagePublisher
 
 START_TIMEOUT_S = 120.0
 STALLED_TIMEOUT_S = 180.0

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.kept import Build, Shelf
-from gallery.neighbours import build_neighbours, load_neighbours
-from gallery.tree import frozen
+from gallery.nearest.neighbours import build_neighbours, load_neighbours
+from gallery.nearest.tree import frozen
 
 K = 10
 RECALL_MIN = 0.996  # to which approximate peers are tuned

@@ -14,10 +14,10 @@ from bench.http import load, search_request
 from bench.machine import machine, versions
 from bench.own import own_programs, own_road, publish_all
 from bench.photographs import gallery_photographs, photographs_of
-from contract.progress import progress_line
 from contract.settings import Settings
 from model.encoder import Encoder, load_encoder
 from model.pictures.images import decode
+from runtime.progress import progress_line
 
 ENCODER = "photo"
 SMALL_SIZE_PX, LARGE_SIZE_PX = (500, 300), (4000, 3000)

@@ -14,11 +14,11 @@ from bench.embedders import ROUNDS, Case, measure_embedders
 from bench.http import require_api
 from bench.machine import machine, versions
 from contract.settings import Settings
-from gallery.rows import FeedRow
-from gallery.writer import Writer
+from gallery.generations.writer import Writer
+from gallery.store.rows import FeedRow
 from model import mnist
 from model.pictures.child import Decoder
-from producers.publisher import ImagePublisher
+from topics.publisher import ImagePublisher
 
 STAGE_IMAGES = 2048
 STAGE_BATCH = 512

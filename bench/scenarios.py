@@ -16,16 +16,16 @@ from threadpoolctl import threadpool_limits
 from bench.machine import machine, versions
 from bench.peers import K
 from bench.search import ROUNDS, exact_neighbours, interleaved, search_data
-from contract.progress import progress_line
 from contract.settings import Settings
-from gallery.base import IdTable, save_base
-from gallery.compiled import compile_search
-from gallery.fold import Position
-from gallery.merge import build_base, save_merged
-from gallery.reader import Reader
-from gallery.rows import FeedRow
-from gallery.snapshot import Snapshot
-from gallery.writer import Writer
+from gallery.generations.base import IdTable, save_base
+from gallery.generations.fold import Position
+from gallery.generations.merge import build_base, save_merged
+from gallery.generations.reader import Reader
+from gallery.generations.snapshot import Snapshot
+from gallery.generations.writer import Writer
+from gallery.nearest.compiled import compile_search
+from gallery.store.rows import FeedRow
+from runtime.progress import progress_line
 
 LOG = "bench:scenarios"
 STAGED = 2048  # rows that the indexer reads at once

@@ -12,10 +12,10 @@ from bench.embeddings import gallery, queries
 from bench.kept import Shelf
 from bench.machine import machine, versions
 from bench.peers import METHODS, Asked, K, Method, recall, sweep
-from contract.progress import progress_line
 from contract.settings import Settings
-from gallery.compiled import compile_search
+from gallery.nearest.compiled import compile_search
 from model.encoder import load_encoder
+from runtime.progress import progress_line
 
 ROUNDS = 3
 INTERLEAVED = 100  # queries of one method before the next one has its turn

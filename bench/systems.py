@@ -17,16 +17,16 @@ from bench.embeddings import deformed
 from bench.machine import machine, versions
 from bench.peers import K, recall
 from bench.search import exact_neighbours, histogram, search_data
-from contract.progress import progress_line
 from contract.settings import Settings
-from gallery.compiled import compile_search
-from gallery.merge import build_base
-from gallery.neighbours import build_neighbours
-from gallery.reader import Reader
-from gallery.rows import FeedRow
-from gallery.writer import Writer
+from gallery.generations.merge import build_base
+from gallery.generations.reader import Reader
+from gallery.generations.writer import Writer
+from gallery.nearest.compiled import compile_search
+from gallery.nearest.neighbours import build_neighbours
+from gallery.store.rows import FeedRow
 from model import mnist
 from model.encoder import load_encoder
+from runtime.progress import progress_line
 
 BATCH = 2000
 FOUND_TIMEOUT_S = 30.0

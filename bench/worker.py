@@ -11,9 +11,9 @@ from unittest.mock import patch
 
 from contract import telemetry
 from contract.settings import load_settings
-from gallery.rows import FeedRow, ImageRecord, RecordKey
-from gallery.store import Store
-from workers import embedder
+from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.store import Store
+from workers.embedder import program as embedder
 
 
 class NoStore(Store):

@@ -9,11 +9,11 @@ import msgspec
 
 from contract.errors import LookalikeError
 from contract.settings import Settings, load_settings
+from gallery.generations.reader import Reader
+from gallery.generations.serving import ServingFile, old_layout
+from gallery.generations.snapshot import Snapshot
 from gallery.promote import Comparison, promote, rollback
-from gallery.reader import Reader
-from gallery.serving import ServingFile, old_layout
-from gallery.snapshot import Snapshot
-from gallery.store import Store
+from gallery.store.store import Store
 from gallery.verify import verify
 from gallery.watch import watch
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import LookalikeError
-from gallery.fold import Fold, PartitionProgress, Position
-from gallery.manifest import Manifest
-from gallery.reader import Reader
-from gallery.serving import Serving, ServingFile, index_names, write_serving
-from gallery.snapshot import Snapshot
-from gallery.store import Store
+from gallery.generations.fold import Fold, PartitionProgress, Position
+from gallery.generations.manifest import Manifest
+from gallery.generations.reader import Reader
+from gallery.generations.serving import Serving, ServingFile, index_names, write_serving
+from gallery.generations.snapshot import Snapshot
+from gallery.store.store import Store
 from gallery.verify import feed_rows
 
 POLL_S = 0.02

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contract.progress import progress_line
-from gallery.fold import Position
-from gallery.rows import FeedRow
-from gallery.set_aside import why_unusable
-from gallery.snapshot import Snapshot
-from gallery.store import Store
+from gallery.generations.fold import Position
+from gallery.generations.set_aside import why_unusable
+from gallery.generations.snapshot import Snapshot
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
+from runtime.progress import progress_line
 
 READ_ROWS_MAX = 4096
 

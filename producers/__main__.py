@@ -14,10 +14,10 @@ from contract.settings import Settings, load_settings
 from producers.lines import line_images
 from producers.mnist import mnist_count, mnist_images
 from producers.publish_folder import FolderOptions, publish_folder
-from producers.publisher import ImagePublisher
 from producers.report import Report
 from producers.run import publish_all
-from producers.topics import ensure_topics
+from topics.creation import ensure_topics
+from topics.publisher import ImagePublisher
 
 
 def main() -> int:

@@ -10,12 +10,12 @@ from pathlib import Path
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from producers.folder import STILL_S, Folder, Look, Manner
-from producers.publisher import ImagePublisher
 from producers.report import Report
 from producers.run import publish_all
 from producers.state import State, claimed_by_others, usual_file
 from producers.walk import Found
 from producers.watch import keep_publishing
+from topics.publisher import ImagePublisher
 
 
 @dataclass(frozen=True, kw_only=True)

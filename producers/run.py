@@ -7,11 +7,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from contract.errors import DependencyError, RejectedError
-from contract.progress import progress_line
 from producers.interrupt import Interrupt
 from producers.outgoing import Departed, Failure, Handed, LeftOut, Outgoing
-from producers.publisher import Confirmation, ImagePublisher
 from producers.report import Report
+from runtime.progress import progress_line
+from topics.publisher import Confirmation, ImagePublisher
 
 # A run that was stopped ends within this time, whatever Kafka does.
 _LAST_FLUSH_S = 10.0

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import ConfigurationError
-from contract.failpoints import failpoint
 from contract.settings import Settings
 from producers.walk import Found, Identity
+from runtime.failpoints import failpoint
 
 # A run that is killed publishes at most this much again, which does no harm.
 _SAVE_INTERVAL_S = 5.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.client import ApiError, Client
-from api.rejections import REJECTED_MAX
+from api.live.rejections import REJECTED_MAX
 from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings

@@ -10,16 +10,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from api.client import ApiError, Client
-from api.ends import Ends, read_ends
-from contract.clients import open_admin
 from contract.errors import DependencyError
 from contract.settings import Settings
-from gallery.store import Store
+from gallery.store.store import Store
 from stack import groups
 from stack.child import last_lines
 from stack.jars import ROOT
 from stack.programs import environment
 from stack.progress import Progress, Watcher
+from topics.clients import open_admin
+from topics.end_offsets import Ends, read_ends
 
 _POLL_S = 0.25
 

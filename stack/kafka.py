@@ -9,12 +9,12 @@ from string import Template
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from contract.clients import connect
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import PREFIX, Settings
 from stack.jars import ROOT, jars
 from stack.java import find_java
 from stack.service import Service
+from topics.clients import connect
 
 LOOPBACK = ("127.0.0.1", "localhost")
 _CONF = ROOT / "stack" / "conf"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from api.app import create_app
 from contract.settings import Settings, load_settings
-from gallery.merge import build_base
-from gallery.rows import FeedRow
-from gallery.writer import Writer
+from gallery.generations.merge import build_base
+from gallery.generations.writer import Writer
+from gallery.store.rows import FeedRow
 from model import mnist
 from model.encoder import load_encoder
 from model.pictures.images import decode

@@ -15,16 +15,16 @@ import numpy as np
 from kafka import KafkaProducer
 from PIL import Image
 
-from contract.failpoints import VARIABLE
 from contract.messages import MESSAGE_SIZE_BYTES_MAX
 from contract.settings import Settings
-from gallery.rows import FeedRow
-from gallery.store import Store
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
 from model.encoder import load_encoder
-from producers.topics import ensure_topics, topic_log
+from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
-from workers.rejections import NO_KEY, KeySerializer
+from topics.creation import ensure_topics, topic_log
+from topics.rejected import NO_KEY, KeySerializer
 
 
 class Sent(NamedTuple):

@@ -1,8 +1,8 @@
 """What the index holds, once it is proven against the feed."""
 
 from contract.settings import Settings
-from gallery.reader import Reader
-from gallery.store import Store
+from gallery.generations.reader import Reader
+from gallery.store.store import Store
 from gallery.verify import verify
 
 

@@ -67,10 +67,10 @@ def _add(
 
 def _embedder(settings: Settings, options: argparse.Namespace) -> int:
     if options.from_store:
-        from workers.embedder_restore import run as restore
+        from workers.embedder.restore import run as restore
 
         return restore(settings)
-    from workers.embedder import run
+    from workers.embedder.program import run
 
     return run(settings, slot=options.slot)
 

@@ -13,16 +13,16 @@ import structlog
 
 from contract import telemetry
 from contract.errors import IndexDamagedError
-from contract.garbage import collect_rarely
 from contract.settings import Settings
-from gallery.merge import build_base
-from gallery.rows import FeedRow
-from gallery.serving import old_layout
-from gallery.store import Store
-from gallery.writer import Writer, lock_index
+from gallery.generations.merge import build_base
+from gallery.generations.serving import old_layout
+from gallery.generations.writer import Writer, lock_index
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
 from model.encoder import load_encoder
-from workers.readiness import READINESS
-from workers.retrying import StoppedError, end_when_a_call_hangs, retrying
+from runtime.memory import collect_rarely
+from runtime.readiness import READINESS
+from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
 
 READ_ROWS_MAX = 2048
 # A feed that stays idle is read less and less often, down to once in this many of its usual pauses.
@@ -37,7 +37,7 @@ HOLES_INTERVAL_S = 5.0
 TAIL_SHARE_MAX = 5
 TAIL_SHARE_OLD = 1000
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class _Build(NamedTuple):
@@ -62,7 +62,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     loaded = load_encoder(settings.encoder, settings.encoders_dir)
     encoder, dimensions = loaded.fingerprint, loaded.dimensions
     if left := old_layout(settings.index_dir):
-        log.warning("index folder of an earlier version", detail=left)
+        logger.warning("index folder of an earlier version", detail=left)
     if not _wait_for_lock(settings.encoder_index_dir, stop):
         return 0
     READINESS.note("lock", is_good=True)
@@ -72,7 +72,7 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
         return 0
     try:
         writer = Writer(settings.encoder_index_dir, encoder, dimensions, rebuild=rebuild)
-        log.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
+        logger.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
         indexer = Indexer(settings, encoder, store, writer)
         collect_rarely()
         with contextlib.suppress(StoppedError):
@@ -127,7 +127,7 @@ class Indexer:
             telemetry.GENERATION.set(manifest.generation)
             telemetry.INDEX_IMAGES.set(manifest.count)
             telemetry.TAIL_ENTRIES.set(manifest.tail.entries)
-            log.info(
+            logger.info(
                 "published",
                 generation=manifest.generation,
                 entries=len(entries),
@@ -149,12 +149,12 @@ class Indexer:
     def _tell_of_set_aside(self) -> None:
         told = self._writer.fold.aside.tell()
         if len(told) > ROWS_TOLD_MAX:
-            log.error("feed rows set aside", rows=len(told), named=ROWS_TOLD_MAX, see="python -m gallery verify")
+            logger.error("feed rows set aside", rows=len(told), named=ROWS_TOLD_MAX, see="python -m gallery verify")
         for number, found in enumerate(told):
             telemetry.ROWS_SET_ASIDE.labels(found.reason).inc()
             if number >= ROWS_TOLD_MAX:
                 continue
-            log.error(
+            logger.error(
                 "feed row set aside",
                 reason=found.reason,
                 log=self._writer.logs[found.log_number],
@@ -171,7 +171,7 @@ class Indexer:
             return
         logs = self._store.logs(self._settings.kafka_topic)
         if not self._writer.set_logs(logs):
-            log.warning("starting a new index", because="the gallery's logs changed", logs=logs)
+            logger.warning("starting a new index", because="the gallery's logs changed", logs=logs)
             self._writer = Writer(
                 self._settings.encoder_index_dir, self._encoder, self._writer.manifest.dimensions, rebuild=True
             )
@@ -214,15 +214,15 @@ class Indexer:
             build, self._build = self._build, None
             self._base_published = time.monotonic()
             if build.process.exitcode:
-                log.error("base not built", exit_status=build.process.exitcode, base=build.base_name)
+                logger.error("base not built", exit_status=build.process.exitcode, base=build.base_name)
                 return
             try:
                 manifest = self._writer.replace_base(build.base_name, build.entries_merged)
             except IndexDamagedError as error:
-                log.error("base not taken", detail=str(error), base=build.base_name)
+                logger.error("base not taken", detail=str(error), base=build.base_name)
                 return
             telemetry.REBUILDS.inc()
-            log.info(
+            logger.info(
                 "base replaced",
                 generation=manifest.generation,
                 base=manifest.base.count,
@@ -254,7 +254,7 @@ def _wait_for_lock(index_dir: Path, stop: threading.Event) -> bool:
         if lock_index(index_dir) is not None:
             return True
         if not said:
-            log.info("standing by", because=f"another indexer holds {index_dir}/lock")
+            logger.info("standing by", because=f"another indexer holds {index_dir}/lock")
             said = True
         stop.wait(0.2)
     return False

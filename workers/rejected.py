@@ -10,11 +10,11 @@ from typing import NamedTuple
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from contract.clients import CONNECT_TIMEOUT_S, open_reader
 from contract.errors import ConfigurationError, DependencyError, LookalikeError
 from contract.messages import Rejection
 from contract.settings import Settings
-from workers.rejections import CUT_HEADER, Publisher
+from topics.clients import CONNECT_TIMEOUT_S, open_reader
+from topics.rejected import CUT_HEADER, Publisher
 
 _PREFIX = "lookalike-"
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 import msgspec
 from PIL import Image
 
-from contract.allocation import give_back_large_blocks
 from model.pictures.child import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS
+from runtime.memory import give_back_large_blocks
 
 T = TypeVar("T")
 

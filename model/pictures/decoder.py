@@ -12,12 +12,12 @@ from pathlib import Path
 from PIL import Image
 
 from contract.errors import RejectedError
-from contract.failpoints import failpoint
 from model.encoder import Encoder, load_encoder
 from model.pictures.child import Answer, Images, Verdict
 from model.pictures.confined import address_space_bytes, ended_when_out_of_memory, limit_cpu, samples, serve
 from model.pictures.hypotheses import WHOLE, hypotheses
 from model.pictures.images import Picture, decode
+from runtime.failpoints import failpoint
 
 # Shorter side, in pixels, that a picture keeps when it is reduced for an encoder of photographs: no encoder looks at more.
 PICTURE_SIDE_PX = 768

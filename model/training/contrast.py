@@ -10,12 +10,12 @@ from keras import layers
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from contract.progress import progress_line
 from model import mnist
 from model.training.neighbourhoods import neighbourhood_coordinates
 from model.training.random_copies import random_copies
 from model.training.recipes import Examples, Recipe
 from model.training.straightening import Straightening
+from runtime.progress import progress_line
 
 TEMPERATURE = 0.15
 # A batch holds as many originals as copies.

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.progress import progress_line
 from model import mnist
 from model.encoder import Encoder, encoder_names, load_encoder
 from model.training.alterations import ALTERATIONS
+from runtime.progress import progress_line
 
 SEED = 1
 COPIES = 1000

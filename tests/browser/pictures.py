@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 from api.client import Client
 from contract.settings import DIGITS_ENCODER, Settings, load_settings
-from producers.publisher import ImagePublisher
 from stack import groups
 from stack.demo_road import running_stack
 from stack.jars import ROOT
@@ -22,6 +21,7 @@ from stack.programs import environment
 from tests.browser.install import BROWSER, install
 from tests.browser.photographs import album, altered, collage, jpeg, photographs
 from tests.waiting import wait_for
+from topics.publisher import ImagePublisher
 
 PER_S = 400
 # More digits than are published while the pictures are taken.

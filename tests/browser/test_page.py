@@ -14,13 +14,13 @@ from PIL import Image
 from api.client import ApiError, Client
 from contract.settings import Settings
 from model import mnist
-from producers.publisher import ImagePublisher
 from stack import groups
 from stack.programs import answers_ready
 from stack.state import read_state
 from tests.browser.driver import Driver, picture
 from tests.conftest import fresh_road
 from tests.waiting import wait_for
+from topics.publisher import ImagePublisher
 
 DIGITS = 3000
 ID = "mnist/train/00007"

@@ -9,13 +9,13 @@ from PIL import Image
 
 from api.client import ApiError, Client
 from contract.settings import Settings
-from producers.publisher import ImagePublisher
 from stack import groups
 from tests.browser.driver import Driver
 from tests.browser.photographs import KEPT, album, altered, collage, jpeg, photographs, tilted
 from tests.conftest import fresh_road
 from tests.people import photographs as parts_of_photographs
 from tests.waiting import wait_for
+from topics.publisher import ImagePublisher
 
 OTHERS = 9
 

@@ -14,11 +14,10 @@ from PIL import Image
 
 from api.client import Client
 from contract.settings import Settings
-from gallery.rows import FeedRow
-from gallery.store import Store
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
 from model import mnist
 from model.encoder import load_encoder
-from producers.topics import ensure_topics, topic_log
 from stack import groups
 from stack.programs import told_stalled
 from stack.state import read_state
@@ -27,7 +26,8 @@ from tests.conftest import fresh_road
 from tests.embedding import Sent, producer, publish
 from tests.verified import verified_ids
 from tests.waiting import wait_for
-from workers.rejections import NO_KEY
+from topics.creation import ensure_topics, topic_log
+from topics.rejected import NO_KEY
 
 GOOD = 600
 A_SECOND = 100

@@ -15,16 +15,16 @@ from PIL import Image
 from api.client import ApiError, Client
 from contract.messages import IMAGE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
 from contract.settings import Settings
-from gallery.store import Store
+from gallery.store.store import Store
 from model import mnist
 from model.encoder import load_encoder
-from producers.publisher import ImagePublisher
 from stack import groups
 from stack.state import read_state
 from tests.conftest import fresh_road
 from tests.unit.test_images import HEIC, encoded
 from tests.verified import verified_ids
 from tests.waiting import wait_for
+from topics.publisher import ImagePublisher
 
 DIGITS = mnist.images("test")
 

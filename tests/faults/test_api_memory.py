@@ -11,13 +11,13 @@ import pytest
 
 from contract.messages import IMAGE_SIZE_BYTES_MAX
 from contract.settings import Settings
-from producers.topics import ensure_topics
 from stack.jars import ROOT
 from stack.programs import environment
 from tests.bad_messages import PNG, padded
 from tests.conftest import fresh_road
 from tests.peaks import watched
 from tests.waiting import wait_for
+from topics.creation import ensure_topics
 
 GIB = 1024**3
 

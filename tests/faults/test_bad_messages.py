@@ -11,7 +11,7 @@ from PIL import Image
 
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.settings import Settings
-from gallery.store import Store
+from gallery.store.store import Store
 from tests.bad_messages import Case, bad_messages, odd_messages
 from tests.bombs import bombs
 from tests.conftest import fresh_road
@@ -27,7 +27,7 @@ from tests.embedding import (
 from tests.kafka_topic import read_topic
 from tests.unit.test_images import encoded
 from tests.unit.test_images import picture as coloured
-from workers.rejections import CUT_HEADER
+from topics.rejected import CUT_HEADER
 
 ZEROS_BYTES = 100 * 1000 * 1000
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from contract.settings import Settings
-from gallery.rows import RecordKey
-from gallery.store import Store
+from gallery.store.rows import RecordKey
+from gallery.store.store import Store
 from model.pictures.child import Decoder
 from tests.conftest import fresh_road
 from tests.embedding import Embedder, Sent, eventually, make_topics, picture, publish, running_embedder, wait_for_feed

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from contract.settings import Settings
-from gallery.rows import RecordKey
-from gallery.store import Store
+from gallery.store.rows import RecordKey
+from gallery.store.store import Store
 from tests.conftest import fresh_road
 from tests.embedding import Sent, make_topics, publish, running_embedder, wait_for_feed
 from tests.large_pictures import large_pictures

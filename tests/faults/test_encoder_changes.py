@@ -20,16 +20,14 @@ import pytest
 from numpy.typing import NDArray
 
 from api.client import ApiError, Client
-from contract.failpoints import VARIABLE
 from contract.settings import Settings
-from gallery.reader import Reader
-from gallery.snapshot import Snapshot
-from gallery.store import Store
+from gallery.generations.reader import Reader
+from gallery.generations.snapshot import Snapshot
+from gallery.store.store import Store
 from gallery.verify import verify
 from model import mnist
 from model.encoder import load_encoder
-from producers.publisher import ImagePublisher
-from producers.topics import ensure_topics
+from runtime.failpoints import VARIABLE
 from stack import programs
 from stack.child import Child, start_child
 from stack.jars import ROOT
@@ -37,6 +35,8 @@ from stack.service import Service
 from tests.conftest import fresh_road
 from tests.decoders import decoders_of
 from tests.waiting import wait_for
+from topics.creation import ensure_topics
+from topics.publisher import ImagePublisher
 
 OLD, NEW = "report-autoencoder", "contrast"
 # Without a pause clients take both of two cores, and nothing that is measured ever comes to its end.

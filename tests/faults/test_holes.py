@@ -10,16 +10,16 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from api.client import Client
-from api.ends import read_ends
-from contract.clients import open_admin
 from contract.settings import Settings
-from producers.topics import ensure_topics
 from stack import groups
 from tests.conftest import fresh_road
 from tests.embedding import Sent, picture, producer, publish
 from tests.kafka_topic import read_topic
 from tests.verified import verified_ids
 from tests.waiting import wait_for
+from topics.clients import open_admin
+from topics.creation import ensure_topics
+from topics.end_offsets import read_ends
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from model.encoder import Encoder, load_encoder
 from model.networks.importing import Source, import_network
 from model.networks.steps import Steps
 from model.pictures.images import decode
-from producers.publisher import ImagePublisher
 from tests.conftest import fresh_road
 from tests.faults.test_encoder_changes import Road, running_road
 from tests.networks import SIDE_PX, onnx_network, saved
 from tests.waiting import wait_for
+from topics.publisher import ImagePublisher
 
 OLD, NEW = "contrast", "mine"
 K = 12

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from api.client import ApiError, Client
-from contract.failpoints import VARIABLE
 from contract.settings import Settings
-from gallery.reader import Reader
-from gallery.rows import FeedRow, Outcome
-from gallery.snapshot import Snapshot
-from gallery.store import Store
+from gallery.generations.reader import Reader
+from gallery.generations.snapshot import Snapshot
+from gallery.store.rows import FeedRow, Outcome
+from gallery.store.store import Store
 from gallery.verify import verify
 from model.encoder import load_encoder
+from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
 from tests.conftest import fresh_road

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from contract.settings import Settings
-from gallery.reader import Reader
-from gallery.store import Store
+from gallery.generations.reader import Reader
+from gallery.store.store import Store
 from gallery.verify import verify
 from stack.jars import ROOT
 from stack.programs import environment

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from contract.failpoints import VARIABLE
 from contract.settings import Settings
-from producers.topics import ensure_topics
+from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
 from tests.servers.test_producers_commands import by_key, make_images, run
+from topics.creation import ensure_topics
 
 STEPS = (
     "publisher-before-send:40",

@@ -16,13 +16,11 @@ import pytest
 from api.client import ApiError, Client
 from contract.errors import DependencyError
 from contract.settings import Settings, load_settings
-from gallery.reader import Reader
-from gallery.snapshot import Snapshot
-from gallery.store import Store
+from gallery.generations.reader import Reader
+from gallery.generations.snapshot import Snapshot
+from gallery.store.store import Store
 from gallery.verify import verify
 from model import mnist
-from producers.publisher import Confirmation, ImagePublisher
-from producers.topics import ensure_topics
 from stack import programs
 from stack.cassandra import cassandra
 from stack.child import Child, start_child
@@ -31,6 +29,8 @@ from stack.ports import own_ports
 from stack.service import Service
 from tests.conftest import COMPILED_DIR
 from tests.waiting import wait_for
+from topics.creation import ensure_topics
+from topics.publisher import Confirmation, ImagePublisher
 
 DIGITS = mnist.images("test")
 FROZEN_S = 8.0

@@ -16,12 +16,12 @@ from PIL import Image
 
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 from contract.settings import Settings
-from gallery.rows import FeedRow, ImageRecord, RecordKey
-from gallery.store import Store
+from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.store import Store
 from model.pictures.images import decode
-from producers.topics import ensure_topics, topic_log
 from tests.api_gallery import Gallery, digit, running_api, wait_until
 from tests.conftest import fresh_road
+from topics.creation import ensure_topics, topic_log
 
 PNG = {"Content-Type": "image/png"}
 HOSTILE = {"label": "<img src=x onerror=alert(1)>", "rtl": "\u202eabc"}

@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.settings import Settings
-from gallery.rows import RecordKey
-from gallery.store import Store
+from gallery.store.rows import RecordKey
+from gallery.store.store import Store
 from model.pictures.child import Decoder
 from tests.conftest import fresh_road
 from tests.embedding import (

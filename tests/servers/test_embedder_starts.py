@@ -13,10 +13,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
 
 from contract.settings import Settings
-from gallery.rows import FeedRow
-from gallery.store import Store
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
 from model.encoder import load_encoder
-from producers.topics import topic_log
 from stack.jars import ROOT
 from stack.programs import environment
 from tests.embedding import (
@@ -30,6 +29,7 @@ from tests.embedding import (
     running_embedder,
     wait_for_feed,
 )
+from topics.creation import topic_log
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import pytest
 from cassandra.cluster import Session
 
 from contract.settings import Settings
+from gallery.generations.reader import Reader
 from gallery.promote import compare
-from gallery.reader import Reader
-from gallery.rows import FeedRow
-from gallery.store import FEED_BUCKET_BITS, Store
+from gallery.store.rows import FeedRow
+from gallery.store.store import FEED_BUCKET_BITS, Store
 from gallery.verify import verify
 from model.encoder import load_encoder
 from tests.api_gallery import running_api
 from tests.waiting import wait_for
-from workers.embedder_restore import _missing
+from workers.embedder.restore import _missing
 
 GOOD = np.arange(128, dtype=">f4").tobytes()
 NAN = np.full(128, np.nan, ">f4").tobytes()

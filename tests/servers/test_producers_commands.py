@@ -18,11 +18,11 @@ from PIL import Image
 from contract.messages import metadata_of
 from contract.settings import Settings
 from model import mnist
-from producers.topics import ensure_topics, topic_log
 from stack.ports import free_ports
 from stack.programs import environment
 from tests.conftest import fresh_road
 from tests.kafka_topic import read_topic
+from topics.creation import ensure_topics, topic_log
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ import yaml
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.settings import Settings
 from model import mnist
-from producers.publisher import ImagePublisher
-from producers.topics import ensure_topics
 from tests.kafka_topic import read_topic
-from workers.rejections import Publisher, rejected_message
+from topics.creation import ensure_topics
+from topics.publisher import ImagePublisher
+from topics.rejected import Publisher, rejected_message
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
 DOCUMENT = Path(__file__).parents[2] / "docs" / "kafka.asyncapi.yaml"

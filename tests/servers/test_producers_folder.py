@@ -18,11 +18,11 @@ from sklearn.datasets import load_sample_images
 
 from contract.settings import Settings
 from producers.ids import file_id
-from producers.topics import ensure_topics
 from tests.kafka_topic import read_topic
 from tests.people import make_people_folder
 from tests.servers.test_producers_commands import handles_interrupt, make_images, run, start, wait_until
 from tests.unit.test_producers import make_odd_folder
+from topics.creation import ensure_topics
 
 
 @pytest.fixture

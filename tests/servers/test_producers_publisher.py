@@ -12,16 +12,16 @@ import numpy as np
 import psutil
 import pytest
 
-from contract.clients import open_admin
 from contract.errors import DependencyError, RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, image_id_of, metadata_of
 from contract.settings import Settings, load_settings
 from model import mnist
-from producers.publisher import ImagePublisher
-from producers.topics import ensure_topics, topic_log
 from stack.ports import free_ports
 from tests.kafka_topic import read_topic
 from tests.waiting import wait_for
+from topics.clients import open_admin
+from topics.creation import ensure_topics, topic_log
+from topics.publisher import ImagePublisher
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
 

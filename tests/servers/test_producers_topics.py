@@ -7,11 +7,11 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from contract.clients import open_admin
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
-from producers.topics import ensure_topics, topic_log
 from tests.conftest import fresh_road
+from topics.clients import open_admin
+from topics.creation import ensure_topics, topic_log
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from kafka.admin import NewTopic
 
 from contract.errors import ConfigurationError
 from contract.settings import Settings, load_settings
-from gallery.store import Store
+from gallery.store.store import Store
 from stack import groups
 from stack.state import GroupState, read_state
 

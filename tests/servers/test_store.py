@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from contract.settings import Settings
-from gallery.rows import FeedRow, ImageRecord, RecordKey
-from gallery.store import Store
+from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.store import Store
 
 ENCODER = "0123456789abcdef"
 

@@ -7,8 +7,8 @@ import httpx
 from cassandra.cluster import Cluster
 
 from contract.settings import Settings
-from gallery.rows import FeedRow, ImageRecord, RecordKey
-from gallery.store import Store
+from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.store import Store
 from tests.api_gallery import Gallery, running_api
 from tests.conftest import fresh_road
 from tests.embedding import Sent, make_topics, publish, running_embedder, wait_for_feed

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from api.client import ApiError, Client
-from api.details import Details
+from api.live.details import Details
 from api.table import neighbours_table
-from gallery.rows import ImageRecord, RecordKey
+from gallery.store.rows import ImageRecord, RecordKey
 from model import mnist
 from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, digit, running_api, settings_for

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from api.client import Client
-from api.details import Details
-from gallery.rows import ImageRecord, RecordKey
+from api.live.details import Details
+from gallery.store.rows import ImageRecord, RecordKey
 from model.encoder import load_encoder
 from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, running_api, settings_for

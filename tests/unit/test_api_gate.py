@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from api.gate import TIMED, Gate
-from api.problems import ProblemError
+from api.answers.gate import TIMED, Gate
+from api.answers.problems import ProblemError
 
 QUICK_S = 0.001
 

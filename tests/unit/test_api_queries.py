@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from api.problems import ProblemError
-from api.queries import QUERIES_WAITING_MAX, Query, QueryEncoder
+from api.answers.problems import ProblemError
+from api.answers.queries import QUERIES_WAITING_MAX, Query, QueryEncoder
 from contract.errors import RejectedError
 from model import mnist
 from model.encoder import load_encoder

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from api.problems import ProblemError
-from api.room import Room
+from api.answers.problems import ProblemError
+from api.routes.room import Room
 
 SIZE_BYTES = 100
 

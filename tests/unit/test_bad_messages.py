@@ -6,7 +6,7 @@ import pytest
 
 from model.pictures.child import Decoder
 from tests.bad_messages import Case, bad_messages, odd_messages
-from workers.embedder_batch import Record, judge
+from workers.embedder.batch import Record, judge
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ConfigurationError
-from gallery.neighbours import build_neighbours
+from gallery.nearest.neighbours import build_neighbours
 from model.encoder import Encoder, encoder_names, load_encoder
 from model.pictures.child import Answer, Decoder, Verdict
 from model.training.soundness import check_embeddings, hard_pictures

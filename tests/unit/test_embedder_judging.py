@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from contract import failpoints
 from contract.errors import DependencyError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
-from workers.embedder_batch import Record, judge
-from workers.rejections import rejected_message
-from workers.retrying import StoppedError, retrying
+from runtime import failpoints
+from runtime.retrying import StoppedError, retrying
+from topics.rejected import rejected_message
+from workers.embedder.batch import Record, judge
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 WHY = Rejection("too-large", "It is.", "images", "images:x", 3, 7)

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.embedder_pace import BATCH_S, FIRST_RECORDS, Pace, Piece, Pieces
-from workers.embedder_stretches import Reached, Stretch
+from workers.embedder.pace import BATCH_S, FIRST_RECORDS, Pace, Piece, Pieces
+from workers.embedder.stretches import Reached, Stretch
 
 
 def stretch(offsets: range) -> Stretch:

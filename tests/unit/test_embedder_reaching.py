@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from workers.embedder_stretches import reached_from
+from workers.embedder.stretches import reached_from
 
 
 class Fetched(NamedTuple):

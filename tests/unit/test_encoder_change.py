@@ -8,12 +8,12 @@ import httpx
 import psutil
 import pytest
 
-from api.following import Follower
+from api.live.follower import Follower
 from contract.errors import LookalikeError
+from gallery.generations.serving import SERVING, Serving, ServingFile, manifests, old_layout, write_serving
 from gallery.promote import promote, rollback
-from gallery.rows import FeedRow
-from gallery.serving import SERVING, Serving, ServingFile, manifests, old_layout, write_serving
-from gallery.store import Store
+from gallery.store.rows import FeedRow
+from gallery.store.store import Store
 from tests.api_gallery import Gallery, digit, running_api, settings_for, wait_until
 from tests.decoders import decoders_of
 

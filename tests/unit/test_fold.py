@@ -5,8 +5,8 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gallery.fold import Fold, Position
-from gallery.rows import FeedRow
+from gallery.generations.fold import Fold, Position
+from gallery.store.rows import FeedRow
 
 
 def row(partition: int, offset: int, image_id: str, outcome: str, time_ms: int, after: int | None = None) -> FeedRow:

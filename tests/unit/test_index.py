@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gallery.merge import build_base
-from gallery.reader import Reader
-from gallery.rows import FeedRow
-from gallery.snapshot import Snapshot
-from gallery.writer import Writer, lock_index
+from gallery.generations.merge import build_base
+from gallery.generations.reader import Reader
+from gallery.generations.snapshot import Snapshot
+from gallery.generations.writer import Writer, lock_index
+from gallery.store.rows import FeedRow
 
 ENCODER = "0123456789abcdef"
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from contract.errors import IndexDamagedError
-from gallery.manifest import Manifest
-from gallery.reader import Reader
-from gallery.serving import SERVING, Serving, ServingFile, write_serving
-from gallery.snapshot import Snapshot
-from gallery.writer import Writer, lock_index
+from gallery.generations.manifest import Manifest
+from gallery.generations.reader import Reader
+from gallery.generations.serving import SERVING, Serving, ServingFile, write_serving
+from gallery.generations.snapshot import Snapshot
+from gallery.generations.writer import Writer, lock_index
 from tests.unit.test_index import ENCODER, Feed, embedding
 
 

@@ -9,7 +9,7 @@ def test_scikit_learn_is_loaded_only_where_a_base_is_built() -> None:
 import sys
 import numpy as np
 import api.app, workers.indexer
-from gallery.tree import build_tree
+from gallery.nearest.tree import build_tree
 def is_loaded(): return any(name.startswith("sklearn.") for name in sys.modules)
 build_tree(np.zeros((1, 1), np.float32))
 assert not is_loaded()

@@ -269,7 +269,7 @@ def test_without_onnx_runtime_it_says_what_brings_it(
 def test_nothing_but_an_onnx_network_loads_onnx_runtime() -> None:
     program = """
 import sys
-import api.app, workers.indexer, workers.embedder, model.__main__
+import api.app, workers.indexer, workers.embedder.program, model.__main__
 from PIL import Image
 from model.encoder import load_encoder
 encoder = load_encoder("photo")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KDTree
 
 from contract.errors import IndexDamagedError
-from gallery.contraction import fit
-from gallery.growing import Growing, Grown
-from gallery.neighbours import Neighbours, build_neighbours, load_neighbours, nearest_of
-from gallery.tree import build_tree, frozen
+from gallery.nearest.appended import Growing, Grown
+from gallery.nearest.contraction import fit
+from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours, nearest_of
+from gallery.nearest.tree import build_tree, frozen
 from model import mnist
 from model.encoder import load_encoder
 

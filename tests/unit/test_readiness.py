@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from contract.errors import DependencyError
-from workers import retrying as waiting
-from workers.readiness import Readiness
+from runtime import retrying as waiting
+from runtime.readiness import Readiness
 
 
 def gauge(name: str, **labels: str) -> float | None:

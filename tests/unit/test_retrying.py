@@ -6,7 +6,7 @@ from pathlib import Path
 
 PROGRAM = """
 import threading, time
-from workers import retrying
+from runtime import retrying
 retrying.CALL_S_MAX, retrying.WATCH_INTERVAL_S = 0.2, 0.05
 retrying.end_when_a_call_hangs()
 retrying.retrying(lambda: time.sleep(0.05), "cassandra", threading.Event())

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.stalled import Stall, StallWatch, Waiting
-from gallery.manifest import BaseFiles, LogCoverage, Manifest, PartitionCoverage, TailFile
+from api.live.stalled import Stall, StallWatch, Waiting
+from gallery.generations.manifest import BaseFiles, LogCoverage, Manifest, PartitionCoverage, TailFile
 
 NOTHING, IN_KAFKA, IN_FEED = Waiting(False, False), Waiting(True, False), Waiting(True, True)
 

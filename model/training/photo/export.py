@@ -15,7 +15,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.progress import progress_line
 from model.encoder import ENCODERS, Encoder
 from model.encoders.photo.preprocessing import SIDE_PX, pixels
 from model.training.card import write_card
@@ -28,6 +27,7 @@ from model.training.photo.views import SIDE_PX as VIEW_SIDE_PX
 from model.training.photo.views import Views, load_photograph, make_views
 from model.training.soundness import check_embeddings, hard_pictures
 from model.training.train import read_history
+from runtime.progress import progress_line
 
 ALIKE_NUMBERS, COPIES_NUMBERS = 96, 160
 # How much copies count beside likeness.

@@ -14,11 +14,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
-from contract.progress import progress_line
 from model.training.photo import network
 from model.training.photo.pretrained import load_weights
 from model.training.photo.views import SEED, SIDE_PX, VIEWS, make_views
 from model.training.train import check_resume, read_history, write_history
+from runtime.progress import progress_line
 
 EPOCHS = 12
 NUMBERS = 256

@@ -13,12 +13,12 @@ from PIL import Image
 
 from contract.errors import ConfigurationError, RejectedError
 from contract.messages import check_value
-from contract.progress import progress_line
 from model.pictures.images import decode
 from model.pictures.pillow import as_rgb
 from model.training.photo import network
 from model.training.photo.edits import altered
 from model.training.photo.pretrained import load_weights
+from runtime.progress import progress_line
 
 # At this side the network learns; it is used at a larger one, since what is cropped looks larger (Touvron et al. 2019,
 # arXiv 1906.06423).

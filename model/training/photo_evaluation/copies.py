@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
-from contract.progress import progress_line
 from model.pictures.hypotheses import NAMES, search_together
 from model.training.photo_evaluation.crew import COPIES_CHUNK, CopiesTask, Crew, Ways, describe_copies
 from model.training.photo_evaluation.edits import EDITS, OTHERS
 from model.training.photo_evaluation.gallery import Gallery
 from model.training.photo_evaluation.plan import Plan
 from model.training.photo_evaluation.searching import nearest, ranks
+from runtime.progress import progress_line
 
 SHOWN = np.array([edit.shown for edit in EDITS])
 

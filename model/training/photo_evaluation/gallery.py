@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ConfigurationError
-from contract.progress import progress_line
 from model.training.photo_evaluation.crew import PHOTOS_CHUNK, Crew, Described, Ways, describe_photos
 from model.training.photo_evaluation.photos import Photo, photos_in
+from runtime.progress import progress_line
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from contract.progress import progress_line
 from model.encoder import Encoder
 from model.pictures.child import Shown
 from model.pictures.images import decode
@@ -22,6 +21,7 @@ from model.training.photo_verdicts.edits import EDITS, is_right
 from model.training.photo_verdicts.lookalikes import PLAIN, SHIFTED, film_pairs, plain
 from model.verdicts.child import Explained, Explainer
 from model.verdicts.photographs.pair import PhotoQuery
+from runtime.progress import progress_line
 
 PLAIN_PAIRS = 200
 MATCHES = 10

@@ -1,0 +1,194 @@
+"""Follows the index that answers, and changes over to another encoder's once that covers as much."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from api.answers.queries import QueryEncoder
+from contract.errors import IndexDamagedError, LookalikeError
+from contract.settings import Settings
+from gallery.generations.manifest import Manifest
+from gallery.generations.reader import Reader
+from gallery.generations.serving import ServingFile
+from gallery.generations.snapshot import Snapshot
+from model.encoder import load_encoder
+from runtime.failpoints import failpoint
+
+# What answers stands still at most so long, so that an index that is always a moment behind comes to cover as much.
+HOLD_S = 1.0
+RETRY_S = 1.0
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Index:
+    """One encoder's index, and what makes queries for it.
+
+    Attributes:
+        name: of the encoder; `fingerprint` is what its generations carry.
+        knows_drawings: as the encoder's card says.
+    """
+
+    name: str
+    fingerprint: str
+    knows_drawings: bool
+    reader: Reader
+    queries: QueryEncoder
+
+
+def open_index(settings: Settings, name: str) -> Index:
+    """The index of the encoder `name`; nothing is read yet.
+
+    Raises:
+        ConfigurationError: there is no such encoder.
+    """
+    encoder = load_encoder(name, settings.encoders_dir)
+    return Index(
+        name,
+        encoder.fingerprint,
+        bool(encoder.card["knows_drawings"]),
+        Reader(settings.index_dir / name, encoder.fingerprint),
+        QueryEncoder(name, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated),
+    )
+
+
+class Follower:
+    """Looks at the index folder whenever it is asked to. Not thread-safe: one caller at a time.
+
+    Attributes:
+        index: the one that answers.
+        snapshot: its newest good generation, None before the first one.
+        refused: why not the newest generation of the encoder that was chosen answers; "" when it does.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._serving = ServingFile(settings.index_dir, settings.encoder)
+        self._successor: _Successor | None = None
+        self._is_known = True
+        self.index = open_index(settings, self._chosen())
+        self.snapshot: Snapshot | None = None
+        self.refused = ""
+
+    def look(self) -> None:
+        """Bring `index`, `snapshot` and `refused` up to date; costs two stats while nothing changed."""
+        try:
+            chosen = self._serving.current().encoder
+        except IndexDamagedError as error:
+            if self._is_known:
+                self._advance()
+            self.refused = str(error)
+            return
+        self._is_known = True
+        if chosen == self.index.name:
+            self.give_up_change()
+            self._advance()
+        else:
+            self._change_to(chosen)
+
+    def give_up_change(self) -> None:
+        """Forget the index that was to answer next, if there is one."""
+        if self._successor is not None:
+            self._successor.abandon()
+            self._successor = None
+
+    def _chosen(self) -> str:
+        """Who answers; the default one, and nothing from it, while a damaged file does not say who."""
+        try:
+            return self._serving.current().encoder
+        except IndexDamagedError as error:
+            logger.error("who answers is not known", detail=str(error))
+            self._is_known = False
+            return self._settings.encoder
+
+    def _advance(self) -> None:
+        self.snapshot = self.index.reader.current()
+        self.refused = self.index.reader.refused
+
+    def _change_to(self, chosen: str) -> None:
+        """Go on answering as before until the chosen index is open and covers all that is covered now."""
+        successor = self._successor
+        if successor is None or successor.name != chosen or successor.is_due_again():
+            self.give_up_change()
+            successor = self._successor = _Successor(chosen, lambda: open_index(self._settings, chosen))
+        index = successor.opened
+        if index is None:
+            self._advance()
+            self.refused = successor.failure
+            return
+        snapshot = index.reader.current()
+        if snapshot is not None and (self.snapshot is None or snapshot.manifest.covers(self.snapshot.manifest)):
+            failpoint("api-before-change")
+            logger.info(
+                "changing over", encoder=chosen, before=self.index.name, generation=snapshot.manifest.generation
+            )
+            self.index, self.snapshot, self._successor, self.refused = index, snapshot, None, ""
+            return
+        if self.snapshot is None or not successor.may_hold(self.snapshot.manifest, snapshot):
+            self._advance()
+        self.refused = index.reader.refused or f"{chosen} was chosen to answer, and does not cover as much yet."
+
+
+class _Successor:
+    """The index that is to answer next: opened, read and its decoder child started in a thread of its own.
+
+    Attributes:
+        opened: None until all of it is ready to answer.
+        failure: why it could not be opened.
+    """
+
+    def __init__(self, name: str, opening: Callable[[], Index]) -> None:
+        self.name = name
+        self.opened: Index | None = None
+        self.failure = ""
+        self._failed_s = 0.0
+        self._is_abandoned = False
+        self._behind: Manifest | None = None
+        self._hold_until_s: float | None = None
+        threading.Thread(target=self._open, args=(opening,), name=f"open-{name}", daemon=True).start()
+
+    def is_due_again(self) -> bool:
+        """Whether opening it failed, long enough ago to try once more."""
+        return bool(self.failure) and time.monotonic() - self._failed_s > RETRY_S
+
+    def abandon(self) -> None:
+        """End its decoder child, now or as soon as it has started: nobody will ask it."""
+        self._is_abandoned = True
+        if self.opened is not None:
+            self.opened.queries.close()
+
+    def may_hold(self, served: Manifest, own: Snapshot | None) -> bool:
+        """Whether what is served should stand still, because the successor is so close behind that it will cover it at once.
+
+        It is close when it has come to cover what was served a moment ago. When it then does not get there in time,
+        nothing is held until it covers what was served at that time.
+        """
+        now_s = time.monotonic()
+        if self._hold_until_s is not None:
+            if now_s < self._hold_until_s:
+                return True
+            self._hold_until_s, self._behind = None, None
+        if self._behind is None:
+            self._behind = served
+        elif own is not None and own.manifest.covers(self._behind):
+            self._hold_until_s = now_s + HOLD_S
+            return True
+        return False
+
+    def _open(self, opening: Callable[[], Index]) -> None:
+        try:
+            index = opening()
+            index.reader.current()
+            index.queries.warm_up()
+        except LookalikeError as error:
+            logger.error("index cannot be opened", encoder=self.name, detail=str(error))
+            self._failed_s = time.monotonic()
+            self.failure = f"{self.name} was chosen to answer: {error}"
+            return
+        self.opened = index
+        if self._is_abandoned:
+            index.queries.close()

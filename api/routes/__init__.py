@@ -1,0 +1,1 @@
+"""The routes, and how each reads what it was asked."""

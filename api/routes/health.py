@@ -1,0 +1,42 @@
+"""Health and metrics, for supervisors and Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from api.answers.bodies import Health
+from api.answers.problems import describe_problems
+from api.live.services import services
+from api.routes.index import index_answer, stall_answer
+
+router = APIRouter()
+
+
+@router.get("/livez", response_class=PlainTextResponse, responses=describe_problems())
+async def livez() -> str:
+    """The process runs."""
+    return "ok\n"
+
+
+@router.get("/readyz", responses=describe_problems(503))
+async def readyz(request: Request) -> Health:
+    """Searches can be answered: there is a generation. A dependency that is away does not hinder that."""
+    road = services(request)
+    dependencies = road.dependencies()
+    away = {name for name, is_up in dependencies.items() if not is_up}
+    return Health(
+        ready=True,
+        generation=road.snapshot().manifest.generation,
+        dependencies=dependencies,
+        degraded=sorted(away.union(road.stalled_parts())),
+        stalled=stall_answer(road),
+    )
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=describe_problems())
+async def metrics(request: Request) -> Response:
+    """Metrics of the process that answers, in Prometheus' text format."""
+    road = services(request)
+    if road.live.snapshot is not None:
+        index_answer(road)  # sets the gauges of age and lag
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

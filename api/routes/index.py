@@ -1,0 +1,151 @@
+"""`GET /v1/index` and its event stream: what is served, how fresh it is, what arrives."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.answers.bodies import (
+    BaseSize,
+    EncoderIndex,
+    FreshnessAnswer,
+    IndexAnswer,
+    NewestImage,
+    Rates,
+    ServingEncoder,
+    StallAnswer,
+    TailSize,
+    coverage_of,
+    image_url,
+    source_of,
+)
+from api.answers.problems import describe_problems
+from api.live.services import Services, services
+from contract.telemetry import CONSUMER_LAG, SNAPSHOT_AGE
+from gallery.generations.manifest import Manifest
+
+# Ten a second look like motion, whatever the indexer's pace.
+EVENT_INTERVAL_S = 0.1
+# A browser that lost the stream asks again after so long.
+RECONNECT_MS = 1000
+
+router = APIRouter()
+
+
+@router.get("/v1/index", responses=describe_problems(503))
+async def index(request: Request) -> IndexAnswer:
+    """The state of the index as this process serves it."""
+    return index_answer(services(request))
+
+
+@router.get("/v1/index/events", response_class=EventSourceResponse, responses=describe_problems(503))
+async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events named `index`, each the body of `GET /v1/index`: one at once, then one at each change."""
+    road = services(request)
+    sent: IndexAnswer | None = None
+    while not road.live.is_closing:
+        if road.live.snapshot is not None:
+            answer = index_answer(road)
+            if sent is None or _differs(answer, sent):
+                sent = answer
+                yield ServerSentEvent(event="index", data=answer, retry=RECONNECT_MS)
+                await asyncio.sleep(EVENT_INTERVAL_S)
+                continue
+        await road.live.wait_change(60.0)
+
+
+def index_answer(road: Services) -> IndexAnswer:
+    """The state of the index now.
+
+    Raises:
+        ProblemError: 503 ``no-generation``.
+    """
+    snapshot = road.snapshot()
+    manifest = snapshot.manifest
+    coverage = coverage_of(manifest, road.ends)
+    age_s = max(0.0, time.time() - manifest.published_at_ms / 1000)
+    freshness = road.arrivals.freshness()
+    lags = lag_by_partition(coverage.offsets, coverage.end_offsets)
+    SNAPSHOT_AGE.set(age_s)
+    for partition, lag in (lags or {}).items():
+        CONSUMER_LAG.labels(partition).set(lag)
+    return IndexAnswer(
+        index_id=manifest.index_id,
+        generation=manifest.generation,
+        count=manifest.count,
+        coverage=coverage,
+        base=BaseSize(name=manifest.base.name, count=manifest.base.count),
+        tail=TailSize(entries=manifest.tail.entries, size_bytes=manifest.tail.size_bytes),
+        published_at=manifest.published_at_ms,
+        age_s=round(age_s, 3),
+        lag=None if lags is None else sum(lags.values()),
+        rates=Rates(
+            in_per_s=round(road.produced_rate.per_s, 1) if road.ends else None,
+            out_per_s=round(road.arrivals.covered_rate.per_s, 1),
+        ),
+        freshness_ms=FreshnessAnswer(
+            p50=round(freshness.p50_ms, 1), p99=round(freshness.p99_ms, 1), count=freshness.count
+        )
+        if freshness
+        else None,
+        rejected=manifest.rejected,
+        expired=manifest.expired,
+        newest=[
+            NewestImage(
+                id=match.image_id,
+                thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
+                source=source_of(match.source, match.kafka_time_ms),
+            )
+            for match in road.arrivals.newest(snapshot)
+        ],
+        encoder=ServingEncoder(
+            name=road.live.index.name,
+            fingerprint=road.live.index.fingerprint,
+            knows_drawings=road.live.index.knows_drawings,
+        ),
+        indexes=[
+            _encoder_index(road.live.index.name, manifest, road, is_serving=True),
+            *(
+                _encoder_index(name, other, road, is_serving=False)
+                for name, other in road.live.indexes.items()
+                if name != road.live.index.name
+            ),
+        ],
+        refused=road.live.refused,
+        dependencies=road.dependencies(),
+        stalled=stall_answer(road),
+    )
+
+
+def stall_answer(road: Services) -> StallAnswer | None:
+    """What lets coverage stand still, if anything does."""
+    stall = road.stalls.stall
+    return StallAnswer(part=stall.part, since=stall.since_ms) if stall else None
+
+
+def _encoder_index(name: str, manifest: Manifest, road: Services, *, is_serving: bool) -> EncoderIndex:
+    coverage = coverage_of(manifest, road.ends)
+    lags = lag_by_partition(coverage.offsets, coverage.end_offsets)
+    return EncoderIndex(
+        name=name,
+        encoder=manifest.encoder,
+        index_id=manifest.index_id,
+        generation=manifest.generation,
+        count=manifest.count,
+        offsets=manifest.offsets,
+        lag=None if lags is None else sum(lags.values()),
+        is_serving=is_serving,
+    )
+
+
+def lag_by_partition(offsets: dict[str, int], end_offsets: dict[str, int] | None) -> dict[str, int] | None:
+    """Records that are not covered, by partition; None when Kafka's ends are unknown."""
+    if end_offsets is None:
+        return None
+    return {partition: max(0, end - offsets.get(partition, 0)) for partition, end in end_offsets.items()}
+
+
+def _differs(answer: IndexAnswer, sent: IndexAnswer) -> bool:
+    return answer.model_copy(update={"age_s": sent.age_s}) != sent

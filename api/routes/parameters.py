@@ -1,0 +1,54 @@
+"""The parameters that searches take, as FastAPI reads and describes them."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from api.answers.efforts import Effort
+from api.answers.ordering import Sort
+from api.routes.offsets import MIN_OFFSETS_PATTERN
+
+K_MAX = 100
+WAIT_MS_MAX = 5000
+
+K = Annotated[int, Query(ge=1, le=K_MAX, description="How many neighbours.")]
+MaxDistance = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Leave farther images out.")]
+MinOffsets = Annotated[
+    str | None,
+    Query(
+        pattern=MIN_OFFSETS_PATTERN,
+        description="Answer only from an index that covers all records below these offsets, else 412.",
+        examples=["0:1240,1:1198"],
+    ),
+]
+WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets`.")]
+Explain = Annotated[
+    bool,
+    Query(
+        description=(
+            "Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. "
+            "Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`."
+        )
+    ),
+]
+HowThorough = Annotated[
+    Effort,
+    Query(
+        description=(
+            "`thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 "
+            "hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which "
+            "is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 "
+            "`effort-needs-image`."
+        )
+    ),
+]
+SortBy = Annotated[
+    Sort,
+    Query(
+        description=(
+            "The order of the k nearest, which stay the same ones: `best` by distance (with its margin where `effort` is `thorough`); `biggest` by pixels; `newest` and `oldest` by "
+            "Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 "
+            "`sort-needs-explain`). Ties by distance, then id."
+        )
+    ),
+]

@@ -1,0 +1,128 @@
+"""What a search asks: an image, an id of the gallery, or an embedding."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.answers.bodies import ImageId
+from api.answers.problems import ProblemError
+from contract.formats import MEDIA_TYPES
+from gallery.nearest.neighbours import DIMENSIONS_MAX
+
+
+class ById(BaseModel):
+    """Search with the embedding of an image in the gallery."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    image_id: ImageId
+
+
+class ByEmbedding(BaseModel):
+    """Search with an embedding; with `encoder`, only among embeddings of that one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    embedding: Annotated[
+        list[Annotated[float, Field(allow_inf_nan=False, ge=-3.4e38, le=3.4e38)]],
+        Field(min_length=1, max_length=DIMENSIONS_MAX, description="As many numbers as the encoder's dimensions."),
+    ]
+    encoder: Annotated[str, Field(description="The encoder's fingerprint, as `coverage.encoder` gives it.")] = ""
+
+    def check_encoder(self, answering: str, dimensions: int) -> None:
+        """Check that the encoder that answers could have made the embedding.
+
+        Raises:
+            ProblemError: 409 ``other-encoder``; 400 ``bad-embedding`` when it has not as many numbers as `dimensions`.
+        """
+        if self.encoder not in ("", answering):
+            raise ProblemError(
+                409,
+                "other-encoder",
+                f"The embedding is of encoder {self.encoder[:64]}, answers come from {answering} now: their distances would "
+                "mean nothing. Embed anew, or search with the image.",
+            )
+        if len(self.embedding) != dimensions:
+            raise ProblemError(
+                400, "bad-embedding", f"embedding: {len(self.embedding)} numbers. Expected {dimensions} finite numbers."
+            )
+
+
+# An image is its bytes.
+Question = bytes | ById | ByEmbedding
+
+_FIELDS = ({"image_id"}, {"embedding"}, {"embedding", "encoder"})
+_EXPECTED = {"image_id": "1 to 256 bytes of text", "encoder": "text"}
+_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+_ASKED: dict[str, Any] = {"oneOf": [ById.model_json_schema(), ByEmbedding.model_json_schema()]}
+
+
+def described_body(*, many: int = 0) -> dict[str, Any]:
+    """A request body for OpenAPI: of one question, or of up to `many`."""
+    files = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": many} if many else _FILE
+    form = {"type": "object", "required": ["file"], "properties": {"file": files}}
+    asked = _ASKED
+    if many:
+        queries = {"type": "array", "items": _ASKED, "minItems": 1, "maxItems": many}
+        asked = {"type": "object", "required": ["queries"], "properties": {"queries": queries}}
+    images = {} if many else {kind: {"schema": _FILE} for kind in MEDIA_TYPES}
+    content = images | {"multipart/form-data": {"schema": form}, "application/json": {"schema": asked}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def read_question(body: bytes) -> ById | ByEmbedding:
+    """The question that a JSON body asks.
+
+    Raises:
+        ProblemError: 400 ``bad-json``, ``bad-query``, ``bad-image-id`` or ``bad-embedding``.
+    """
+    return _question(_parsed(body))
+
+
+def read_questions(body: bytes, count_max: int) -> list[Question]:
+    """The questions that a JSON body asks, in order.
+
+    Raises:
+        ProblemError: 400 as `read_question`, its detail naming the place; ``bad-queries``.
+    """
+    asked = _parsed(body)
+    queries = asked.get("queries") if isinstance(asked, dict) and len(asked) == 1 else None
+    if not isinstance(queries, list) or not 1 <= len(queries) <= count_max:
+        raise ProblemError(
+            400, "bad-queries", f'The body must be {{"queries": [1 to {count_max} queries]}} and nothing else.'
+        )
+    questions: list[Question] = []
+    for place, query in enumerate(queries):
+        try:
+            questions.append(_question(query))
+        except ProblemError as problem:
+            raise ProblemError(problem.status, problem.code, f"queries[{place}]: {problem.detail}") from problem
+    return questions
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        body.decode()
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(
+            400, "bad-json", f"The body is not JSON in UTF-8: {error}. See /docs for examples."
+        ) from error
+
+
+def _question(asked: Any) -> ById | ByEmbedding:
+    if not isinstance(asked, dict) or asked.keys() not in _FIELDS:
+        raise ProblemError(
+            400, "bad-query", 'A query must be {"image_id": text} or {"embedding": [numbers]} and nothing else.'
+        )
+    try:
+        return ById.model_validate(asked) if "image_id" in asked else ByEmbedding.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name, *place = (str(part) for part in first["loc"])
+        where = f"{name}[{place[0]}]" if place else name
+        expected = _EXPECTED.get(name, "finite numbers, as many as the encoder's dimensions")
+        raise ProblemError(
+            400, f"bad-{name.replace('_', '-')}", f"{where}: {first['msg']}. Expected {expected}."
+        ) from error

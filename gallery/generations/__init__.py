@@ -1,0 +1,1 @@
+"""Index generations: what feed rows mean, written whole by one process and read by any number."""

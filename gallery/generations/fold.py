@@ -1,0 +1,112 @@
+"""The fold: which Kafka record each image id means, decided from feed rows alone.
+
+Records of one id are ordered by (log, effective time, partition, offset), where effective time is the running maximum of
+LogAppendTime in the partition; the last one wins. The result does not depend on how partitions are interleaved, because
+a record's place in that order depends on its own partition only, and the winner is a maximum.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gallery.generations.set_aside import Aside, SetAside, is_id, why_unusable
+from gallery.store.rows import FeedRow
+
+EXPIRED = "expired-before"
+
+
+class Position(NamedTuple):
+    """A record's place in the order of all records; comparing two tells which one wins.
+
+    Attributes:
+        log_number: place of the record's log among the gallery's logs, oldest 0.
+        effective_ms: running maximum of LogAppendTime in the partition, milliseconds since 1970.
+        partition, offset: where the record stands in its log.
+        kafka_time_ms: the record's own LogAppendTime.
+    """
+
+    log_number: int
+    effective_ms: int
+    partition: int
+    offset: int
+    kafka_time_ms: int
+
+
+class Entry(NamedTuple):
+    """A record that won: from here on `image_id` means it. Without an embedding it is a delete."""
+
+    image_id: str
+    position: Position
+    embedding: bytes | None
+
+
+@dataclass
+class PartitionProgress:
+    """How far one partition of one log was folded: all records below `next_offset`."""
+
+    next_offset: int = 0
+    effective_ms: int = 0
+
+
+@dataclass
+class Fold:
+    """Takes feed rows in offset order, partition by partition, and says what each changes.
+
+    Attributes:
+        latest: position of the record that an id means so far (a delete counts), None for an unknown id.
+        progress: by (log number, partition).
+        rejected: records refused so far, by reason.
+        expired: offsets that Kafka expired before they were embedded.
+        dimensions: that an embedding must have.
+        aside: rows that cannot be used. An id means what its other records say.
+    """
+
+    latest: Callable[[str], Position | None]
+    progress: dict[tuple[int, int], PartitionProgress] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    expired: int = 0
+    dimensions: int = 128
+    aside: Aside = field(default_factory=Aside)
+
+    def follow(self, log_number: int, partition: int) -> None:
+        """Cover a partition from its beginning, unless it is covered already."""
+        self.progress.setdefault((log_number, partition), PartitionProgress())
+
+    def add(self, log_number: int, partition: int, rows: Iterable[FeedRow]) -> list[Entry]:
+        """Fold the rows that follow on what was folded; stop at a gap, whose rows are still being written.
+
+        Returns:
+            The winners, at most one an id, in the order in which they were met.
+        """
+        self.follow(log_number, partition)
+        progress = self.progress[log_number, partition]
+        winners: dict[str, Entry] = {}
+        for row in rows:
+            if row.offset < progress.next_offset:
+                continue
+            if row.after > progress.next_offset:
+                break
+            if EXPIRED in row.reason.split():
+                self.expired += row.offset + (row.outcome == "gap") - progress.next_offset
+            progress.next_offset = row.offset + 1
+            progress.effective_ms = max(progress.effective_ms, row.kafka_time_ms)
+            if row.outcome == "gap":
+                continue
+            unusable = why_unusable(row, self.dimensions)
+            if row.outcome == "reject" and not unusable:
+                self.rejected[row.reason.split()[0]] += 1
+                continue
+            position = Position(log_number, progress.effective_ms, partition, row.offset, row.kafka_time_ms)
+            met = winners.get(row.image_id)
+            # Of an id that cannot be one, nothing is known and nothing can be asked.
+            latest = met.position if met else self.latest(row.image_id) if is_id(row.image_id) else None
+            if unusable:
+                found = SetAside(log_number, partition, row.offset, row.image_id, unusable)
+                # A refused record changes nothing for its id, so nothing of that id is missing.
+                self.aside.take(found, position, latest, shows=row.outcome != "reject")
+            elif latest is None or position > latest:
+                embedding = row.embedding if row.outcome == "put" else None
+                winners[row.image_id] = Entry(row.image_id, position, embedding)
+                self.aside.supersede(row.image_id, position)
+        return list(winners.values())

@@ -1,0 +1,204 @@
+"""A generation's manifest: what it covers and the files that it is made of.
+
+an encoder's folder in the index folder (gallery/generations/serving.py)
+├── CURRENT                     name of the newest manifest, replaced by an atomic rename
+├── lock                        held by the one indexer that writes
+├── generations/                manifests, such as 00000042-0123456789abcdef.json; nothing in one ever changes
+├── bases/00000040/             a base's files (gallery/generations/base.py)
+└── tails/00000040-1.tail       entries since that base; only its end grows (gallery/generations/tail.py)
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import msgspec
+
+from contract.errors import IndexDamagedError
+from gallery.generations.sealed import is_sealed, read_file, seal, unseal
+
+CURRENT = "CURRENT"
+# Of the whole folder. 1 kept the arrays of a KDTree over the embeddings; in 2 no checksum covered the manifest itself.
+FORMAT = 3
+FORMAT_UNSEALED = 2
+
+_REMEDY = "A starting indexer builds a new index."
+_NAME = re.compile(r"[0-9]{8,19}(-[0-9a-f]{16})?\.json")
+
+
+class PartitionCoverage(msgspec.Struct, frozen=True):
+    """All records of a partition below `next_offset` are covered; `effective_ms` is their running maximum of time."""
+
+    next_offset: int
+    effective_ms: int
+
+
+class LogCoverage(msgspec.Struct, frozen=True):
+    """What a generation covers of one log, by partition number as text."""
+
+    log: str
+    partitions: dict[str, PartitionCoverage]
+
+
+class BaseFiles(msgspec.Struct, frozen=True):
+    """A base's folder and the SHA-256 of each of its files; the first base has no folder and the name ""."""
+
+    name: str
+    count: int
+    files: dict[str, str]
+
+
+class TailFile(msgspec.Struct, frozen=True):
+    """The part of a tail file that counts: its length and the SHA-256 of that much."""
+
+    name: str
+    entries: int
+    size_bytes: int
+    sha256: str
+
+
+class NotShown(msgspec.Struct, frozen=True):
+    """The newest record of an id, which was set aside: where it stands (the fields of `Position`), and why."""
+
+    position: tuple[int, int, int, int, int]
+    reason: str
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int = 1
+
+
+class _Unsealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a manifest of format 2 holds."""
+
+    index_id: str
+    generation: int
+    encoder: str
+    logs: list[LogCoverage]
+    count: int
+    base: BaseFiles
+    tail: TailFile
+    rejected: dict[str, int]
+    expired: int
+    digest: str
+    published_at_ms: int
+    format: int = 1
+
+
+class Manifest(_Unsealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One generation.
+
+    Attributes:
+        index_id: made anew whenever the index is rebuilt from the feed; generations count within it.
+        encoder: fingerprint of the encoder that made the embeddings.
+        logs: oldest first; a position's log number counts in this list.
+        count: images that can be found.
+        rejected: records refused so far, by reason.
+        expired: offsets that Kafka expired before they were embedded.
+        digest: SHA-256 over base and tail, so that equal digests mean equal contents.
+        format: of the folder; manifests of format 1 do not name it.
+        dimensions: of an embedding.
+        set_aside: feed rows that could not be used so far, by reason (gallery/generations/set_aside.py).
+        not_shown: ids whose newest record is such a row.
+    """
+
+    dimensions: int = 128
+    set_aside: dict[str, int] = {}
+    not_shown: dict[str, NotShown] = {}
+
+    @property
+    def log(self) -> str:
+        """The log that is written to now; "" before the first one is known."""
+        return self.logs[-1].log if self.logs else ""
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Next offset of each partition of `log`."""
+        return {p: c.next_offset for p, c in self.logs[-1].partitions.items()} if self.logs else {}
+
+    def covers(self, other: "Manifest") -> bool:
+        """Whether all that `other` covers is covered here."""
+        mine = {coverage.log: coverage.partitions for coverage in self.logs}
+        return all(
+            coverage.log in mine
+            and all(
+                p in mine[coverage.log] and mine[coverage.log][p].next_offset >= c.next_offset
+                for p, c in coverage.partitions.items()
+            )
+            for coverage in other.logs
+        )
+
+
+def digest_of(base: BaseFiles, tail: TailFile) -> str:
+    """SHA-256, in hex, over the segment list."""
+    return hashlib.sha256(msgspec.json.encode([base.files, tail.size_bytes, tail.sha256], order="sorted")).hexdigest()
+
+
+def write_manifest(manifest: Manifest) -> tuple[str, bytes]:
+    """Name and content of a manifest's file. The name tells its checksum, so none can stand in another one's place."""
+    content = seal(msgspec.json.encode(manifest))
+    return _name(manifest, unseal(content)[1]), content
+
+
+def current_name(index_dir: Path) -> str | None:
+    """Name of the newest manifest, None before the first one.
+
+    Raises:
+        IndexDamagedError: the file is not what a writer writes.
+    """
+    path = index_dir / CURRENT
+    try:
+        name = read_file(path).decode("ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise IndexDamagedError(f"{path} cannot be read: {error}. {_REMEDY}") from error
+    if not _NAME.fullmatch(name):
+        raise IndexDamagedError(f"{path} does not name a generation: {name[:80]!r}. {_REMEDY}")
+    return name
+
+
+def read_manifest(index_dir: Path, name: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        IndexDamagedError: it is missing, not as it was written, or of a format that another version of this program wrote.
+    """
+    path = index_dir / "generations" / name
+    try:
+        content = read_file(path)
+        body, checksum = unseal(content) if is_sealed(content) else (content, "")
+        manifest = msgspec.json.decode(body, type=Manifest) if checksum else _read_unsealed(body)
+        expected = _name(manifest, checksum)
+    except (OSError, ValueError, OverflowError, RecursionError, msgspec.DecodeError) as error:
+        raise IndexDamagedError(f"{path} cannot be read: {error}. {_REMEDY}") from error
+    if manifest.format != (FORMAT if checksum else FORMAT_UNSEALED):
+        raise IndexDamagedError(
+            f"{path} has format {manifest.format}, this program reads format {FORMAT}. A starting indexer builds a new index."
+        )
+    if name != expected:
+        raise IndexDamagedError(f"{path} holds the manifest {expected}. {_REMEDY}")
+    if manifest.digest != digest_of(manifest.base, manifest.tail):
+        raise IndexDamagedError(f"{path} does not agree with its own digest {manifest.digest}. {_REMEDY}")
+    return manifest
+
+
+def _name(manifest: Manifest, checksum: str) -> str:
+    return f"{manifest.generation:08d}{'-' + checksum[:16] if checksum else ''}.json"
+
+
+def _read_unsealed(body: bytes) -> Manifest:
+    """A manifest of format 2.
+
+    Raises:
+        ValueError, msgspec.DecodeError: it is not one.
+    """
+    number = msgspec.json.decode(body, type=_Format).format
+    if number != FORMAT_UNSEALED:
+        raise ValueError(f"it has format {number} and no checksum, this program reads format {FORMAT}")
+    found = msgspec.json.decode(body, type=_Unsealed)
+    for coverage in found.logs:
+        for partition, covered in coverage.partitions.items():
+            if not re.fullmatch(r"[0-9]{1,9}", partition) or covered.next_offset < 0:
+                raise ValueError(f"partition {partition!r} is covered up to {covered.next_offset}")
+    return Manifest(**{field: getattr(found, field) for field in found.__struct_fields__})

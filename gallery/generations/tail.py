@@ -1,0 +1,149 @@
+"""The tail: what changed since the base, as one append-only file and as growing arrays.
+
+An entry is a fixed head, the image id in UTF-8, and for a put the embedding as little-endian float32. It names the row of
+the base that it supersedes, so that a reader need not look ids up. A file belongs to one base.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import IndexDamagedError
+from gallery.generations.base import Base
+from gallery.generations.fold import Entry, Position
+from gallery.nearest.appended import Growing
+
+_HEAD = struct.Struct("<BHqqqqqq")  # is put, id size, Position, row of the base or -1
+
+
+class TailEntry(NamedTuple):
+    """An entry and the row of the base that it supersedes, -1 for none."""
+
+    entry: Entry
+    base_row: int
+
+
+def encode_entries(entries: Iterable[TailEntry]) -> bytes:
+    """Entries as they stand in the file."""
+    parts = []
+    for (image_id, position, embedding), base_row in entries:
+        name = image_id.encode()
+        parts += [_HEAD.pack(embedding is not None, len(name), *position, base_row), name, embedding or b""]
+    return b"".join(parts)
+
+
+def decode_entries(blob: bytes, dimensions: int) -> Iterator[TailEntry]:
+    """Read entries back.
+
+    Raises:
+        IndexDamagedError: the bytes do not end with an entry.
+    """
+    at = 0
+    try:
+        while at < len(blob):
+            is_put, size, *numbers, base_row = _HEAD.unpack_from(blob, at)
+            name_end = at + _HEAD.size + size
+            end = name_end + (dimensions * 4 if is_put else 0)
+            if end > len(blob):
+                raise struct.error("the last entry is cut short")
+            image_id = blob[at + _HEAD.size : name_end].decode()
+            yield TailEntry(Entry(image_id, Position(*numbers), blob[name_end:end] if is_put else None), base_row)
+            at = end
+    except (struct.error, UnicodeDecodeError) as error:
+        raise IndexDamagedError(f"The tail cannot be read at byte {at}: {error}.") from error
+
+
+class Tail:
+    """Entries over one base in memory. Grows at its end only, so that views of a prefix stay valid.
+
+    Attributes:
+        dimensions: of an embedding.
+        entries: all entries, superseded ones too; a put's embedding is b"" here, since `growing` holds it.
+        growing: their embeddings, one an entry; zeros for a delete.
+        is_live: (capacity,) bool: a put that no later entry supersedes.
+        base_is_live: (rows of the base,) bool: rows that no entry supersedes.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self.entries: list[TailEntry] = []
+        tree = base.neighbours.tree
+        self.dimensions = base.neighbours.embeddings.shape[1]
+        self.growing = Growing(self.dimensions, tree.contraction if tree else None)
+        self.is_live = np.zeros(256, bool)
+        self.base_is_live = np.ones(len(base.live), bool)
+        self.base_dead_count = 0
+        self._last: dict[str, int] = {}
+
+    def append(self, entries: Iterable[TailEntry]) -> None:
+        """Take entries in the order of the file.
+
+        Raises:
+            IndexDamagedError: an embedding is not as many finite numbers as the base's; nothing was taken.
+        """
+        added = list(entries)
+        embeddings = _embeddings_of(added, self.dimensions)
+        while len(self.entries) + len(added) > len(self.is_live):
+            self.is_live = np.concatenate([self.is_live, np.zeros_like(self.is_live)])
+        for entry in added:
+            (image_id, position, embedding), base_row = entry
+            number = len(self.entries)
+            self.is_live[number] = embedding is not None
+            if image_id in self._last:
+                self.is_live[self._last[image_id]] = False
+            elif base_row >= 0:
+                self.base_is_live[base_row] = False
+                self.base_dead_count += 1
+            self._last[image_id] = number
+            self.entries.append(TailEntry(Entry(image_id, position, None if embedding is None else b""), base_row))
+        self.growing.append(embeddings)
+
+    def supersede(self, entries: Iterable[Entry]) -> list[TailEntry]:
+        """Say which row of the base each entry supersedes."""
+        return [TailEntry(entry, self.base.live.find(entry.image_id.encode())) for entry in entries]
+
+    def entries_from(self, number: int) -> list[Entry]:
+        """Entry `number` and all behind it, with their embeddings."""
+        embeddings = self.growing.embeddings[number:]
+        return [
+            entry if entry.embedding is None else entry._replace(embedding=embedding.astype("<f4").tobytes())
+            for (entry, _), embedding in zip(self.entries[number:], embeddings, strict=True)
+        ]
+
+    def find(self, image_id: str) -> int:
+        """Number of the entry that `image_id` means, -1 when the tail does not speak of it."""
+        return self._last.get(image_id, -1)
+
+    def position(self, image_id: str) -> Position | None:
+        """The record that `image_id` means in tail and base together, a delete included."""
+        number = self.find(image_id)
+        return self.entries[number].entry.position if number >= 0 else self.base.position(image_id.encode())
+
+    @property
+    def count(self) -> int:
+        """Images that can be found in tail and base together."""
+        return len(self.base.live) - self.base_dead_count + int(self.is_live.sum())
+
+
+def _embeddings_of(entries: list[TailEntry], dimensions: int) -> NDArray[np.float32]:
+    """Their embeddings (n, d) float32, zeros for a delete."""
+    embeddings = np.zeros((len(entries), dimensions), np.float32)
+    for row, (entry, _) in zip(embeddings, entries, strict=True):
+        if entry.embedding is not None:
+            if len(entry.embedding) != row.nbytes:
+                raise _bad_embedding(entry, f"{len(entry.embedding)} bytes", dimensions)
+            row[:] = np.frombuffer(entry.embedding, "<f4")
+    finite = np.isfinite(embeddings).all(1)
+    if not finite.all():
+        raise _bad_embedding(entries[int(finite.argmin())].entry, "numbers that are not finite", dimensions)
+    return embeddings
+
+
+def _bad_embedding(entry: Entry, what: str, dimensions: int) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"The embedding of {entry.image_id!r} (partition {entry.position.partition}, offset {entry.position.offset}) has {what}, "
+        f"expected {dimensions} finite float32. Its feed row was altered, or its encoder has a bug."
+    )

@@ -1,0 +1,36 @@
+"""Compiles the search when a program starts, so that no query waits for it."""
+
+import hashlib
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from gallery.nearest import bounds, lanes, walk
+from gallery.nearest.appended import Growing
+from gallery.nearest.neighbours import Neighbours
+from gallery.nearest.tree import build_tree, frozen
+
+
+def compile_search(cache_dir: Path) -> None:
+    """Compile what searches: some 10 s the first time, then read from `cache_dir` in a fraction of a second.
+
+    Where that folder cannot be written, as in a container with a read-only root, it is compiled at each start.
+    """
+    sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, lanes, walk)]
+    # numba looks for changes in the file of a function alone, not in those that it calls.
+    folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    for function in (walk.walk, walk.scan, walk.sift):
+        try:
+            function.enable_caching()
+        except RuntimeError:  # numba's word for a folder that it cannot write to
+            break
+    embeddings = np.zeros((1, 1), np.float32)
+    tree, row_of = build_tree(embeddings)
+    live = frozen(np.ones(1, np.bool_))
+    Neighbours(frozen(embeddings), frozen(row_of), tree).nearest(embeddings[0], 1, live)
+    for contraction in (tree.contraction, None):
+        growing = Growing(1, contraction)
+        growing.append(embeddings)
+        growing.first(1).nearest(embeddings[0], 1, live)

@@ -1,0 +1,159 @@
+"""Nearest neighbours, exact: the only place that knows how they are found.
+
+`Neighbours` searches many embeddings that never change, saved as plain arrays; `nearest_of` a few that come and go. Both
+return what brute force in float64 over the original float32 would: sorted by (distance, row).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import IndexDamagedError
+from gallery.nearest.tree import Tree, build_tree, frozen, load_tree, mapped
+from gallery.nearest.walk import scan
+
+Answer = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+DIMENSIONS_MAX = 512  # for which the rounding margins are stated
+_SAMPLE_QUERIES = 64
+# Nanoseconds for a box, a leaf, a block of 32 short codes, a code and an embedding met on the way, and for each number of an
+# embedding in a scan: measured over 60,000 digits. Only their proportion matters.
+_WALK_NS = np.array([7, 20, 11, 8, 100])
+_SCAN_NS = 0.1
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Embeddings that can be searched, read-only.
+
+    Attributes:
+        embeddings: (n, d) float32, in the order in which a search reads them.
+        row_of: (n,) int32, row number of each.
+        tree: None where the embeddings have no structure that a tree could use; then they lie in the order of rows.
+    """
+
+    embeddings: NDArray[np.float32]
+    row_of: NDArray[np.int32]
+    tree: Tree | None
+
+    def nearest(
+        self, query: NDArray[np.float32], k: int, is_live: NDArray[np.bool_], max_distance: float | None = None
+    ) -> Answer:
+        """Distances and rows of the k nearest that are live and not beyond `max_distance`, sorted by (distance, row).
+
+        Args:
+            query: (d,) float32, finite.
+            is_live: (n,) bool, by row.
+        """
+        return self._search(query, k, is_live, max_distance, np.zeros(5, np.int64))
+
+    def embeddings_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embeddings (m, d) float32 of rows (m,)."""
+        found: NDArray[np.float32] = self.embeddings[self._place_of[rows]]
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write all arrays into `folder`."""
+        np.save(folder / "embeddings.npy", self.embeddings, allow_pickle=False)
+        if self.tree is not None:
+            np.save(folder / "rows.npy", self.row_of, allow_pickle=False)
+            self.tree.save(folder)
+
+    def _search(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        is_live: NDArray[np.bool_],
+        max_distance: float | None,
+        work: NDArray[np.int64],
+    ) -> Answer:
+        _check(self.embeddings, query, k, is_live)
+        if self.tree is None:
+            return nearest_of(self.embeddings, query, k, is_live, max_distance)
+        distances, rows = np.empty(k), np.empty(k, np.int64)
+        farthest = np.inf if max_distance is None else max_distance
+        count = self.tree.search(
+            self.embeddings, self.row_of, is_live, np.array(query, np.float32), farthest, distances, rows, work
+        )
+        return distances[:count], rows[:count]
+
+    @cached_property
+    def _place_of(self) -> NDArray[np.int32]:
+        """(n,) place of each row in `embeddings`."""
+        places = np.empty_like(self.row_of)
+        places[self.row_of] = np.arange(len(places), dtype=np.int32)
+        return places
+
+
+def nearest_of(
+    embeddings: NDArray[np.float32],
+    query: NDArray[np.float32],
+    k: int,
+    is_live: NDArray[np.bool_],
+    max_distance: float | None = None,
+) -> Answer:
+    """The same over embeddings (n, d) float32 as they are, by reading them all."""
+    _check(embeddings, query, k, is_live)
+    distances, rows = np.empty(k), np.empty(k, np.int64)
+    farthest = np.inf if max_distance is None else max_distance
+    count = scan(frozen(embeddings), frozen(is_live), np.array(query, np.float32), farthest, distances, rows)
+    return distances[:count], rows[:count]
+
+
+def build_neighbours(embeddings: NDArray[np.float32]) -> Neighbours:
+    """Make embeddings (n, d), finite, d <= 512, searchable; row numbers are their places in `embeddings`.
+
+    A tree is kept when walking it costs less than reading everything, which is tried with some of the embeddings as queries.
+
+    Raises:
+        ValueError: a number is not finite, or there are too many dimensions.
+    """
+    n, d = embeddings.shape
+    if not np.isfinite(embeddings).all() or not 1 <= d <= DIMENSIONS_MAX:
+        raise ValueError(f"Embeddings must be finite and have 1 to {DIMENSIONS_MAX} dimensions, these have {d}.")
+    plain = Neighbours(frozen(np.ascontiguousarray(embeddings)), frozen(np.arange(n, dtype=np.int32)), None)
+    if not n:
+        return plain
+    tree, row_of = build_tree(embeddings)
+    walked = Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree)
+    work, all_live = np.zeros(5, np.int64), frozen(np.ones(n, np.bool_))
+    queries = embeddings[:: -(-n // _SAMPLE_QUERIES)]
+    for query in queries:
+        walked._search(query, 10, all_live, None, work)
+    return walked if _WALK_NS @ work / len(queries) < _SCAN_NS * n * d else plain
+
+
+def load_neighbours(folder: Path) -> Neighbours:
+    """Map what `save` wrote.
+
+    Raises:
+        IndexDamagedError: a file is not an array, or they do not fit together and searching them could crash.
+    """
+    embeddings, has_tree = mapped(folder / "embeddings.npy"), (folder / "rows.npy").exists()
+    row_of = mapped(folder / "rows.npy") if has_tree else frozen(np.arange(sum(embeddings.shape[:1]), dtype=np.int32))
+    tree = load_tree(folder) if has_tree else None
+    problem = _problem(embeddings, row_of, tree)
+    if problem:
+        raise IndexDamagedError(f"{folder} cannot be searched: {problem}.")
+    return Neighbours(embeddings, row_of, tree)
+
+
+def _check(embeddings: NDArray[np.float32], query: NDArray[np.float32], k: int, is_live: NDArray[np.bool_]) -> None:
+    """What is compiled reads memory without looking at sizes."""
+    assert k >= 1 and embeddings.shape == (len(is_live), len(query)), (k, embeddings.shape, is_live.shape, query.shape)
+
+
+def _problem(embeddings: NDArray[np.float32], row_of: NDArray[np.int32], tree: Tree | None) -> str:
+    if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not embeddings.flags.c_contiguous:
+        return f"embeddings are {embeddings.dtype} {embeddings.shape}"
+    n, d = embeddings.shape
+    if not 1 <= d <= DIMENSIONS_MAX:
+        return f"embeddings have {d} dimensions"
+    if row_of.shape != (n,) or row_of.dtype != np.int32:
+        return f"row numbers are {row_of.dtype} {row_of.shape}"
+    if n and (row_of.min() < 0 or row_of.max() >= n or np.bincount(row_of).max() > 1):
+        return "row numbers are not those of the embeddings, each once"
+    return tree.problem(n, d) if tree is not None else ""

@@ -1,0 +1,1 @@
+"""What every program of ours does alike: its memory, its progress, and places where tests may end it."""

@@ -1,0 +1,1 @@
+"""The embedder: one batch of records from the topic to durable feed rows, and then the acknowledgement."""

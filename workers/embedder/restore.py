@@ -1,0 +1,180 @@
+"""python -m workers embedder --from-store: fills the encoder's feed from stored originals where Kafka holds them no longer.
+
+Images come from what is stored of them; deletes and rejects, which leave no original, from the feeds of other encoders.
+Only rows that are missing are written, so it may be interrupted and run again.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
+
+import structlog
+
+from contract.errors import ConfigurationError
+from contract.settings import Settings
+from gallery.generations.fold import EXPIRED
+from gallery.generations.set_aside import why_unusable
+from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.store import Store
+from model.encoder import load_encoder
+from model.pictures.child import Decoder, Verdict
+from runtime.progress import progress_line
+from topics.incarnation import Topic
+
+BATCH_IMAGES_MAX = 256
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+READ_ROWS_MAX = 2048
+
+logger = structlog.get_logger()
+
+
+class Missing(NamedTuple):
+    """A feed row that the encoder's feed lacks.
+
+    Attributes:
+        after: end of what is known before it.
+        is_expired: whether something may have been in [after, offset) that nobody knows any more.
+        row: a delete's or reject's row under another encoder; None for an image.
+    """
+
+    key: RecordKey
+    after: int
+    is_expired: bool
+    row: FeedRow | None
+
+
+def run(settings: Settings) -> int:
+    """Write the missing feed rows; returns the exit status.
+
+    Raises:
+        DependencyError: Cassandra or Kafka did not answer; run it again, it goes on.
+    """
+    fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
+    current, begins = _kafka_begins(settings)
+    store = Store.connect(settings)
+    decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
+    try:
+        for name in store.logs(settings.kafka_topic):
+            written = _restore_log(store, decoder, fingerprint, name, begins if name == current else None)
+            logger.info("restored", log=name, encoder=fingerprint, rows=written)
+    finally:
+        decoder.close()
+        store.close()
+    return 0
+
+
+def _kafka_begins(settings: Settings) -> tuple[str, dict[int, int]]:
+    """The topic's log now, and each partition's first offset that Kafka still holds: the embedder reads from there on."""
+    topic = Topic(settings)
+    try:
+        return topic.open(), topic.begins()
+    except ConfigurationError:
+        return "", {}  # There is no topic any more, so all that is left of it is stored.
+    finally:
+        topic.close()
+
+
+def _restore_log(store: Store, decoder: Decoder, encoder: str, name: str, begins: dict[int, int] | None) -> int:
+    """Write a log's missing rows below `begins`, or all of them without; returns how many."""
+    others = store.feed_encoders(name) - {encoder}
+    images: dict[int, list[int]] = {}
+    for key in store.record_offsets(name):
+        images.setdefault(key.partition, []).append(key.offset)
+    partitions = set(images).union(*(store.feed_partitions(name, other) for other in others))
+    written = 0
+    for partition in sorted(partitions):
+        end = None if begins is None else begins.get(partition, 0)
+        missing = [
+            found
+            for found in _missing(store, encoder, others, name, partition, images.get(partition, []))
+            if end is None or found.key.offset < end
+        ]
+        with progress_line(f"{name} partition {partition}", len(missing)) as progress:
+            for rows in _rows(store, decoder, missing):
+                store.write_feed(encoder, rows)
+                progress.update(len(rows))
+                written += len(rows)
+    return written
+
+
+def _missing(
+    store: Store, encoder: str, others: set[str], name: str, partition: int, images: list[int]
+) -> Iterator[Missing]:
+    """What the encoder's feed lacks, in offset order, as far as anything is known of it."""
+    present = {row.offset for row in _feed(store, name, encoder, partition)}
+    known = {row.offset: row for other in sorted(others) for row in _feed(store, name, other, partition)}
+    withdrawn = {
+        offset: row
+        for offset, row in known.items()
+        if row.outcome in ("delete", "reject", "gap") and not why_unusable(row, 0)
+    }
+    reached = 0
+    for offset in sorted(present.union(withdrawn, images)):
+        if offset not in present:
+            row = known.get(offset)
+            is_proven = row is not None and row.after <= reached and EXPIRED not in row.reason.split()
+            is_expired = offset > reached and not is_proven
+            yield Missing(RecordKey(name, partition, offset), reached, is_expired, withdrawn.get(offset))
+        reached = offset + 1
+
+
+def _feed(store: Store, name: str, encoder: str, partition: int) -> Iterator[FeedRow]:
+    """All rows of a feed's partition, without their embeddings, across gaps."""
+    start: int | None = 0
+    while start is not None:
+        while rows := store.read_feed(name, encoder, partition, start, READ_ROWS_MAX):
+            yield from (replace(row, embedding=None) for row in rows)
+            start = rows[-1].offset + 1
+        start = store.next_feed_bucket(name, encoder, partition, start)
+
+
+def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[list[FeedRow]]:
+    """The missing rows in batches, embedded anew."""
+    with ThreadPoolExecutor(8, thread_name_prefix="originals") as pool:
+        for start in range(0, len(missing), BATCH_IMAGES_MAX):
+            batch = missing[start : start + BATCH_IMAGES_MAX]
+            details = store.read_records([found.key for found in batch if found.row is None])
+            for part in _parts(batch, details):
+                keys = [found.key for found in part if found.row is None]
+                values = [value or b"" for value in pool.map(store.read_original, keys)]
+                verdicts = dict(zip(keys, decoder.verdicts(values).verdicts, strict=True))
+                yield [
+                    _embedded(found, details[found.key], verdicts[found.key])
+                    if found.row is None
+                    else replace(found.row, after=found.after, reason=_reason(found.row.reason, found.is_expired))
+                    for found in part
+                ]
+
+
+def _embedded(found: Missing, details: ImageRecord, verdict: Verdict) -> FeedRow:
+    if verdict.reason:
+        logger.error("stored original refused", key=found.key, reason=verdict.reason)
+    return FeedRow(
+        *found.key,
+        after=found.after,
+        outcome="reject" if verdict.reason else "put",
+        reason=_reason(verdict.reason, found.is_expired),
+        image_id=details.image_id,
+        embedding=None if verdict.reason else verdict.embedding,
+        kafka_time_ms=details.kafka_time_ms,
+    )
+
+
+def _reason(reason: str, is_expired: bool) -> str:
+    return " ".join([*(word for word in reason.split() if word != EXPIRED), *([EXPIRED] if is_expired else [])])
+
+
+def _parts(batch: list[Missing], details: dict[RecordKey, ImageRecord]) -> Iterator[list[Missing]]:
+    """Cut a batch so that its originals stay below 16 MiB, or are a single one."""
+    part: list[Missing] = []
+    size = 0
+    for found in batch:
+        found_size = details[found.key].size_bytes if found.key in details else 0
+        if part and size + found_size > BATCH_BYTES_MAX:
+            yield part
+            part, size = [], 0
+        part.append(found)
+        size += found_size
+    if part:
+        yield part
