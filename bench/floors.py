@@ -9,6 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
 from contract.errors import DependencyError
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
@@ -70,9 +71,9 @@ def _writes_ms(settings: Settings, rounds: int) -> list[float]:
     taken_ms = []
     try:
         for offset in range(rounds + 10):
-            row = FeedRow(log, 0, offset, offset, "put", "", f"floor/{offset}", embedding, 1 + offset)
+            row = FeedRow(RecordKey(log, 0, offset), offset, "put", "", f"floor/{offset}", embedding, 1 + offset)
             began = time.perf_counter()
-            store.write_feed("bench-floor", [row])
+            store.feed.write([row], fingerprint="bench-floor")
             taken_ms.append((time.perf_counter() - began) * 1000)
     finally:
         store.close()

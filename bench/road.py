@@ -13,6 +13,7 @@ from bench.arrivals import CoverageWatcher, publish_paced
 from bench.embedders import ROUNDS, Case, measure_embedders
 from bench.http import require_api
 from bench.machine import machine, versions
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.writer import Writer
 from gallery.store.rows import FeedRow
@@ -117,7 +118,7 @@ def _stages(settings: Settings, pngs: list[bytes]) -> dict[str, float]:
         decoder.close()
     verdicts = [verdict for batch in batches for verdict in batch.verdicts]
     rows = [
-        FeedRow("bench:log", 0, n, n, "put", "", f"bench/{n}", verdict.embedding, 0)
+        FeedRow(RecordKey("bench:log", 0, n), n, "put", "", f"bench/{n}", verdict.embedding, 0)
         for n, verdict in enumerate(verdicts)
     ]
     with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from bench.machine import machine, versions
 from bench.peers import K
 from bench.search import ROUNDS, exact_neighbours, interleaved, search_data
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.base import IdTable, save_base
 from gallery.generations.fold import Position
@@ -160,7 +161,7 @@ def _append(writer: Writer, changes: list[tuple[int, bytes | None]], *, first_of
     feed = [
         # The first follows on offset 0, as if Kafka had compacted what the base holds.
         FeedRow(
-            LOG, 0, offset, 0 if offset == first_offset else offset,
+            RecordKey(LOG, 0, offset), 0 if offset == first_offset else offset,
             "delete" if embedding is None else "put", "", _id(row), embedding, offset,
         )
         for offset, (row, embedding) in enumerate(changes, first_offset)

@@ -17,6 +17,7 @@ from bench.embeddings import deformed
 from bench.machine import machine, versions
 from bench.peers import K, recall
 from bench.search import exact_neighbours, histogram, search_data
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.merge import build_base
 from gallery.generations.reader import Reader
@@ -74,7 +75,15 @@ class Lookalike:
         for number, embedding in zip(numbers, embeddings, strict=True):
             offset = self._offset
             rows.append(
-                FeedRow(LOG, 0, offset, offset, "put", "", f"{number:08}", embedding.astype("<f4").tobytes(), offset)
+                FeedRow(
+                    RecordKey(LOG, 0, offset),
+                    offset,
+                    "put",
+                    "",
+                    f"{number:08}",
+                    embedding.astype("<f4").tobytes(),
+                    offset,
+                )
             )
             self._offset += 1
         self._writer.stage(self._writer.fold.add(0, 0, rows))

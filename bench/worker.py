@@ -6,27 +6,43 @@ What a store that keeps nothing leaves is what the worker itself costs; beside i
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from unittest.mock import patch
 
 from contract import telemetry
+from contract.record_key import RecordKey
 from contract.settings import load_settings
-from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.feed import Feed
+from gallery.store.records import Records
+from gallery.store.rows import FeedRow, ImageRecord
+from gallery.store.session import CassandraSession
 from gallery.store.store import Store
 from workers.embedder import program as embedder
+
+
+class NoFeed(Feed):
+    """Reads like the feed; its writes return at once."""
+
+    def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str) -> None:
+        """Keep nothing."""
+
+
+class NoRecords(Records):
+    """Reads like the records; its writes return at once."""
+
+    def write(self, records: Iterable[ImageRecord]) -> None:
+        """Keep nothing."""
+
+    def write_originals(self, originals: Iterable[tuple[RecordKey, bytes, int]]) -> None:
+        """Keep nothing."""
 
 
 class NoStore(Store):
     """Reads like the store; its writes return at once."""
 
-    def write_originals(self, originals: Iterable[tuple[RecordKey, bytes, int]]) -> None:
-        """Keep nothing."""
-
-    def write_records(self, records: Iterable[ImageRecord]) -> None:
-        """Keep nothing."""
-
-    def write_feed(self, encoder: str, feed_rows: Iterable[FeedRow]) -> None:
-        """Keep nothing."""
+    def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
+        super().__init__(session, clock)
+        self.feed, self.records = NoFeed(session, clock), NoRecords(session)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from contract.errors import RejectedError
 from contract.formats import FORMATS, media_type_of
+from contract.record_key import RecordKey
 
 IMAGE_SIZE_BYTES_MAX = 32 * 1024 * 1024
 IMAGE_PIXELS_MAX = 50_000_000
@@ -20,6 +21,8 @@ METADATA_DEPTH_MAX = 64
 INLINE_ORIGINAL_SIZE_BYTES_MAX = 16 * 1024
 
 Headers = Sequence[tuple[str, bytes | None]]
+
+_REJECTION_FIELDS = ("reason", "detail", "topic", *RecordKey._fields)
 
 
 def check_image_id(image_id: str) -> str:
@@ -112,18 +115,16 @@ def log_of(topic: str, topic_id: uuid.UUID | str) -> str:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Where a refused record came from and why; (log, partition, offset) identifies a repeat."""
+    """Why a record was refused, and which: `key` identifies a repeat."""
 
     reason: str
     detail: str
     topic: str
-    log: str
-    partition: int
-    offset: int
+    key: RecordKey
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The headers that the rejected topic carries beside the original ones."""
-        fields = {**self.__dict__, "detail": self.detail[:1000]}
+        fields = {"reason": self.reason, "detail": self.detail[:1000], "topic": self.topic, **self.key._asdict()}
         return [(f"lookalike-{name}", str(value).encode("utf-8", "replace")) for name, value in fields.items()]
 
     @classmethod
@@ -135,17 +136,12 @@ class Rejection:
         """
         found = {name.removeprefix("lookalike-"): value for name, value in headers if name.startswith("lookalike-")}
         try:
-            text = {name: (found[name] or b"").decode() for name in cls.__dataclass_fields__}
+            reason, detail, topic, log, partition, offset = (
+                (found[name] or b"").decode() for name in _REJECTION_FIELDS
+            )
         except KeyError as error:
             raise ValueError(f"The record has no header lookalike-{error.args[0]}.") from error
-        return cls(
-            reason=text["reason"],
-            detail=text["detail"],
-            topic=text["topic"],
-            log=text["log"],
-            partition=int(text["partition"]),
-            offset=int(text["offset"]),
-        )
+        return cls(reason, detail, topic, RecordKey(log, int(partition), int(offset)))
 
 
 def _refuse_constant(name: str) -> float:

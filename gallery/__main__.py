@@ -88,10 +88,10 @@ def _change(settings: Settings, arguments: argparse.Namespace) -> int:
     compared: Comparison | None
     try:
         if arguments.verb == "rollback":
-            name, compared = rollback(settings.index_dir, settings.encoder, store, arguments.wait_s)
+            name, compared = rollback(settings.index_dir, settings.encoder, store.feed, arguments.wait_s)
         else:
             name = arguments.encoder
-            compared = promote(settings.index_dir, settings.encoder, name, store, arguments.wait_s)
+            compared = promote(settings.index_dir, settings.encoder, name, store.feed, arguments.wait_s)
     finally:
         store.close()
     if compared is None:
@@ -135,7 +135,7 @@ def _stats(snapshot: Snapshot, *, as_json: bool) -> int:
 def _verify(snapshot: Snapshot, settings: Settings) -> int:
     store = Store.connect(settings)
     try:
-        result = verify(snapshot, store)
+        result = verify(snapshot, store.feed)
     finally:
         store.close()
     for difference in result.differences[:DIFFERENCES_SHOWN]:

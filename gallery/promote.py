@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import LookalikeError
+from contract.record_key import RecordKey
 from gallery.generations.fold import Fold, PartitionProgress, Position
 from gallery.generations.manifest import Manifest
 from gallery.generations.reader import Reader
 from gallery.generations.serving import Serving, ServingFile, index_names, write_serving
 from gallery.generations.snapshot import Snapshot
-from gallery.store.store import Store
-from gallery.verify import feed_rows
+from gallery.store.feed import Feed
 
 POLL_S = 0.02
 
@@ -32,7 +32,7 @@ class Comparison:
     differences: list[str]
 
 
-def promote(index_dir: Path, default: str, to: str, store: Store, wait_s: float) -> Comparison | None:
+def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -> Comparison | None:
     """Have the index of the encoder `to` answer; None when it does already. With differences nothing was changed.
 
     Both indexes may be growing. Proven is that the new one is the old one, as it was when this began, and the records
@@ -57,13 +57,13 @@ def promote(index_dir: Path, default: str, to: str, store: Store, wait_s: float)
     old = Reader(index_dir / serving.encoder, encoder=None).current()
     new = _covering(Reader(index_dir / to, encoder=None), old, to, wait_s)
     # Without an old index there is nothing to fall behind and nothing to differ from.
-    compared = compare(old, new, store) if old else Comparison(new.count, 0, [])
+    compared = compare(old, new, feed) if old else Comparison(new.count, 0, [])
     if not compared.differences:
         write_serving(index_dir, Serving(to, before=serving.encoder))
     return compared
 
 
-def rollback(index_dir: Path, default: str, store: Store, wait_s: float) -> tuple[str, Comparison | None]:
+def rollback(index_dir: Path, default: str, feed: Feed, wait_s: float) -> tuple[str, Comparison | None]:
     """The same step back to the encoder that answered before; returns its name too.
 
     Raises:
@@ -74,10 +74,10 @@ def rollback(index_dir: Path, default: str, store: Store, wait_s: float) -> tupl
         raise LookalikeError(
             f"No encoder answered before in {index_dir}. Choose one: python -m gallery promote ENCODER"
         )
-    return before, promote(index_dir, default, before, store, wait_s)
+    return before, promote(index_dir, default, before, feed, wait_s)
 
 
-def compare(old: Snapshot, new: Snapshot, store: Store) -> Comparison:
+def compare(old: Snapshot, new: Snapshot, feed: Feed) -> Comparison:
     """Compare the images of two generations, of which `new` covers at least what `old` does.
 
     What `new` covers beyond `old` is folded onto `old` from the feed, so both are compared at equal coverage: every id, and
@@ -98,7 +98,8 @@ def compare(old: Snapshot, new: Snapshot, store: Store) -> Comparison:
         for partition, covered in coverage.partitions.items():
             fold.follow(number, int(partition))
             progress = fold.progress[number, int(partition)]
-            rows = list(feed_rows(store, new, number, int(partition), progress.next_offset, covered.next_offset))
+            start = RecordKey(coverage.log, int(partition), progress.next_offset)
+            rows = list(feed.walk(start, fingerprint=new.manifest.encoder, end_offset=covered.next_offset))
             records += len(rows)
             for entry in fold.add(number, int(partition), rows):
                 latest[entry.image_id] = entry.position

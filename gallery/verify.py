@@ -1,16 +1,13 @@
 """Proves that a generation holds exactly what its coverage says, by reading the feed again and folding it plainly."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from contract.record_key import RecordKey
 from gallery.generations.fold import Position
 from gallery.generations.set_aside import why_unusable
 from gallery.generations.snapshot import Snapshot
-from gallery.store.rows import FeedRow
-from gallery.store.store import Store
+from gallery.store.feed import Feed
 from runtime.progress import progress_line
-
-READ_ROWS_MAX = 4096
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Verification:
     set_aside: list[str]
 
 
-def verify(snapshot: Snapshot, store: Store) -> Verification:
+def verify(snapshot: Snapshot, feed: Feed) -> Verification:
     """Compare a snapshot with the feed up to the snapshot's coverage.
 
     The fold here sorts all records by the rule and keeps the last of each id: slower than the indexer's and independent
@@ -38,17 +35,21 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
         for number, coverage in enumerate(snapshot.manifest.logs):
             for partition, covered in coverage.partitions.items():
                 offset = effective_ms = 0
-                for row in feed_rows(store, snapshot, number, int(partition), 0, covered.next_offset):
+                for row in feed.walk(
+                    RecordKey(coverage.log, int(partition), 0),
+                    fingerprint=snapshot.manifest.encoder,
+                    end_offset=covered.next_offset,
+                ):
                     if row.after > offset:
                         differences.append(f"{coverage.log} {partition}: the feed lacks [{offset}, {row.after}).")
-                    bar.update(row.offset + 1 - offset)
-                    offset = row.offset + 1
+                    bar.update(row.key.offset + 1 - offset)
+                    offset = row.key.offset + 1
                     rows_read += 1
                     effective_ms = max(effective_ms, row.kafka_time_ms)
-                    position = Position(number, effective_ms, int(partition), row.offset, row.kafka_time_ms)
+                    position = Position(number, effective_ms, int(partition), row.key.offset, row.kafka_time_ms)
                     if unusable := why_unusable(row, snapshot.manifest.dimensions):
                         set_aside.append(
-                            f"{coverage.log} {partition}: the row at offset {row.offset} of {row.image_id[:300]!r} is set "
+                            f"{coverage.log} {partition}: the row at offset {row.key.offset} of {row.image_id[:300]!r} is set "
                             f"aside: {unusable}."
                         )
                         continue
@@ -62,19 +63,6 @@ def verify(snapshot: Snapshot, store: Store) -> Verification:
                     )
     expected = {image_id: (p, e) for image_id, (p, e) in newest.items() if e is not None}
     return Verification(rows_read, len(expected), differences + _compare(snapshot, expected), set_aside)
-
-
-def feed_rows(store: Store, snapshot: Snapshot, number: int, partition: int, start: int, end: int) -> Iterator[FeedRow]:
-    """The rows in [start, end) of one partition of the snapshot's feed, across gaps."""
-    log, encoder = snapshot.manifest.logs[number].log, snapshot.manifest.encoder
-    offset: int | None = start
-    while offset is not None and offset < end:
-        rows = store.read_feed(log, encoder, partition, offset, READ_ROWS_MAX)
-        for row in rows:
-            if row.offset >= end:
-                return
-            yield row
-        offset = rows[-1].offset + 1 if rows else store.next_feed_bucket(log, encoder, partition, offset)
 
 
 def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from api.client import ApiError, Client
 from contract.errors import DependencyError
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from stack import groups
@@ -89,7 +90,9 @@ def publish(
                 progress.show(
                     published=ends.offsets,
                     stored={
-                        partition: store.next_feed_offset(ends.log, coverage["encoder"], partition, offset)
+                        partition: store.feed.next_offset(
+                            RecordKey(ends.log, partition, offset), fingerprint=coverage["encoder"]
+                        )
                         for partition, offset in progress.stored.items()
                     },
                     searchable=searchable,

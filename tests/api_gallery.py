@@ -12,6 +12,7 @@ import uvicorn
 from numpy.typing import NDArray
 
 from api.app import create_app
+from contract.record_key import RecordKey
 from contract.settings import Settings, load_settings
 from gallery.generations.merge import build_base
 from gallery.generations.writer import Writer
@@ -75,13 +76,13 @@ class Gallery:
         return [(image_id.decode(), distance) for distance, image_id in keyed[:k]]
 
     def _add(self, outcome: str, image_id: str, embedding: bytes | None, reason: str = "") -> None:
-        offset = self.rows[-1].offset + 1 if self.rows else self.writer.manifest.offsets.get("0", 0)
+        offset = self.rows[-1].key.offset + 1 if self.rows else self.writer.manifest.offsets.get("0", 0)
         now_ms = time.time_ns() // 1_000_000
-        self.rows.append(FeedRow(self.log, 0, offset, offset, outcome, reason, image_id, embedding, now_ms))  # type: ignore[arg-type]
+        self.rows.append(FeedRow(RecordKey(self.log, 0, offset), offset, outcome, reason, image_id, embedding, now_ms))  # type: ignore[arg-type]
 
     def _publish(self) -> None:
         covered = self.writer.manifest.offsets.get("0", 0)
-        self.writer.stage(self.writer.fold.add(0, 0, [row for row in self.rows if row.offset >= covered]))
+        self.writer.stage(self.writer.fold.add(0, 0, [row for row in self.rows if row.key.offset >= covered]))
         self.writer.publish()
 
 

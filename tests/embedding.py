@@ -16,6 +16,7 @@ from kafka import KafkaProducer
 from PIL import Image
 
 from contract.messages import MESSAGE_SIZE_BYTES_MAX
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
@@ -140,15 +141,15 @@ def publish(settings: Settings, records: Sequence[Sent]) -> list[Sent]:
 
 def feed_of(store: Store, settings: Settings, log: str, partition: int) -> list[FeedRow]:
     """All feed rows of a partition that hang together from offset 0 on."""
-    encoder = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
+    fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     rows: list[FeedRow] = []
     reached = 0
-    while found := store.read_feed(log, encoder, partition, reached, 2048):
+    while found := store.feed.read(RecordKey(log, partition, reached), 2048, fingerprint=fingerprint):
         for row in found:
             if row.after > reached:
                 return rows
             rows.append(row)
-            reached = row.offset + 1
+            reached = row.key.offset + 1
     return rows
 
 
@@ -162,8 +163,8 @@ def wait_for_feed(
 
     def reached() -> dict[tuple[int, int], FeedRow]:
         rows = {partition: feed_of(store, settings, log, partition) for partition in ends}
-        if all(found and found[-1].offset + 1 >= ends[partition] for partition, found in rows.items()):
-            return {(row.partition, row.offset): row for found in rows.values() for row in found}
+        if all(found and found[-1].key.offset + 1 >= ends[partition] for partition, found in rows.items()):
+            return {(row.key.partition, row.key.offset): row for found in rows.values() for row in found}
         return {}
 
     return eventually(f"the feed reaches {ends}", reached, timeout_s)  # type: ignore[no-any-return]

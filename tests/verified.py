@@ -12,7 +12,7 @@ def verified_ids(settings: Settings) -> set[str]:
     assert snapshot is not None
     store = Store.connect(settings)
     try:
-        assert verify(snapshot, store).differences == []
+        assert verify(snapshot, store.feed).differences == []
     finally:
         store.close()
     found = [image_id for image_id, _ in snapshot.contents()]

@@ -5,6 +5,7 @@ import multiprocessing
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,12 @@ import structlog
 
 from contract import telemetry
 from contract.errors import IndexDamagedError
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.merge import build_base
 from gallery.generations.serving import old_layout
 from gallery.generations.writer import Writer, lock_index
+from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
 from model.encoder import load_encoder
@@ -60,7 +63,6 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()
     loaded = load_encoder(settings.encoder, settings.encoders_dir)
-    encoder, dimensions = loaded.fingerprint, loaded.dimensions
     if left := old_layout(settings.index_dir):
         logger.warning("index folder of an earlier version", detail=left)
     if not _wait_for_lock(settings.encoder_index_dir, stop):
@@ -71,9 +73,9 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
     except StoppedError:
         return 0
     try:
-        writer = Writer(settings.encoder_index_dir, encoder, dimensions, rebuild=rebuild)
+        writer = Writer(settings.encoder_index_dir, loaded.fingerprint, loaded.dimensions, rebuild=rebuild)
         logger.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
-        indexer = Indexer(settings, encoder, store, writer)
+        indexer = Indexer(settings, store.feed, writer, fingerprint=loaded.fingerprint)
         collect_rarely()
         with contextlib.suppress(StoppedError):
             pause_s = 0.0
@@ -88,16 +90,30 @@ def run(settings: Settings, *, rebuild: bool = False) -> int:
 
 
 class Indexer:
-    """Reads each partition's feed past its watermark, publishes, and has bases built in the background."""
+    """Reads each partition's feed past its watermark, publishes, and has bases built in the background.
 
-    def __init__(self, settings: Settings, encoder: str, store: Store, writer: Writer) -> None:
+    Args:
+        fingerprint: of the encoder whose feed is followed.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        feed: Feed,
+        writer: Writer,
+        *,
+        fingerprint: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
-        self._encoder = encoder
-        self._store = store
+        self._fingerprint = fingerprint
+        self._feed = feed
+        self._clock = clock
         self._writer = writer
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="feed")
         self._logs_read = self._holes_looked_for = float("-inf")
-        self._base_published = time.monotonic()
+        self._base_published = self._clock()
         self._build: _Build | None = None
 
     def step(self) -> bool:
@@ -112,7 +128,7 @@ class Indexer:
                 f"{self._settings.encoder_index_dir}/CURRENT was deleted: restart to index the feed anew."
             )
         self._follow_logs()
-        began = time.monotonic()
+        began = self._clock()
         before = self._progress()
         entries = []
         for (number, partition), rows in self._read().items():
@@ -133,7 +149,7 @@ class Indexer:
                 entries=len(entries),
                 count=manifest.count,
                 tail=manifest.tail.entries,
-                ms=round((time.monotonic() - began) * 1000, 1),
+                ms=round((self._clock() - began) * 1000, 1),
             )
         self._tend_base()
         return advanced
@@ -157,9 +173,7 @@ class Indexer:
             logger.error(
                 "feed row set aside",
                 reason=found.reason,
-                log=self._writer.logs[found.log_number],
-                partition=found.partition,
-                offset=found.offset,
+                **found.key._asdict(),
                 id=found.image_id[:300].encode("utf-8", "backslashreplace").decode(),
             )
 
@@ -167,44 +181,40 @@ class Indexer:
         return {key: progress.next_offset for key, progress in self._writer.fold.progress.items()}
 
     def _follow_logs(self) -> None:
-        if time.monotonic() - self._logs_read < LOGS_INTERVAL_S:
+        if self._clock() - self._logs_read < LOGS_INTERVAL_S:
             return
-        logs = self._store.logs(self._settings.kafka_topic)
+        logs = self._feed.logs(self._settings.kafka_topic)
         if not self._writer.set_logs(logs):
             logger.warning("starting a new index", because="the gallery's logs changed", logs=logs)
             self._writer = Writer(
-                self._settings.encoder_index_dir, self._encoder, self._writer.manifest.dimensions, rebuild=True
+                self._settings.encoder_index_dir, self._fingerprint, self._writer.manifest.dimensions, rebuild=True
             )
             self._writer.set_logs(logs)
         for number, name in enumerate(logs):
             partitions = range(self._settings.kafka_partitions)
-            for partition in {*partitions, *self._store.feed_partitions(name, self._encoder)}:
+            for partition in {*partitions, *self._feed.partitions(name, fingerprint=self._fingerprint)}:
                 self._writer.fold.follow(number, partition)
-        self._logs_read = time.monotonic()
+        self._logs_read = self._clock()
 
     def _read(self) -> dict[tuple[int, int], list[FeedRow]]:
         """Rows past the watermark of every partition, read side by side."""
-        look_for_holes = time.monotonic() - self._holes_looked_for > HOLES_INTERVAL_S
+        look_for_holes = self._clock() - self._holes_looked_for > HOLES_INTERVAL_S
         if look_for_holes:
-            self._holes_looked_for = time.monotonic()
-        keys = self._progress()
+            self._holes_looked_for = self._clock()
+        next_offsets = self._progress()
 
         def read(key: tuple[int, int]) -> list[FeedRow]:
-            log_name, partition, start = self._writer.logs[key[0]], key[1], keys[key]
-            rows = self._store.read_feed(log_name, self._encoder, partition, start, READ_ROWS_MAX)
-            if not rows and look_for_holes:
-                behind = self._store.next_feed_bucket(log_name, self._encoder, partition, start)
-                if behind is not None:
-                    rows = self._store.read_feed(log_name, self._encoder, partition, behind, READ_ROWS_MAX)
-            return rows
+            number, partition = key
+            start = RecordKey(self._writer.logs[number], partition, next_offsets[key])
+            return self._feed.read(start, READ_ROWS_MAX, fingerprint=self._fingerprint, past_holes=look_for_holes)
 
-        return dict(zip(keys, self._pool.map(read, keys), strict=True))
+        return dict(zip(next_offsets, self._pool.map(read, next_offsets), strict=True))
 
     def _tend_base(self) -> None:
         """Begin a base when the tail is long or old; publish on it once it is built."""
         tail = self._writer.manifest.tail
         if self._build is None:
-            is_old = time.monotonic() - self._base_published > self._settings.rebuild_interval_s
+            is_old = self._clock() - self._base_published > self._settings.rebuild_interval_s
             # In proportion to the base, whose size a build costs: so an image is merged a few times, however many come.
             base_images = self._writer.manifest.base.count
             is_long = tail.entries >= max(self._settings.rebuild_tail_images, base_images // TAIL_SHARE_MAX)
@@ -212,7 +222,7 @@ class Indexer:
                 self._build = self._begin_build()
         elif not self._build.process.is_alive():
             build, self._build = self._build, None
-            self._base_published = time.monotonic()
+            self._base_published = self._clock()
             if build.process.exitcode:
                 logger.error("base not built", exit_status=build.process.exitcode, base=build.base_name)
                 return
@@ -227,7 +237,7 @@ class Indexer:
                 generation=manifest.generation,
                 base=manifest.base.count,
                 tail=manifest.tail.entries,
-                seconds=round(time.monotonic() - build.began, 2),
+                seconds=round(self._clock() - build.began, 2),
             )
 
     def _begin_build(self) -> _Build:
@@ -245,7 +255,7 @@ class Indexer:
             daemon=True,
         )
         process.start()
-        return _Build(process, base_name, manifest.tail.entries, time.monotonic())
+        return _Build(process, base_name, manifest.tail.entries, self._clock())
 
 
 def _wait_for_lock(index_dir: Path, stop: threading.Event) -> bool:

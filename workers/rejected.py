@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 
 from contract.errors import ConfigurationError, DependencyError, LookalikeError
 from contract.messages import Rejection
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from topics.clients import CONNECT_TIMEOUT_S, open_reader
 from topics.rejected import CUT_HEADER, Publisher
@@ -106,7 +107,7 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
             if not count:
                 print(f"{'PLACE':<14}{'REASON':<20}{'BYTES':>10}  KEY / DETAIL")
             rejection = refused.rejection
-            place = f"{rejection.partition}:{rejection.offset}"
+            place = f"{rejection.key.partition}:{rejection.key.offset}"
             print(f"{place:<14}{rejection.reason:<20}{len(refused.value or b''):>10}  {_shown(refused.key)}")
             print(f"{'':<14}{rejection.detail}")
         count += 1
@@ -132,7 +133,7 @@ def _replay(settings: Settings, options: argparse.Namespace) -> int:
         if refused.cut:
             rejection = refused.rejection
             raise LookalikeError(
-                f"{rejection.partition}:{rejection.offset} cannot be published again: its {refused.cut} was too large to be kept."
+                f"{rejection.key.partition}:{rejection.key.offset} cannot be published again: its {refused.cut} was too large to be kept."
             )
     publisher = Publisher(settings, settings.kafka_topic)
     try:
@@ -140,7 +141,9 @@ def _replay(settings: Settings, options: argparse.Namespace) -> int:
     finally:
         publisher.close()
     for refused, (partition, offset) in zip(found, places, strict=True):
-        print(f"{refused.rejection.partition}:{refused.rejection.offset} published again as {partition}:{offset}")
+        print(
+            f"{refused.rejection.key.partition}:{refused.rejection.key.offset} published again as {partition}:{offset}"
+        )
     return 0
 
 
@@ -149,12 +152,12 @@ def _find(settings: Settings, places: list[tuple[int, int]], log: str | None) ->
     found: dict[tuple[int, int], Refused] = {}
     for refused in read_rejected(settings):
         rejection = refused.rejection
-        place = rejection.partition, rejection.offset
-        if place not in places or log not in (None, rejection.log):
+        place = rejection.key.partition, rejection.key.offset
+        if place not in places or log not in (None, rejection.key.log):
             continue
         if place in found:
             raise LookalikeError(
-                f"{place[0]}:{place[1]} was refused in {found[place].rejection.log} and in {rejection.log}: name one with --log."
+                f"{place[0]}:{place[1]} was refused in {found[place].rejection.key.log} and in {rejection.key.log}: name one with --log."
             )
         found[place] = refused
     for partition, offset in places:
@@ -175,9 +178,8 @@ def _refused(record: object) -> Refused | None:
     return Refused(rejection, record.timestamp, record.key, record.value, original, cut)  # type: ignore[attr-defined]
 
 
-def _where(refused: Refused) -> tuple[str, int, int]:
-    rejection = refused.rejection
-    return rejection.log, rejection.partition, rejection.offset
+def _where(refused: Refused) -> RecordKey:
+    return refused.rejection.key
 
 
 def _described(refused: Refused) -> dict[str, object]:

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from api.answers.problems import Problem
 from contract.messages import ID_SIZE_BYTES_MAX
+from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
-from gallery.store.rows import RecordKey
 from topics.end_offsets import Ends
 
 Metadata = Annotated[

@@ -10,8 +10,9 @@ from api.answers.gate import Gate
 from api.answers.problems import ProblemError
 from api.answers.queries import Query
 from contract.errors import DependencyError
+from contract.record_key import RecordKey
 from gallery.generations.snapshot import Match
-from gallery.store.rows import ImageRecord, RecordKey
+from gallery.store.rows import ImageRecord
 from model.pictures.child import Shown
 from model.verdicts.child import Explained, Explainer, Kind
 

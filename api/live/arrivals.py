@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.live.rate import Rate
+from contract.record_key import RecordKey
 from contract.telemetry import FRESHNESS_SECONDS, GENERATION, INDEX_IMAGES, TAIL_ENTRIES
 from gallery.generations.manifest import Manifest
 from gallery.generations.snapshot import Match, Snapshot
-from gallery.store.rows import RecordKey
 
 NEWEST_IMAGES = 20
 # Freshness is taken from at most so many images a swap and kept for so many.

@@ -10,9 +10,10 @@ import anyio.to_thread
 import structlog
 
 from contract.errors import DependencyError
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
-from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 
 CACHE_SIZE_BYTES_MAX = 64 * 1024 * 1024
@@ -62,7 +63,7 @@ class Details:
         missing = [key for key in keys if key not in found]
         if missing:
             try:
-                read = await self._call(lambda store: store.read_records(missing), LOOKUP_TIMEOUT_S)
+                read = await self._call(lambda store: store.records.read(missing), LOOKUP_TIMEOUT_S)
             except DependencyError:
                 return found, False
             for key, record in read.items():
@@ -78,7 +79,7 @@ class Details:
         """
         if (cached := self._cache.get(key)) is not None:
             return cached
-        read = await self._call(lambda store: store.read_records([key]), LOOKUP_TIMEOUT_S)
+        read = await self._call(lambda store: store.records.read([key]), LOOKUP_TIMEOUT_S)
         for record in read.values():
             self._cache.put(key, record)
         return read.get(key)
@@ -89,7 +90,7 @@ class Details:
         Raises:
             DependencyError: Cassandra did not answer.
         """
-        return await self._call(lambda store: store.read_original(key), ORIGINAL_TIMEOUT_S)
+        return await self._call(lambda store: store.records.read_original(key), ORIGINAL_TIMEOUT_S)
 
     async def feed_row(self, key: RecordKey, encoder: str) -> FeedRow | None:
         """What became of a Kafka record; None while the embedder has not come to it.
@@ -97,10 +98,8 @@ class Details:
         Raises:
             DependencyError: Cassandra did not answer.
         """
-        rows = await self._call(
-            lambda store: store.read_feed(key.log, encoder, key.partition, key.offset, 1), LOOKUP_TIMEOUT_S
-        )
-        return next((row for row in rows if row.offset == key.offset), None)
+        rows = await self._call(lambda store: store.feed.read(key, 1, fingerprint=encoder), LOOKUP_TIMEOUT_S)
+        return next((row for row in rows if row.key == key), None)
 
     async def feed_goes_on(self, log: str, encoder: str, offsets: Mapping[int, int]) -> bool:
         """Whether the feed of one of these partitions has a row that follows on its offset.
@@ -110,8 +109,11 @@ class Details:
         """
 
         def ask(store: Store) -> bool:
-            rows = (store.read_feed(log, encoder, partition, offset, 1) for partition, offset in offsets.items())
-            return any(row.after <= offsets[row.partition] for found in rows for row in found)
+            rows = (
+                store.feed.read(RecordKey(log, partition, offset), 1, fingerprint=encoder)
+                for partition, offset in offsets.items()
+            )
+            return any(row.after <= offsets[row.key.partition] for found in rows for row in found)
 
         return await self._call(ask, LOOKUP_TIMEOUT_S)
 

@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 from api.answers.bodies import RejectedRecord, Source
 from contract.errors import DependencyError
 from contract.messages import Rejection
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from topics.clients import open_reader
 
@@ -30,7 +31,7 @@ class Rejections:
         self._settings = settings
         self._consumer: KafkaConsumer | None = None
         self._reading = threading.Lock()
-        self._kept: dict[tuple[str, int, int], RejectedRecord] = {}
+        self._kept: dict[RecordKey, RejectedRecord] = {}
 
     def newest(self) -> tuple[list[RejectedRecord], bool]:
         """What was refused last, newest first, and whether nothing is missing: Kafka may be away."""
@@ -60,8 +61,8 @@ class Rejections:
             for records in self._consumer.poll(timeout_ms=READ_TIMEOUT_MS, max_records=REJECTED_MAX).values():
                 for record in records:
                     self._keep(record)
-        newest = sorted(self._kept, key=lambda where: self._kept[where].source.timestamp)[-REJECTED_MAX:]
-        self._kept = {where: self._kept[where] for where in newest}
+        newest = sorted(self._kept, key=lambda key: self._kept[key].source.timestamp)[-REJECTED_MAX:]
+        self._kept = {key: self._kept[key] for key in newest}
 
     def _open(self) -> KafkaConsumer:
         consumer = open_reader(
@@ -92,16 +93,13 @@ class Rejections:
             refused = Rejection.from_headers(list(record.headers))
         except ValueError:
             return  # no embedder wrote it
-        where = (refused.log, refused.partition, refused.offset)
         self._kept.setdefault(
-            where,
+            refused.key,
             RejectedRecord(
                 key=None if record.key is None else record.key.decode("utf-8", "backslashreplace")[:300],
                 reason=refused.reason,
                 detail=refused.detail,
                 size_bytes=None if record.value is None else len(record.value),
-                source=Source(
-                    log=refused.log, partition=refused.partition, offset=refused.offset, timestamp=record.timestamp
-                ),
+                source=Source(**refused.key._asdict(), timestamp=record.timestamp),
             ),
         )

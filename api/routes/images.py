@@ -26,9 +26,10 @@ from api.routes.search import metadata_object, unknown_image
 from contract.errors import DependencyError
 from contract.formats import MEDIA_TYPES
 from contract.messages import check_image_id, check_value, metadata_of
+from contract.record_key import RecordKey
 from gallery.generations.set_aside import why_unusable
 from gallery.generations.snapshot import Found
-from gallery.store.rows import FeedRow, RecordKey
+from gallery.store.rows import FeedRow
 from topics.publisher import Confirmation
 
 AT_PATTERN = r"^[^:]{1,250}:[^:]{1,64}:[0-9]{1,9}:[0-9]{1,18}$"

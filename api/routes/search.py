@@ -32,9 +32,10 @@ from api.routes.offsets import read_min_offsets, wait_covered
 from api.routes.parameters import Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
 from api.routes.questions import ByEmbedding, ById, Question, described_body, read_question, read_questions
 from contract.errors import RejectedError
+from contract.record_key import RecordKey
 from contract.telemetry import SEARCH_SECONDS
 from gallery.generations.snapshot import Match, Snapshot
-from gallery.store.rows import ImageRecord, RecordKey
+from gallery.store.rows import ImageRecord
 from model.pictures.child import Shown
 
 # 512 numbers of 20 digits are 11 kB.

@@ -19,6 +19,8 @@ EXPIRED = "expired-before"
 class Position(NamedTuple):
     """A record's place in the order of all records; comparing two tells which one wins.
 
+    It names the log by number, and holds no `RecordKey`, since a base keeps it as a row of five integers.
+
     Attributes:
         log_number: place of the record's log among the gallery's logs, oldest 0.
         effective_ms: running maximum of LogAppendTime in the partition, milliseconds since 1970.
@@ -83,13 +85,14 @@ class Fold:
         progress = self.progress[log_number, partition]
         winners: dict[str, Entry] = {}
         for row in rows:
-            if row.offset < progress.next_offset:
+            offset = row.key.offset
+            if offset < progress.next_offset:
                 continue
             if row.after > progress.next_offset:
                 break
             if EXPIRED in row.reason.split():
-                self.expired += row.offset + (row.outcome == "gap") - progress.next_offset
-            progress.next_offset = row.offset + 1
+                self.expired += offset + (row.outcome == "gap") - progress.next_offset
+            progress.next_offset = offset + 1
             progress.effective_ms = max(progress.effective_ms, row.kafka_time_ms)
             if row.outcome == "gap":
                 continue
@@ -97,12 +100,12 @@ class Fold:
             if row.outcome == "reject" and not unusable:
                 self.rejected[row.reason.split()[0]] += 1
                 continue
-            position = Position(log_number, progress.effective_ms, partition, row.offset, row.kafka_time_ms)
+            position = Position(log_number, progress.effective_ms, partition, offset, row.kafka_time_ms)
             met = winners.get(row.image_id)
             # Of an id that cannot be one, nothing is known and nothing can be asked.
             latest = met.position if met else self.latest(row.image_id) if is_id(row.image_id) else None
             if unusable:
-                found = SetAside(log_number, partition, row.offset, row.image_id, unusable)
+                found = SetAside(row.key, row.image_id, unusable)
                 # A refused record changes nothing for its id, so nothing of that id is missing.
                 self.aside.take(found, position, latest, shows=row.outcome != "reject")
             elif latest is None or position > latest:

@@ -7,6 +7,7 @@ import numpy as np
 
 from contract.errors import RejectedError
 from contract.messages import check_image_id
+from contract.record_key import RecordKey
 from gallery.store.rows import FeedRow
 
 NO_OUTCOME = "unknown-outcome"
@@ -56,9 +57,7 @@ def is_id(image_id: str) -> bool:
 class SetAside:
     """A feed row that was set aside."""
 
-    log_number: int
-    partition: int
-    offset: int
+    key: RecordKey
     image_id: str
     reason: str
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.record_key import RecordKey
 from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
 from gallery.generations.manifest import Manifest
 from gallery.generations.tail import Tail
 from gallery.nearest.neighbours import Answer
 from gallery.nearest.tree import frozen
-from gallery.store.rows import RecordKey
 
 
 @dataclass(frozen=True)

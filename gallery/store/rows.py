@@ -1,35 +1,27 @@
 """The rows of the store as frozen values: each belongs to one Kafka record."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from contract.record_key import RecordKey
 
 Outcome = Literal["put", "delete", "reject", "gap"]
 
 
-class RecordKey(NamedTuple):
-    """Where a Kafka record stands: it identifies the record for ever."""
-
-    log: str
-    partition: int
-    offset: int
-
-
 @dataclass(frozen=True)
 class FeedRow:
-    """What became of one Kafka record. A row that was damaged in the store may hold anything: see gallery/generations/set_aside.py.
+    """What became of one Kafka record. A damaged row may hold anything: see gallery/generations/unusable_rows.py.
 
     Attributes:
-        after: position from which the record was reached: no record lies in [after, offset).
-        outcome: of a ``gap`` no record lies at `offset` either: it carries the watermark over what no record fills.
+        after: position from which the record was reached: no record lies in [after, key.offset).
+        outcome: of a ``gap`` no record lies at `key.offset` either: it carries the watermark over what no record fills.
         reason: of a reject; or ``expired-before`` on the first record behind offsets that Kafka expired.
         embedding: float32 as little-endian bytes; None unless `outcome` is ``put``.
         kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.
         embedded_at_ms: when the embedder wrote the row; informational, 0 when unknown.
     """
 
-    log: str
-    partition: int
-    offset: int
+    key: RecordKey
     after: int
     outcome: Outcome
     reason: str
@@ -46,13 +38,11 @@ class ImageRecord:
     Attributes:
         metadata: JSON text, "" without any.
         thumbnail: encoded image, at most 96 pixels on its longer side.
-        original: the published bytes when they are at most 16 KiB, else None (see `Store.read_original`).
+        original: the published bytes when they are at most 16 KiB, else None (see `Records.read_original`).
         is_truncated: the file lacks its end; what is there was embedded, and the rest is grey, black or transparent.
     """
 
-    log: str
-    partition: int
-    offset: int
+    key: RecordKey
     image_id: str
     media_type: str
     width: int

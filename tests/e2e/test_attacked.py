@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from api.client import Client
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
@@ -122,9 +123,7 @@ def test_feed_rows_of_the_version_before_are_set_aside_and_named(road: Settings)
     os.kill(embedder, signal.SIGSTOP)  # its feed is written by hand for a moment
     try:
         bad = FeedRow(
-            log=topic_log(road),
-            partition=0,
-            offset=at.offset + 1,
+            RecordKey(topic_log(road), 0, at.offset + 1),
             after=at.offset + 1,
             outcome="put",
             reason="",
@@ -132,7 +131,7 @@ def test_feed_rows_of_the_version_before_are_set_aside_and_named(road: Settings)
             embedding=np.full(128, np.nan, "<f4").tobytes(),
             kafka_time_ms=time.time_ns() // 1_000_000,
         )
-        store.write_feed(load_encoder(road.encoder).fingerprint, [bad])
+        store.feed.write([bad], fingerprint=load_encoder(road.encoder).fingerprint)
         publish(road, [Sent(b"stays", mnist.png(mnist.images("test")[901]))])  # the record that the row belongs to
         wait_for(lambda: api.index()["coverage"]["offsets"]["0"] > at.offset + 1 or None)
     finally:

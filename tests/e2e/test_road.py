@@ -14,6 +14,7 @@ from PIL import Image
 
 from api.client import ApiError, Client
 from contract.messages import IMAGE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from model import mnist
@@ -264,12 +265,12 @@ def feed_embeddings(settings: Settings) -> dict[str, Any]:
     fingerprint = load_encoder(settings.encoder).fingerprint
     latest: dict[str, tuple[tuple[int, int, int], bytes | None]] = {}
     try:
-        for log in store.logs(settings.kafka_topic):
+        for log in store.feed.logs(settings.kafka_topic):
             for partition in range(settings.kafka_partitions):
                 effective = 0
-                for row in store.read_feed(log, fingerprint, partition, 0, 100_000):
+                for row in store.feed.read(RecordKey(log, partition, 0), 100_000, fingerprint=fingerprint):
                     effective = max(effective, row.kafka_time_ms)
-                    place = (effective, partition, row.offset)
+                    place = (effective, partition, row.key.offset)
                     if row.outcome != "reject" and latest.get(row.image_id, ((0, 0, -1), b""))[0] < place:
                         latest[row.image_id] = (place, row.embedding)
     finally:

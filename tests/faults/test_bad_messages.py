@@ -59,12 +59,12 @@ def check(settings: Settings, log: str, store: Store, cases: list[Case]) -> None
     rejected = {}
     for message in read_topic(settings, settings.rejected_topic):
         why = Rejection.from_headers(message.headers)
-        rejected[why.partition, why.offset] = why, message
+        rejected[why.key.partition, why.key.offset] = why, message
     assert len(rejected) == sum(1 for case in cases if case.reason)
     for case in cases:
         if case.reason:
             why, message = rejected[case.sent.partition, case.sent.offset]
-            assert (why.reason, why.log) == (case.reason, log), case.name
+            assert (why.reason, why.key.log) == (case.reason, log), case.name
             cut = dict(message.headers).get(CUT_HEADER, b"").decode().split(",")
             assert "key" in cut or message.key == case.sent.key, case.name
             assert "value" in cut or message.value == case.sent.value, case.name

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.store.rows import RecordKey
 from gallery.store.store import Store
 from model.pictures.child import Decoder
 from tests.conftest import fresh_road
@@ -65,8 +65,8 @@ def test_killed_at_every_step_every_record_has_one_feed_row_with_the_right_bytes
         assert row.embedding == (verdict.embedding if expected == "put" else None)
         if expected == "put":
             images.append((RecordKey(log, record.partition, record.offset), record.value))
-    assert set(store.read_records([key for key, _ in images])) == {key for key, _ in images}
-    assert all(store.read_original(key) == value for key, value in images)
+    assert set(store.records.read([key for key, _ in images])) == {key for key, _ in images}
+    assert all(store.records.read_original(key) == value for key, value in images)
     refused = {(r.partition, r.offset) for r in sent if rows[r.partition, r.offset].outcome == "reject"}
     assert {place_of(message.headers) for message in read_topic(settings, settings.rejected_topic)} == refused
 
@@ -127,7 +127,7 @@ def test_two_share_the_topic_while_one_is_killed_and_one_is_frozen_past_its_sess
             more()
             rows = wait_for_feed(store, settings, log, sent)
     assert set(rows) == {(r.partition, r.offset) for r in sent}
-    assert all(row.after == row.offset for row in rows.values())
+    assert all(row.after == row.key.offset for row in rows.values())
     decoder = Decoder(settings.encoder)
     verdicts = decoder.verdicts([r.value or b"" for r in sent]).verdicts
     decoder.close()

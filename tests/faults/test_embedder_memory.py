@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.store.rows import RecordKey
 from gallery.store.store import Store
 from tests.conftest import fresh_road
 from tests.embedding import Sent, make_topics, publish, running_embedder, wait_for_feed
@@ -32,7 +32,7 @@ def test_64_large_pictures_at_once_are_embedded_within_a_gibibyte(stack: Setting
         assert embedder.text().count("assigned") == 1
     assert {rows[record.partition, record.offset].outcome for record in sent} == {"put"}
     for record in sent[-3:]:
-        assert store.read_original(RecordKey(log, record.partition, record.offset)) == record.value
+        assert store.records.read_original(RecordKey(log, record.partition, record.offset)) == record.value
     print({name: round(size / 1024**2) for name, size in peaks.items()}, "MiB")
     assert peaks["together"] < GIB, peaks
     store.close()

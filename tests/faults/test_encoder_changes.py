@@ -138,7 +138,7 @@ class Road:
         ends = self.client.index()["coverage"]["end_offsets"]
         snapshots = wait_for(lambda: self._level(ends), 120)
         store = Store.connect(self.settings)
-        assert [verify(snapshot, store).differences for snapshot in snapshots] == [[], []]
+        assert [verify(snapshot, store.feed).differences for snapshot in snapshots] == [[], []]
         store.close()
         old, new = ({image_id: p for image_id, (p, _) in snapshot.contents()} for snapshot in snapshots)
         assert old == new

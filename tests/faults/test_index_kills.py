@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from api.client import ApiError, Client
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
@@ -52,7 +53,7 @@ class Feed:
         self.settings = settings
         self.store = Store.connect(settings)
         self.log = f"{settings.kafka_topic}:written-by-the-test"
-        self.store.add_log(settings.kafka_topic, self.log)
+        self.store.feed.add_log(topic=settings.kafka_topic, log=self.log)
         self.expected: dict[str, bytes] = {}
         self.ends = dict.fromkeys(range(PARTITIONS), 0)
         self._chance = chance
@@ -77,9 +78,11 @@ class Feed:
                 self.expected.pop(image_id, None)
             reason = "corrupt" if outcome == "reject" else ""
             rows.append(
-                FeedRow(self.log, partition, offset, offset, outcome, reason, image_id, embedding, self._time_ms)
+                FeedRow(
+                    RecordKey(self.log, partition, offset), offset, outcome, reason, image_id, embedding, self._time_ms
+                )
             )
-        self.store.write_feed(self._encoder, rows)
+        self.store.feed.write(rows, fingerprint=self._encoder)
 
     def check(self) -> None:
         """The index comes to hold exactly what was written, each image once, and the feed agrees."""
@@ -87,7 +90,7 @@ class Feed:
         held = [(image_id, embedding) for image_id, (_, embedding) in snapshot.contents()]
         assert dict(held) == self.expected
         assert len(held) == snapshot.count == len(self.expected)
-        assert verify(snapshot, self.store).differences == []
+        assert verify(snapshot, self.store.feed).differences == []
 
     def _covered(self) -> Snapshot | None:
         snapshot = Reader(self.settings.encoder_index_dir, encoder=None).current()

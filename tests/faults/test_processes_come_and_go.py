@@ -71,7 +71,7 @@ def check(settings: Settings, store: Store, log: str, sent: list[Sent]) -> None:
     assert set(rows) == {(record.partition, record.offset) for record in sent}
     bad = {(record.partition, record.offset) for record in sent if record.value == b"not an image"}
     assert {place for place, row in rows.items() if row.outcome == "reject"} == bad
-    assert all(row.after == row.offset for row in rows.values())
+    assert all(row.after == row.key.offset for row in rows.values())
     told = set()
     for message in read_topic(settings, settings.rejected_topic):
         headers = dict(message.headers)
@@ -175,7 +175,7 @@ def test_a_second_indexer_stands_by_and_takes_over(settings: Settings, store: St
         assert '"indexing"' in logs[1].read_text()
         snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
         assert snapshot is not None
-        assert verify(snapshot, store).differences == []
+        assert verify(snapshot, store.feed).differences == []
         assert sorted(image_id for image_id, _ in snapshot.contents()) == sorted(
             record.key.decode() for record in sent if record.key
         )

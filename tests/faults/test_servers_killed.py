@@ -94,7 +94,7 @@ class Road:
         assert confirmed.keys() <= set(held)
         store = wait_for(self._store)
         try:
-            assert verify(snapshot, store).differences == []
+            assert verify(snapshot, store.feed).differences == []
         finally:
             store.close()
 

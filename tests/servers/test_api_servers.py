@@ -16,7 +16,7 @@ from PIL import Image
 
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 from contract.settings import Settings
-from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from model.pictures.images import decode
 from tests.api_gallery import Gallery, digit, running_api, wait_until
@@ -40,12 +40,12 @@ class Road:
         """Store and index images, as embedder and indexer would after the topic's next records."""
         self.gallery.put(images)
         rows = self.gallery.rows[-len(images) :]
-        keys = [RecordKey(row.log, row.partition, row.offset) for row in rows]
+        keys = [row.key for row in rows]
         values = list(images.values())
         originals = [(key, value, 1) for key, value in zip(keys, values, strict=True) if not is_inline(value)]
-        self.store.write_originals(originals)
-        self.store.write_records(record_of(row, value, metadata) for row, value in zip(rows, values, strict=True))
-        self.store.write_feed(self.gallery.encoder.fingerprint, rows)
+        self.store.records.write_originals(originals)
+        self.store.records.write(record_of(row, value, metadata) for row, value in zip(rows, values, strict=True))
+        self.store.feed.write(rows, fingerprint=self.gallery.encoder.fingerprint)
 
 
 def is_inline(value: bytes) -> bool:
@@ -55,9 +55,7 @@ def is_inline(value: bytes) -> bool:
 def record_of(row: FeedRow, value: bytes, metadata: str) -> ImageRecord:
     picture = decode(value)
     return ImageRecord(
-        log=row.log,
-        partition=row.partition,
-        offset=row.offset,
+        key=row.key,
         image_id=row.image_id,
         media_type=picture.media_type,
         width=picture.width,
@@ -207,8 +205,8 @@ def test_a_timeline_tells_when_a_record_was_embedded_and_searchable_or_why_it_wa
 
     api.gallery.reject("truncated")
     row = api.gallery.rows[-1]
-    api.store.write_feed(api.gallery.encoder.fingerprint, [row])
-    at = f"{row.log}:{row.partition}:{row.offset}"
+    api.store.feed.write([row], fingerprint=api.gallery.encoder.fingerprint)
+    at = ":".join(map(str, row.key))
     timeline = api.client.get("/v1/images/timeline", params={"id": "bad", "at": at}).json()
     assert (timeline["state"], timeline["reason"]) == ("rejected", "truncated")
 

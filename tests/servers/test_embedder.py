@@ -12,8 +12,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
+from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.store.rows import RecordKey
 from gallery.store.store import Store
 from model.pictures.child import Decoder
 from tests.conftest import fresh_road
@@ -78,12 +78,12 @@ def test_puts_and_deletes_arrive_with_all_that_was_said_of_them(settings: Settin
     assert deleted.embedding is None
 
     keys = [RecordKey(log, r.partition, r.offset) for r in sent]
-    details = store.read_records(keys)
+    details = store.records.read(keys)
     assert set(details) == set(keys[:4])
     assert details[keys[0]].metadata == '{"a":"ä","b":1}'
     assert (details[keys[1]].width, details[keys[1]].height, details[keys[1]].size_bytes) == (200, 200, len(large))
     assert [details[key].media_type for key in keys[:4]] == ["image/png", "image/png", "image/jpeg", "image/webp"]
-    assert [store.read_original(key) for key in keys[:4]] == [r.value for r in sent[:4]]
+    assert [store.records.read_original(key) for key in keys[:4]] == [r.value for r in sent[:4]]
 
 
 def test_a_picture_in_every_format_is_embedded_and_kept_as_it_was_sent(
@@ -95,9 +95,9 @@ def test_a_picture_in_every_format_is_embedded_and_kept_as_it_was_sent(
     rows = wait_for_feed(store, settings, log, sent)
     assert {rows[record.partition, record.offset].outcome for record in sent} == {"put"}
     keys = [RecordKey(log, record.partition, record.offset) for record in sent]
-    details = store.read_records(keys)
+    details = store.records.read(keys)
     assert [details[key].media_type for key in keys] == [f"image/{kind.lower()}" for kind in kinds]
-    assert [store.read_original(key) for key in keys] == list(kinds.values())
+    assert [store.records.read_original(key) for key in keys] == list(kinds.values())
 
 
 def test_bad_messages_are_rejected_with_a_reason_and_good_ones_around_them_arrive(
@@ -131,10 +131,10 @@ def test_bad_messages_are_rejected_with_a_reason_and_good_ones_around_them_arriv
     messages = {}
     for message in read_topic(settings, settings.rejected_topic):
         why = Rejection.from_headers(message.headers)
-        messages[why.partition, why.offset] = why, message
+        messages[why.key.partition, why.key.offset] = why, message
     for record, reason in zip(sent[1::2], bad, strict=True):
         why, message = messages[record.partition, record.offset]
-        assert (why.reason, why.topic, why.log) == (reason.strip(), settings.kafka_topic, log)
+        assert (why.reason, why.topic, why.key.log) == (reason.strip(), settings.kafka_topic, log)
         assert why.detail
         assert message.key == record.key
         if reason == "too-large":
@@ -214,7 +214,7 @@ def test_a_header_whose_name_is_not_utf8_stops_nothing(settings: Settings, log: 
     rows = wait_for_feed(store, settings, log, sent)
     assert {rows[r.partition, r.offset].outcome for r in sent} == {"put"}
     key = RecordKey(log, 0, sent[10].offset)
-    assert store.read_records([key])[key].metadata == '{"a":1}'
+    assert store.records.read([key])[key].metadata == '{"a":1}'
 
 
 def test_an_embedding_depends_on_its_own_bytes_alone(settings: Settings, log: str, store: Store) -> None:

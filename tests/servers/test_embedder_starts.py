@@ -12,6 +12,7 @@ from cassandra.cluster import Cluster
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
 
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
@@ -82,7 +83,7 @@ def test_a_restart_goes_on_and_a_wiped_store_is_filled_again(settings: Settings,
     with running_embedder(settings, tmp_path) as embedder:
         refilled = wait_for_feed(store, settings, log, second)
         assert '"starts": {"0": 0, "1": 0}' in embedder.text()
-        assert store.logs(settings.kafka_topic) == [log]
+        assert store.feed.logs(settings.kafka_topic) == [log]
     assert timeless(refilled) == timeless(more)
 
 
@@ -103,7 +104,7 @@ def test_a_topic_that_is_created_again_stops_it_and_a_restart_goes_on_with_both(
     with running_embedder(settings, tmp_path):
         rows = wait_for_feed(store, settings, new_log, new)
     assert [row.image_id for row in rows.values()] == ["new"]
-    assert store.logs(settings.kafka_topic) == [old_log, new_log]
+    assert store.feed.logs(settings.kafka_topic) == [old_log, new_log]
     assert [row.image_id for row in feed_of(store, settings, old_log, 0)] == ["old"]
     assert topic_log(settings) == new_log
 
@@ -120,7 +121,7 @@ def test_records_that_kafka_expired_are_named_in_the_feed(
         assert "expired before they were embedded" in embedder.text()
     assert sorted(offset for _, offset in rows) == list(range(4, 10))
     assert (rows[0, 4].after, rows[0, 4].reason, rows[0, 4].outcome) == (0, "expired-before", "put")
-    assert {row.reason for row in rows.values() if row.offset > 4} == {""}
+    assert {row.reason for row in rows.values() if row.key.offset > 4} == {""}
 
     # Behind a feed that has rows already the chain has no break either.
     later = publish(settings, [Sent(b"later", picture(i)) for i in range(5)])
@@ -145,7 +146,9 @@ def test_what_kafka_holds_no_longer_is_embedded_again_from_the_store(
     admin.delete_records({TopicPartition(settings.kafka_topic, partition): 6 for partition in (0, 1)})
     assert subprocess_embedder(settings, "--from-store") == 0
     restored = {
-        (row.partition, row.offset): row for partition in (0, 1) for row in feed_of(store, settings, log, partition)
+        (row.key.partition, row.key.offset): row
+        for partition in (0, 1)
+        for row in feed_of(store, settings, log, partition)
     }
     assert timeless(restored) == {place: row for place, row in timeless(before).items() if place[1] < 6}
     with running_embedder(settings, tmp_path):
@@ -159,7 +162,9 @@ def test_what_kafka_holds_no_longer_is_embedded_again_from_the_store(
     write_feed_of_another_encoder(store, list(before.values()))
     assert subprocess_embedder(settings, "--from-store") == 0
     rows = {
-        (row.partition, row.offset): row for partition in (0, 1) for row in feed_of(store, settings, log, partition)
+        (row.key.partition, row.key.offset): row
+        for partition in (0, 1)
+        for row in feed_of(store, settings, log, partition)
     }
     assert timeless(rows) == timeless(before)
 
@@ -172,8 +177,12 @@ def lose_feed_to_another_encoder(settings: Settings) -> None:
     store = Store.connect(settings)
     try:
         encoder = load_encoder(settings.encoder).fingerprint
-        (log,) = store.logs(settings.kafka_topic)
-        rows = [row for partition in (0, 1) for row in store.read_feed(log, encoder, partition, 0, 1000)]
+        (log,) = store.feed.logs(settings.kafka_topic)
+        rows = [
+            row
+            for partition in (0, 1)
+            for row in store.feed.read(RecordKey(log, partition, 0), 1000, fingerprint=encoder)
+        ]
         truncate(settings, "feed")
         write_feed_of_another_encoder(store, rows)
     finally:
@@ -183,7 +192,7 @@ def lose_feed_to_another_encoder(settings: Settings) -> None:
 def write_feed_of_another_encoder(store: Store, rows: list[FeedRow]) -> None:
     """Write rows as another encoder's, whose embeddings are others."""
     other = bytes(4 * 128)
-    store.write_feed(ANOTHER, [dataclasses.replace(row, embedding=row.embedding and other) for row in rows])
+    store.feed.write([dataclasses.replace(row, embedding=row.embedding and other) for row in rows], fingerprint=ANOTHER)
 
 
 def subprocess_embedder(settings: Settings, *arguments: str) -> int:

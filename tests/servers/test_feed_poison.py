@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from cassandra.cluster import Session
 
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.reader import Reader
 from gallery.promote import compare
+from gallery.store.feed import FEED_BUCKET_BITS
 from gallery.store.rows import FeedRow
-from gallery.store.store import FEED_BUCKET_BITS, Store
+from gallery.store.store import Store
 from gallery.verify import verify
 from model.encoder import load_encoder
 from tests.api_gallery import running_api
@@ -55,11 +57,11 @@ class Road:
         self.settings, self.store = settings, store
         self.encoder = load_encoder(settings.encoder).fingerprint
         self.log = f"{settings.kafka_topic}:{uuid.uuid4().hex[:8]}"
-        store.add_log(settings.kafka_topic, self.log)
+        store.feed.add_log(topic=settings.kafka_topic, log=self.log)
         self.offset = 0
 
     def plant(self, after: Any, outcome: Any, reason: Any, image_id: Any, embedding: Any, ms: Any) -> None:
-        session: Session = self.store._session
+        session: Session = self.store._session._driver
         session.execute(
             "INSERT INTO feed (log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time) "
             "VALUES (%s, %s, 0, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -72,19 +74,19 @@ class Road:
 
     def plant_no_text(self) -> None:
         """A row whose id is not UTF-8."""
-        statement = self.store._session.prepare(
+        statement = self.store._session._driver.prepare(
             "INSERT INTO feed (log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time) "
             "VALUES (?, ?, 0, 0, ?, ?, 'put', '', ?, ?, ?)"
         )
         bound = statement.bind((self.log, self.encoder, self.offset, self.offset, "x", GOOD, TIME))
         bound.values[4] = SURROGATE
-        self.store._session.execute(bound)
+        self.store._session._driver.execute(bound)
         self.offset += 1
 
     def put(self, image_id: str, scale: float = 1.0) -> None:
         blob = (np.arange(128) * scale).astype("<f4").tobytes()
-        row = FeedRow(self.log, 0, self.offset, self.offset, "put", "", image_id, blob, TIME)
-        self.store.write_feed(self.encoder, [row])
+        row = FeedRow(RecordKey(self.log, 0, self.offset), self.offset, "put", "", image_id, blob, TIME)
+        self.store.feed.write([row], fingerprint=self.encoder)
         self.offset += 1
 
 
@@ -144,10 +146,12 @@ def test_poisoned_rows_are_set_aside_and_the_next_record_is_searched(
     counts["bad-id"] += 1
     assert snapshot.manifest.set_aside == counts
     assert snapshot.count == 2 + len(POISON)
-    verified = verify(snapshot, store)
+    verified = verify(snapshot, store.feed)
     assert verified.differences == [] and len(verified.set_aside) == len(POISON) + 1
-    assert compare(snapshot, snapshot, store).differences == []
-    assert sum(1 for _ in _missing(store, "another", {feed.encoder}, feed.log, 0, [])) == 0, "none is handed on"
+    assert compare(snapshot, snapshot, store.feed).differences == []
+    assert sum(1 for _ in _missing(store.feed, feed.log, 0, [], fingerprint="another", others={feed.encoder})) == 0, (
+        "none is handed on"
+    )
     with running_api(road) as address, httpx.Client(base_url=address, timeout=30) as client:
         body = client.post("/v1/search?k=1", json={"embedding": (np.arange(128) * 30.0).tolist()}).json()
         assert body["matches"][0]["id"] == "behind/30"
@@ -172,8 +176,9 @@ def test_feed_walk_and_details_read_past_damaged_rows(road: Settings, store: Sto
     for _, columns in POISON:
         feed.plant(*columns)
     feed.put("b")
-    assert store.next_feed_offset(feed.log, feed.encoder, 0, committed=0) == feed.offset
-    assert len(store.read_feed(feed.log, feed.encoder, 0, 0, 100)) == feed.offset
+    start = RecordKey(feed.log, 0, 0)
+    assert store.feed.next_offset(start, fingerprint=feed.encoder) == feed.offset
+    assert len(store.feed.read(start, 100, fingerprint=feed.encoder)) == feed.offset
 
 
 def test_id_that_is_no_text_is_read_and_leaves_its_neighbours_readable(road: Settings, store: Store) -> None:
@@ -181,5 +186,5 @@ def test_id_that_is_no_text_is_read_and_leaves_its_neighbours_readable(road: Set
     feed.put("a")
     feed.plant_no_text()
     feed.put("b")
-    rows = store.read_feed(feed.log, feed.encoder, 0, 0, 10)
+    rows = store.feed.read(RecordKey(feed.log, 0, 0), 10, fingerprint=feed.encoder)
     assert [row.image_id for row in rows] == ["a", "\udced\udca0\udc80", "b"]

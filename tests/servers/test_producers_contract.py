@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from model import mnist
 from tests.kafka_topic import read_topic
@@ -73,7 +74,9 @@ def test_rejections_agree_with_the_document(road: Settings, messages: Any) -> No
         publisher.delete("b")
         log = publisher.log
     refused = [
-        rejected_message(record, Rejection("corrupt", "It is cut.", record.topic, log, record.partition, record.offset))
+        rejected_message(
+            record, Rejection("corrupt", "It is cut.", record.topic, RecordKey(log, record.partition, record.offset))
+        )
         for record in read_topic(road)
     ]
     rejected = Publisher(road, road.rejected_topic)

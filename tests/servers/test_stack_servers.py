@@ -54,7 +54,7 @@ def test_killed_servers_come_back_with_all_that_they_acknowledged(stack: Setting
     producer.send(topic, b"kept").get(30)
     producer.close()
     store = Store.connect(stack)
-    store.add_log(topic, f"{topic}:kept")
+    store.feed.add_log(topic=topic, log=f"{topic}:kept")
     store.close()
 
     before = running(stack)
@@ -72,5 +72,5 @@ def test_killed_servers_come_back_with_all_that_they_acknowledged(stack: Setting
     assert next(consumer).value == b"kept"
     consumer.close()
     store = Store.connect(stack)
-    assert store.logs(topic) == [f"{topic}:kept"]
+    assert store.feed.logs(topic) == [f"{topic}:kept"]
     store.close()

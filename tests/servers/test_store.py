@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 
 ENCODER = "0123456789abcdef"
@@ -22,31 +23,41 @@ def store(stack: Settings) -> Iterator[Store]:
 def feed_row(log: str, offset: int, after: int | None = None, partition: int = 0) -> FeedRow:
     embedding = np.arange(offset, offset + 128, dtype="<f4").tobytes()
     begin = offset if after is None else after
-    return FeedRow(log, partition, offset, begin, "put", "", f"id/{offset}", embedding, 1_700_000_000_000 + offset, 5)
+    return FeedRow(
+        RecordKey(log, partition, offset), begin, "put", "", f"id/{offset}", embedding, 1_700_000_000_000 + offset, 5
+    )
 
 
 def test_feed_rows_come_back_in_offset_order_with_the_same_bytes(store: Store) -> None:
     rows = [feed_row("order", offset) for offset in range(300)]
-    store.write_feed(ENCODER, reversed(rows))
-    assert store.read_feed("order", ENCODER, 0, 0, 1000) == rows
-    assert store.read_feed("order", ENCODER, 0, 250, 10) == rows[250:260]
-    assert store.read_feed("order", "another encoder", 0, 0, 10) == []
+    store.feed.write(reversed(rows), fingerprint=ENCODER)
+    assert store.feed.read(RecordKey("order", 0, 0), 1000, fingerprint=ENCODER) == rows
+    assert store.feed.read(RecordKey("order", 0, 250), 10, fingerprint=ENCODER) == rows[250:260]
+    assert store.feed.read(RecordKey("order", 0, 0), 10, fingerprint="another encoder") == []
 
 
 def test_next_feed_offset_is_the_first_that_the_feed_lacks(store: Store) -> None:
-    store.write_feed(ENCODER, [feed_row("gap", offset) for offset in (0, 1, 2, 4)])
-    assert store.next_feed_offset("gap", ENCODER, 0, committed=0) == 3
-    assert store.next_feed_offset("gap", ENCODER, 0, committed=3) == 3
-    assert store.next_feed_offset("gap", ENCODER, 0, committed=9) == 3, "rows before the committed offset were lost"
-    assert store.next_feed_offset("nothing", ENCODER, 0, committed=7) == 0
+    store.feed.write([feed_row("gap", offset) for offset in (0, 1, 2, 4)], fingerprint=ENCODER)
+    assert store.feed.next_offset(RecordKey("gap", 0, 0), fingerprint=ENCODER) == 3
+    assert store.feed.next_offset(RecordKey("gap", 0, 3), fingerprint=ENCODER) == 3
+    assert store.feed.next_offset(RecordKey("gap", 0, 9), fingerprint=ENCODER) == 3, (
+        "rows before the committed offset were lost"
+    )
+    assert store.feed.next_offset(RecordKey("nothing", 0, 7), fingerprint=ENCODER) == 0
 
 
 def test_holes_wider_than_a_bucket_are_passed(store: Store) -> None:
     far = 5 << 13
-    store.write_feed(ENCODER, [feed_row("hole", 0), feed_row("hole", far, after=1)])
-    assert store.next_feed_offset("hole", ENCODER, 0, committed=1) == far + 1
-    assert store.next_feed_bucket("hole", ENCODER, 0, 1) == far
-    assert store.feed_partitions("hole", ENCODER) == {0}
+    rows = [feed_row("hole", 0), feed_row("hole", far, after=1)]
+    store.feed.write(rows, fingerprint=ENCODER)
+    assert store.feed.next_offset(RecordKey("hole", 0, 1), fingerprint=ENCODER) == far + 1
+    behind = RecordKey("hole", 0, 1)
+    assert store.feed.read(behind, 10, fingerprint=ENCODER) == [], "it does not look that far by itself"
+    assert store.feed.read(behind, 10, fingerprint=ENCODER, past_holes=True) == rows[1:]
+    assert list(store.feed.walk(behind._replace(offset=0), fingerprint=ENCODER)) == rows
+    assert list(store.feed.walk(behind._replace(offset=0), fingerprint=ENCODER, end_offset=far)) == rows[:1]
+    assert list(store.feed.walk(behind, fingerprint=ENCODER, end_offset=1)) == []
+    assert store.feed.partitions("hole", fingerprint=ENCODER) == {0}
 
 
 @pytest.mark.parametrize("size", [1, 16 * 1024, 16 * 1024 + 1, 3 * 1024 * 1024])
@@ -55,13 +66,13 @@ def test_originals_of_any_size_come_back(store: Store, size: int) -> None:
     key = RecordKey("originals", 1, size)
     inline = value if size <= 16 * 1024 else None
     record = ImageRecord(
-        *key, "a", "image/png", 28, 30, size, b"s" * 32, b"p" * 32, '{"label":7}', b"thumb", inline, 1_700_000_000_000
+        key, "a", "image/png", 28, 30, size, b"s" * 32, b"p" * 32, '{"label":7}', b"thumb", inline, 1_700_000_000_000
     )
     if inline is None:
-        store.write_originals([(key, value, record.kafka_time_ms)])
-    store.write_records([record])
-    assert store.read_original(key) == value
-    found = store.read_records([key, RecordKey("originals", 1, size + 1)])
+        store.records.write_originals([(key, value, record.kafka_time_ms)])
+    store.records.write([record])
+    assert store.records.read_original(key) == value
+    found = store.records.read([key, RecordKey("originals", 1, size + 1)])
     assert list(found) == [key]
     assert found[key].metadata == '{"label":7}'
     assert found[key].thumbnail == b"thumb"
@@ -69,5 +80,5 @@ def test_originals_of_any_size_come_back(store: Store, size: int) -> None:
 
 def test_logs_are_listed_by_when_they_were_first_seen(store: Store) -> None:
     for log in ("t:z", "t:a", "t:z"):
-        store.add_log("t", log)
-    assert store.logs("t") == ["t:z", "t:a"]
+        store.feed.add_log(topic="t", log=log)
+    assert store.feed.logs("t") == ["t:z", "t:a"]

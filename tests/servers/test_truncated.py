@@ -6,8 +6,9 @@ from pathlib import Path
 import httpx
 from cassandra.cluster import Cluster
 
+from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from tests.api_gallery import Gallery, running_api
 from tests.conftest import fresh_road
@@ -35,11 +36,11 @@ def test_a_jpeg_without_its_end_is_embedded_stored_and_answered_as_truncated(sta
     log, rows = embedded(settings, tmp_path)
     assert [row.outcome for row in rows] == ["put", "put"]
     store = Store.connect(settings)
-    keys = [RecordKey(log, row.partition, row.offset) for row in rows]
-    found = store.read_records(keys)
+    keys = [row.key for row in rows]
+    found = store.records.read(keys)
     assert [found[key].is_truncated for key in keys] == [False, True]
     assert (found[keys[1]].width, found[keys[1]].height) == (found[keys[0]].width, found[keys[0]].height)
-    assert store.read_original(keys[1]) == CUT
+    assert store.records.read_original(keys[1]) == CUT
     store.close()
     Gallery(settings, log).take(rows)
     with running_api(settings) as address, httpx.Client(base_url=address, timeout=30) as client:
@@ -71,8 +72,8 @@ def test_a_table_of_before_there_was_the_column_gets_it_and_keeps_its_rows(stack
     cluster.shutdown()
 
     store = Store.connect(stack.model_copy(update={"cassandra_keyspace": keyspace}))
-    new = ImageRecord("l", 0, 2, "new", "image/png", 1, 1, 1, b"", b"", "", b"", b"", 5, True)
-    store.write_records([new])
-    found = store.read_records([RecordKey("l", 0, 1), RecordKey("l", 0, 2)])
+    new = ImageRecord(RecordKey("l", 0, 2), "new", "image/png", 1, 1, 1, b"", b"", "", b"", b"", 5, True)
+    store.records.write([new])
+    found = store.records.read([RecordKey("l", 0, 1), RecordKey("l", 0, 2)])
     assert {record.image_id: record.is_truncated for record in found.values()} == {"old": False, "new": True}
     store.close()

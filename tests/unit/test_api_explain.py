@@ -12,7 +12,8 @@ from PIL import Image
 from api.client import ApiError, Client
 from api.live.details import Details
 from api.table import neighbours_table
-from gallery.store.rows import ImageRecord, RecordKey
+from contract.record_key import RecordKey
+from gallery.store.rows import ImageRecord
 from model import mnist
 from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, digit, running_api, settings_for
@@ -56,7 +57,16 @@ def record(offset: int, image_id: str, value: bytes) -> ImageRecord:
     digest = hashlib.sha256(value).digest()
     size = (picture.width, picture.height, len(value))
     return ImageRecord(
-        LOG, 0, offset, image_id, "image/png", *size, digest, picture.pixels_sha256, "", picture.thumbnail, None, 0
+        RecordKey(LOG, 0, offset),
+        image_id,
+        "image/png",
+        *size,
+        digest,
+        picture.pixels_sha256,
+        "",
+        picture.thumbnail,
+        None,
+        0,
     )
 
 

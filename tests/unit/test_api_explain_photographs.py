@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from api.client import Client
 from api.live.details import Details
-from gallery.store.rows import ImageRecord, RecordKey
+from contract.record_key import RecordKey
+from gallery.store.rows import ImageRecord
 from model.encoder import load_encoder
 from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, running_api, settings_for
@@ -53,7 +54,16 @@ def record(offset: int, image_id: str, value: bytes) -> ImageRecord:
     digest = hashlib.sha256(value).digest()
     size = (picture.width, picture.height, len(value))
     return ImageRecord(
-        LOG, 0, offset, image_id, "image/png", *size, digest, picture.pixels_sha256, "", picture.thumbnail, None, 0
+        RecordKey(LOG, 0, offset),
+        image_id,
+        "image/png",
+        *size,
+        digest,
+        picture.pixels_sha256,
+        "",
+        picture.thumbnail,
+        None,
+        0,
     )
 
 

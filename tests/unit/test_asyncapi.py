@@ -18,6 +18,7 @@ from contract.messages import (
     Rejection,
     check_image_id,
 )
+from contract.record_key import RecordKey
 from contract.settings import load_settings
 from tests.checkers.install import checkers  # noqa: F401  # the fixture
 
@@ -63,7 +64,7 @@ def test_key_pattern_agrees_with_the_code(document: Any, image_id: str) -> None:
 
 def test_headers_of_a_rejection_are_those_of_the_document(document: Any) -> None:
     schema = document["components"]["schemas"]["rejectionHeaders"]
-    headers = Rejection("corrupt", "It is cut.", "images", f"images:{'a' * 22}", 1, 17).headers()
+    headers = Rejection("corrupt", "It is cut.", "images", RecordKey(f"images:{'a' * 22}", 1, 17)).headers()
     found = {name: value.decode() for name, value in headers}
     jsonschema.validate(found, schema, jsonschema.Draft7Validator)
     assert set(found) == set(schema["required"])

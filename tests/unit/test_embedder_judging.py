@@ -8,13 +8,14 @@ import pytest
 
 from contract.errors import DependencyError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
+from contract.record_key import RecordKey
 from runtime import failpoints
 from runtime.retrying import StoppedError, retrying
 from topics.rejected import rejected_message
 from workers.embedder.batch import Record, judge
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
-WHY = Rejection("too-large", "It is.", "images", "images:x", 3, 7)
+WHY = Rejection("too-large", "It is.", "images", RecordKey("images:x", 3, 7))
 
 
 def record(

@@ -1,6 +1,7 @@
 """Another encoder's index comes to answer: only when it covers as much and holds the same, and no answer mixes the two."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -10,10 +11,11 @@ import pytest
 
 from api.live.follower import Follower
 from contract.errors import LookalikeError
+from contract.record_key import RecordKey
 from gallery.generations.serving import SERVING, Serving, ServingFile, manifests, old_layout, write_serving
 from gallery.promote import promote, rollback
+from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
-from gallery.store.store import Store
 from tests.api_gallery import Gallery, digit, running_api, settings_for, wait_until
 from tests.decoders import decoders_of
 
@@ -26,14 +28,13 @@ class FeedInMemory:
 
     def __init__(self, gallery: Gallery) -> None:
         self._rows = gallery.rows
-        self._encoder = gallery.encoder.fingerprint
+        self._fingerprint = gallery.encoder.fingerprint
 
-    def read_feed(self, log: str, encoder: str, partition: int, offset: int, limit: int) -> list[FeedRow]:
-        assert (encoder, partition) == (self._encoder, 0)
-        return [row for row in self._rows if row.log == log and row.offset >= offset][:limit]
-
-    def next_feed_bucket(self, log: str, encoder: str, partition: int, offset: int) -> int | None:
-        return None
+    def walk(self, start: RecordKey, *, fingerprint: str, end_offset: int) -> Iterator[FeedRow]:
+        for row in self._rows:
+            if row.key.log == start.log and start.offset <= row.key.offset < end_offset:
+                assert (fingerprint, start.partition) == (self._fingerprint, 0)
+                yield row
 
 
 class Two:
@@ -45,8 +46,8 @@ class Two:
         self.old, self.new = (Gallery(settings_for(folder, encoder=name)) for name in (OLD, NEW))
 
     @property
-    def store(self) -> Store:
-        return cast(Store, FeedInMemory(self.new))
+    def feed(self) -> Feed:
+        return cast(Feed, FeedInMemory(self.new))
 
     @property
     def serving(self) -> Serving:
@@ -72,23 +73,23 @@ def test_index_that_is_ahead_is_compared_at_equal_coverage_and_promoted_and_roll
     two.new.delete("gone")
     two.new.delete("5")
     two.new.reject("corrupt")
-    compared = promote(two.folder, OLD, NEW, two.store, 0.0)
+    compared = promote(two.folder, OLD, NEW, two.feed, 0.0)
     assert compared is not None
     assert (compared.differences, compared.images, compared.records_between) == ([], 10, 7)
     assert two.serving == Serving(NEW, before=OLD)
-    assert promote(two.folder, OLD, NEW, two.store, 0.0) is None
+    assert promote(two.folder, OLD, NEW, two.feed, 0.0) is None
     two.old.put({"1": digit(21), "new": digit(22), "3": digit(3), "gone": digit(4)})
     two.old.delete("gone")
     two.old.delete("5")
     two.old.reject("corrupt")
-    assert rollback(two.folder, OLD, two.store, 0.0)[0] == OLD
+    assert rollback(two.folder, OLD, two.feed, 0.0)[0] == OLD
     assert two.serving == Serving(OLD, before=NEW)
 
 
 def test_index_that_covers_less_is_not_promoted(two: Two) -> None:
     two.old.put({"more": digit(30), "and more": digit(31)})
     with pytest.raises(LookalikeError, match=r"contrast lacks 2 records.*Nothing was changed"):
-        promote(two.folder, OLD, NEW, two.store, 0.05)
+        promote(two.folder, OLD, NEW, two.feed, 0.05)
     assert two.serving == Serving(OLD)
 
 
@@ -96,7 +97,7 @@ def test_index_that_holds_other_images_is_not_promoted_and_each_difference_is_na
     two.old.put({"a": digit(30), "b": digit(31)})
     two.new.put({"a": digit(30), "c": digit(31)})
     two.put(32)
-    compared = promote(two.folder, OLD, NEW, two.store, 0.0)
+    compared = promote(two.folder, OLD, NEW, two.feed, 0.0)
     assert compared is not None
     assert compared.differences == ["'b' is missing from the new index.", "'c' is only in the new index."]
     assert two.serving == Serving(OLD)
@@ -104,9 +105,9 @@ def test_index_that_holds_other_images_is_not_promoted_and_each_difference_is_na
 
 def test_encoder_without_an_index_and_rollback_without_a_before_say_what_to_do(two: Two) -> None:
     with pytest.raises(LookalikeError, match=r"only: contrast, report-autoencoder\. Start its embedder and indexer"):
-        promote(two.folder, OLD, "../elsewhere", two.store, 0.0)
+        promote(two.folder, OLD, "../elsewhere", two.feed, 0.0)
     with pytest.raises(LookalikeError, match="promote ENCODER"):
-        rollback(two.folder, OLD, two.store, 0.0)
+        rollback(two.folder, OLD, two.feed, 0.0)
 
 
 def test_api_changes_over_only_to_an_index_that_covers_what_it_answered_from(two: Two) -> None:

@@ -5,6 +5,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.record_key import RecordKey
 from gallery.generations.fold import Fold, Position
 from gallery.store.rows import FeedRow
 
@@ -13,15 +14,15 @@ def row(partition: int, offset: int, image_id: str, outcome: str, time_ms: int, 
     embedding = bytes([partition, offset % 256]) * 256 if outcome == "put" else None
     reason = "corrupt" if outcome == "reject" else ""
     begin = offset if after is None else after
-    return FeedRow("log", partition, offset, begin, outcome, reason, image_id, embedding, time_ms)  # type: ignore[arg-type]
+    return FeedRow(RecordKey("log", partition, offset), begin, outcome, reason, image_id, embedding, time_ms)  # type: ignore[arg-type]
 
 
 def fold_all(rows: list[FeedRow]) -> tuple[dict[str, tuple[Position, bytes | None]], Fold]:
     gallery: dict[str, tuple[Position, bytes | None]] = {}
     fold = Fold(lambda image_id: gallery[image_id][0] if image_id in gallery else None)
-    for _, run in groupby(rows, key=lambda r: r.partition):
+    for _, run in groupby(rows, key=lambda r: r.key.partition):
         part = list(run)
-        for entry in fold.add(0, part[0].partition, part):
+        for entry in fold.add(0, part[0].key.partition, part):
             gallery[entry.image_id] = (entry.position, entry.embedding)
     return gallery, fold
 
@@ -29,12 +30,12 @@ def fold_all(rows: list[FeedRow]) -> tuple[dict[str, tuple[Position, bytes | Non
 def oracle(rows: list[FeedRow]) -> dict[str, tuple[Position, bytes | None]]:
     """Sort all records by the rule and let the last one of each id win."""
     placed = []
-    for partition in {r.partition for r in rows}:
+    for partition in {r.key.partition for r in rows}:
         effective = 0
-        for r in sorted((r for r in rows if r.partition == partition), key=lambda r: r.offset):
+        for r in sorted((r for r in rows if r.key.partition == partition), key=lambda r: r.key.offset):
             effective = max(effective, r.kafka_time_ms)
             if r.outcome != "reject":
-                placed.append((Position(0, effective, partition, r.offset, r.kafka_time_ms), r))
+                placed.append((Position(0, effective, partition, r.key.offset, r.kafka_time_ms), r))
     return {r.image_id: (position, r.embedding) for position, r in sorted(placed, key=lambda p: p[0])}
 
 
@@ -103,7 +104,7 @@ def test_hole_that_the_next_row_proves_empty_is_passed() -> None:
 
 
 def test_expired_offsets_and_rejects_are_counted() -> None:
-    expired = FeedRow("log", 0, 100, 0, "reject", "corrupt expired-before", "a", None, 1)
+    expired = FeedRow(RecordKey("log", 0, 100), 0, "reject", "corrupt expired-before", "a", None, 1)
     _, fold = fold_all([expired])
     assert fold.expired == 100
     assert fold.rejected == {"corrupt": 1}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from contract.record_key import RecordKey
 from gallery.generations.merge import build_base
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
@@ -34,7 +35,7 @@ class Feed:
         for image_id, embedding in changes:
             blob = None if embedding is None else embedding.astype("<f4").tobytes()
             outcome = "delete" if embedding is None else "put"
-            rows.append(FeedRow("images:x", 0, self.offset, self.offset, outcome, "", image_id, blob, 1000))  # type: ignore[arg-type]
+            rows.append(FeedRow(RecordKey("images:x", 0, self.offset), self.offset, outcome, "", image_id, blob, 1000))  # type: ignore[arg-type]
             self.offset += 1
         self.writer.stage(self.writer.fold.add(0, 0, rows))
         self.writer.publish()
@@ -114,7 +115,7 @@ def test_delete_is_remembered_through_a_rebuild_against_an_older_put(tmp_path: P
     feed = Feed(tmp_path)
     feed.add(("a", embedding(1)), ("a", None))
     feed.rebuild()
-    older = FeedRow("images:x", 1, 0, 0, "put", "", "a", embedding(1).tobytes(), 999)
+    older = FeedRow(RecordKey("images:x", 1, 0), 0, "put", "", "a", embedding(1).tobytes(), 999)
     assert feed.writer.fold.add(0, 1, [older]) == []
 
 
@@ -156,7 +157,7 @@ def test_damaged_generation_is_refused_and_the_last_good_one_answers(tmp_path: P
 def put(
     offset: int, image_id: str, blob: bytes | None, outcome: str = "put", reason: str = "", ms: int = 1000
 ) -> FeedRow:
-    return FeedRow("images:x", 0, offset, offset, outcome, reason, image_id, blob, ms)  # type: ignore[arg-type]
+    return FeedRow(RecordKey("images:x", 0, offset), offset, outcome, reason, image_id, blob, ms)  # type: ignore[arg-type]
 
 
 GOOD = embedding(2).tobytes()
@@ -191,7 +192,7 @@ def test_row_that_cannot_be_used_is_set_aside_and_all_behind_it_goes_on(
     feed.writer.publish()
     feed.offset = 3
     (told,) = feed.writer.fold.aside.tell()
-    assert (told.partition, told.offset, told.reason) == (0, 1, reason)
+    assert (told.key, told.reason) == (RecordKey("images:x", 0, 1), reason)
     feed.rebuild()
     feed.writer.close()
     feed = Feed(tmp_path)  # as after a restart
@@ -211,7 +212,7 @@ def test_row_that_cannot_be_used_is_set_aside_and_all_behind_it_goes_on(
 def test_set_aside_record_that_is_older_than_what_is_shown_is_only_counted(tmp_path: Path) -> None:
     feed = Feed(tmp_path)
     feed.add(("a", embedding(1)))
-    older = FeedRow("images:x", 1, 0, 0, "put", "", "a", b"", 999)
+    older = FeedRow(RecordKey("images:x", 1, 0), 0, "put", "", "a", b"", 999)
     assert feed.writer.fold.add(0, 1, [older]) == []
     manifest = feed.writer.publish()
     assert (manifest.set_aside, manifest.not_shown) == ({"embedding-length": 1}, {})
@@ -314,7 +315,11 @@ def test_index_has_the_dimensions_of_its_encoder(tmp_path: Path, dimensions: int
     build_base(tmp_path, writer.current_name(), name)
     writer.replace_base(name, merged)
     writer.stage(
-        writer.fold.add(0, 0, [replace(row, offset=301 + n, after=301 + n) for n, row in enumerate(rows[300:])])
+        writer.fold.add(
+            0,
+            0,
+            [replace(row, key=row.key._replace(offset=301 + n), after=301 + n) for n, row in enumerate(rows[300:])],
+        )
     )
     assert writer.publish().set_aside == {"embedding-length": 1}
     writer.close()

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from api.answers.bodies import Metadata
 from contract.errors import RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection, check_value, image_id_of, metadata_of
+from contract.record_key import RecordKey
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
@@ -101,5 +102,5 @@ def test_what_cannot_be_an_image_is_refused_before_decoding(value: bytes, reason
 @given(st.text(max_size=40), st.integers(0, 100), st.integers(0, 2**62))
 def test_rejection_headers_round_trip(detail: str, partition: int, offset: int) -> None:
     detail = detail.encode("utf-8", "replace").decode()
-    rejection = Rejection("corrupt", detail, "images", "images:id", partition, offset)
+    rejection = Rejection("corrupt", detail, "images", RecordKey("images:id", partition, offset))
     assert Rejection.from_headers(rejection.headers()) == rejection

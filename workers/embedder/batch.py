@@ -23,8 +23,9 @@ from contract.messages import (
     image_id_of,
     metadata_of,
 )
+from contract.record_key import RecordKey
 from gallery.generations.fold import EXPIRED
-from gallery.store.rows import FeedRow, ImageRecord, Outcome, RecordKey
+from gallery.store.rows import FeedRow, ImageRecord, Outcome
 from gallery.store.store import Store
 from model.pictures.child import Decoder, Verdict
 from runtime.failpoints import failpoint
@@ -126,10 +127,10 @@ class BatchEmbedder:
         with timer("verify"):
             verified.result()
         with timer("originals"):
-            self._write(self._store.write_originals, list(self._originals(judged)))
+            self._write(self._store.records.write_originals, list(self._originals(judged)))
         failpoint("embedder-after-originals")
         with timer("records"):
-            self._write(self._store.write_records, [self._image_record(j) for j in judged if j.verdict])
+            self._write(self._store.records.write, [self._image_record(j) for j in judged if j.verdict])
         failpoint("embedder-after-records")
         rejections = [rejected_message(j.record, self._rejection(j)) for j in judged if j.outcome == "reject"]
         with timer("rejected"):
@@ -138,7 +139,7 @@ class BatchEmbedder:
         failpoint("embedder-after-rejected")
         with timer("feed"):
             rows = [self._feed_row(j) for j in judged]
-            retrying(lambda: self._store.write_feed(self._encoder, rows), "cassandra", self._stop)
+            retrying(lambda: self._store.feed.write(rows, fingerprint=self._encoder), "cassandra", self._stop)
         failpoint("embedder-after-feed")
         _report(judged, timer)
 
@@ -167,9 +168,7 @@ class BatchEmbedder:
         record, verdict, value = judged.record, judged.verdict, judged.record.value
         assert verdict is not None and value is not None
         return ImageRecord(
-            log=self._log,
-            partition=record.partition,
-            offset=record.offset,
+            RecordKey(self._log, record.partition, record.offset),
             image_id=judged.image_id,
             media_type=verdict.media_type,
             width=verdict.width,
@@ -187,15 +186,13 @@ class BatchEmbedder:
     def _rejection(self, judged: Judged) -> Rejection:
         topic, _, _ = self._log.rpartition(":")
         record = judged.record
-        return Rejection(judged.reason, judged.detail, topic, self._log, record.partition, record.offset)
+        return Rejection(judged.reason, judged.detail, topic, RecordKey(self._log, record.partition, record.offset))
 
     def _feed_row(self, judged: Judged) -> FeedRow:
         record = judged.record
         assert record.after <= record.offset, record[:3]
         return FeedRow(
-            log=self._log,
-            partition=record.partition,
-            offset=record.offset,
+            RecordKey(self._log, record.partition, record.offset),
             after=record.after,
             outcome=judged.outcome,
             reason=f"{judged.reason} {EXPIRED}".strip() if record.is_expired else judged.reason,

@@ -19,6 +19,7 @@ from mode.supervisors import CrashingSupervisor
 
 from contract import telemetry
 from contract.errors import ConfigurationError, DependencyError, LookalikeError
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from model.encoder import load_encoder
@@ -70,7 +71,7 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     try:
         log_of_topic = retrying(topic.open, "kafka", stop)
         store = retrying(lambda: Store.connect(settings), "cassandra", stop)
-        retrying(lambda: store.add_log(settings.kafka_topic, log_of_topic), "cassandra", stop)
+        retrying(lambda: store.feed.add_log(topic=settings.kafka_topic, log=log_of_topic), "cassandra", stop)
     except StoppedError:
         return 0
     decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
@@ -227,7 +228,9 @@ class _Embedder:
     async def _first_missing(self, committed: Mapping[int, int]) -> dict[int, int]:
         def ask(partition: int, offset: int) -> int:
             return retrying(
-                lambda: self._store.next_feed_offset(self._log, self._fingerprint, partition, offset),
+                lambda: self._store.feed.next_offset(
+                    RecordKey(self._log, partition, offset), fingerprint=self._fingerprint
+                ),
                 "cassandra",
                 self._stop,
             )
@@ -247,7 +250,7 @@ class _Embedder:
             await asyncio.sleep(TOPIC_CHECK_INTERVAL_S)
             for dependency, check in (
                 ("kafka", lambda: self._topic.verify(self._log)),
-                ("cassandra", lambda: self._store.logs(self._settings.kafka_topic)),
+                ("cassandra", lambda: self._store.feed.logs(self._settings.kafka_topic)),
             ):
                 try:
                     await loop.run_in_executor(self._asking, check)

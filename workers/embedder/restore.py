@@ -12,10 +12,12 @@ from typing import NamedTuple
 import structlog
 
 from contract.errors import ConfigurationError
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.fold import EXPIRED
 from gallery.generations.set_aside import why_unusable
-from gallery.store.rows import FeedRow, ImageRecord, RecordKey
+from gallery.store.feed import Feed
+from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from model.encoder import load_encoder
 from model.pictures.child import Decoder, Verdict
@@ -24,7 +26,6 @@ from topics.incarnation import Topic
 
 BATCH_IMAGES_MAX = 256
 BATCH_BYTES_MAX = 16 * 1024 * 1024
-READ_ROWS_MAX = 2048
 
 logger = structlog.get_logger()
 
@@ -55,9 +56,10 @@ def run(settings: Settings) -> int:
     store = Store.connect(settings)
     decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     try:
-        for name in store.logs(settings.kafka_topic):
-            written = _restore_log(store, decoder, fingerprint, name, begins if name == current else None)
-            logger.info("restored", log=name, encoder=fingerprint, rows=written)
+        for log in store.feed.logs(settings.kafka_topic):
+            begins_here = begins if log == current else None
+            written = _restore_log(store, decoder, log, begins_here, fingerprint=fingerprint)
+            logger.info("restored", log=log, encoder=fingerprint, rows=written)
     finally:
         decoder.close()
         store.close()
@@ -75,35 +77,42 @@ def _kafka_begins(settings: Settings) -> tuple[str, dict[int, int]]:
         topic.close()
 
 
-def _restore_log(store: Store, decoder: Decoder, encoder: str, name: str, begins: dict[int, int] | None) -> int:
+def _restore_log(store: Store, decoder: Decoder, log: str, begins: dict[int, int] | None, *, fingerprint: str) -> int:
     """Write a log's missing rows below `begins`, or all of them without; returns how many."""
-    others = store.feed_encoders(name) - {encoder}
+    others = store.feed.fingerprints(log) - {fingerprint}
     images: dict[int, list[int]] = {}
-    for key in store.record_offsets(name):
+    for key in store.records.keys(log):
         images.setdefault(key.partition, []).append(key.offset)
-    partitions = set(images).union(*(store.feed_partitions(name, other) for other in others))
+    partitions = set(images).union(*(store.feed.partitions(log, fingerprint=other) for other in others))
     written = 0
     for partition in sorted(partitions):
         end = None if begins is None else begins.get(partition, 0)
         missing = [
             found
-            for found in _missing(store, encoder, others, name, partition, images.get(partition, []))
+            for found in _missing(
+                store.feed, log, partition, images.get(partition, []), fingerprint=fingerprint, others=others
+            )
             if end is None or found.key.offset < end
         ]
-        with progress_line(f"{name} partition {partition}", len(missing)) as progress:
+        with progress_line(f"{log} partition {partition}", len(missing)) as progress:
             for rows in _rows(store, decoder, missing):
-                store.write_feed(encoder, rows)
+                store.feed.write(rows, fingerprint=fingerprint)
                 progress.update(len(rows))
                 written += len(rows)
     return written
 
 
 def _missing(
-    store: Store, encoder: str, others: set[str], name: str, partition: int, images: list[int]
+    feed: Feed, log: str, partition: int, images: list[int], *, fingerprint: str, others: set[str]
 ) -> Iterator[Missing]:
     """What the encoder's feed lacks, in offset order, as far as anything is known of it."""
-    present = {row.offset for row in _feed(store, name, encoder, partition)}
-    known = {row.offset: row for other in sorted(others) for row in _feed(store, name, other, partition)}
+    start = RecordKey(log, partition, 0)
+    present = {row.key.offset for row in feed.walk(start, fingerprint=fingerprint)}
+    known = {
+        row.key.offset: replace(row, embedding=None)
+        for other in sorted(others)
+        for row in feed.walk(start, fingerprint=other)
+    }
     withdrawn = {
         offset: row
         for offset, row in known.items()
@@ -115,18 +124,8 @@ def _missing(
             row = known.get(offset)
             is_proven = row is not None and row.after <= reached and EXPIRED not in row.reason.split()
             is_expired = offset > reached and not is_proven
-            yield Missing(RecordKey(name, partition, offset), reached, is_expired, withdrawn.get(offset))
+            yield Missing(RecordKey(log, partition, offset), reached, is_expired, withdrawn.get(offset))
         reached = offset + 1
-
-
-def _feed(store: Store, name: str, encoder: str, partition: int) -> Iterator[FeedRow]:
-    """All rows of a feed's partition, without their embeddings, across gaps."""
-    start: int | None = 0
-    while start is not None:
-        while rows := store.read_feed(name, encoder, partition, start, READ_ROWS_MAX):
-            yield from (replace(row, embedding=None) for row in rows)
-            start = rows[-1].offset + 1
-        start = store.next_feed_bucket(name, encoder, partition, start)
 
 
 def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[list[FeedRow]]:
@@ -134,10 +133,10 @@ def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[li
     with ThreadPoolExecutor(8, thread_name_prefix="originals") as pool:
         for start in range(0, len(missing), BATCH_IMAGES_MAX):
             batch = missing[start : start + BATCH_IMAGES_MAX]
-            details = store.read_records([found.key for found in batch if found.row is None])
+            details = store.records.read([found.key for found in batch if found.row is None])
             for part in _parts(batch, details):
                 keys = [found.key for found in part if found.row is None]
-                values = [value or b"" for value in pool.map(store.read_original, keys)]
+                values = [value or b"" for value in pool.map(store.records.read_original, keys)]
                 verdicts = dict(zip(keys, decoder.verdicts(values).verdicts, strict=True))
                 yield [
                     _embedded(found, details[found.key], verdicts[found.key])
@@ -151,7 +150,7 @@ def _embedded(found: Missing, details: ImageRecord, verdict: Verdict) -> FeedRow
     if verdict.reason:
         logger.error("stored original refused", key=found.key, reason=verdict.reason)
     return FeedRow(
-        *found.key,
+        found.key,
         after=found.after,
         outcome="reject" if verdict.reason else "put",
         reason=_reason(verdict.reason, found.is_expired),

@@ -1,0 +1,202 @@
+"""The feed: one row for every Kafka record and encoder, which says what became of it; and the logs that a gallery consists of.
+
+A row is written last, after everything that it promises. The table's column ``encoder`` holds the encoder's fingerprint.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from contract.record_key import RecordKey
+from gallery.store.rows import FeedRow
+from gallery.store.session import CassandraSession
+
+FEED_BUCKET_BITS = 13
+_SMALL_HOLE_OFFSETS = 64
+_WALK_ROWS = 2048
+
+_COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at"
+_PARTITION = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
+
+
+class Feed:
+    """Feed rows and logs. Thread-safe. Every method raises DependencyError when Cassandra fails it.
+
+    Where a method takes a `RecordKey`, it is a place in a log's partition, whether a record stands there or not.
+
+    Args:
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
+        self._session = session
+        self._clock = clock
+        self._insert = session.prepare_insert("feed", _COLUMNS)
+        self._select = session.prepare(
+            # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
+            "SELECT koffset, after, textAsBlob(outcome), textAsBlob(reason), textAsBlob(image_id), embedding, kafka_time, "
+            f"embedded_at FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
+        )
+        self._select_one = session.prepare(f"SELECT koffset FROM feed WHERE {_PARTITION} AND koffset = ?")
+        self._select_links = session.prepare(f"SELECT koffset, after FROM feed WHERE {_PARTITION} AND koffset >= ?")
+        self._select_buckets = session.prepare("SELECT DISTINCT log, encoder, kpart, bucket FROM feed")
+        self._select_logs = session.prepare("SELECT log, first_seen FROM logs WHERE topic = ?")
+        self._insert_log = session.prepare("INSERT INTO logs (topic, log, first_seen) VALUES (?, ?, ?)")
+
+    def add_log(self, *, topic: str, log: str) -> None:
+        """Note that the gallery consists of `log` too; noting it again changes nothing."""
+        if log not in self.logs(topic):
+            with self._session.asked("writing logs") as driver:
+                driver.execute(self._insert_log, (topic, log, self._now_ms()))
+
+    def logs(self, topic: str) -> list[str]:
+        """The topic's logs, the one seen first in front."""
+        with self._session.asked("reading logs") as driver:
+            rows = list(driver.execute(self._select_logs, (topic,)))
+        return [log for log, _ in sorted(rows, key=lambda row: (row[1], row[0]))]
+
+    def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str) -> None:
+        """Write an encoder's rows; nothing that they promise may be missing by now. Returns when all are durable."""
+        now_ms = self._now_ms()
+        rows = (
+            (
+                (
+                    *_bucket(r.key, fingerprint),
+                    r.key.offset,
+                    r.after,
+                    r.outcome,
+                    r.reason,
+                    r.image_id,
+                    None if r.embedding is None else np.frombuffer(r.embedding, "<f4").astype(">f4").tobytes(),
+                    r.kafka_time_ms,
+                    r.embedded_at_ms or now_ms,
+                ),
+                r.kafka_time_ms,
+            )
+            for r in feed_rows
+        )
+        self._session.write(self._insert, rows, partition_columns=4, doing="writing the feed")
+
+    def read(self, start: RecordKey, limit: int, *, fingerprint: str, past_holes: bool = False) -> list[FeedRow]:
+        """Rows at or past `start` in offset order, from its bucket or, near that one's end, the next.
+
+        Args:
+            past_holes: look behind a hole of any width, so that an empty answer proves the end. Where there are no rows
+                nearby that reads every partition key of the feed: seldom.
+        """
+        bucket = start.offset >> FEED_BUCKET_BITS
+        # A small hole, such as a transaction's marker, may end this bucket; asking always would double an idle poll's cost.
+        is_near_end = (start.offset + _SMALL_HOLE_OFFSETS) >> FEED_BUCKET_BITS > bucket
+        for b in (bucket, bucket + 1) if is_near_end else (bucket,):
+            if found := self._read_bucket(b, start, limit, fingerprint):
+                return found
+        if past_holes and (behind := self._next_bucket(start, fingerprint)) is not None:
+            return self._read_bucket(behind, start, limit, fingerprint)
+        return []
+
+    def walk(self, start: RecordKey, *, fingerprint: str, end_offset: int | None = None) -> Iterator[FeedRow]:
+        """All rows of a partition from `start` on, and below `end_offset` if there is one, across holes."""
+        while end_offset is None or start.offset < end_offset:
+            rows = self.read(start, _WALK_ROWS, fingerprint=fingerprint, past_holes=True)
+            if not rows:
+                return
+            for row in rows:
+                if end_offset is not None and row.key.offset >= end_offset:
+                    return
+                yield row
+            start = start._replace(offset=rows[-1].key.offset + 1)
+
+    def next_offset(self, committed: RecordKey, *, fingerprint: str) -> int:
+        """First offset that the partition's feed lacks.
+
+        Args:
+            committed: the consumer group's committed offset, 0 without one. When the feed holds the row before it, the
+                walk begins there; otherwise rows were lost (a wiped or restored store) and it begins at offset 0.
+        """
+        before = committed._replace(offset=committed.offset - 1)
+        offset = committed.offset if committed.offset and self._has(before, fingerprint) else 0
+        while True:
+            place = committed._replace(offset=offset)
+            bucket = offset >> FEED_BUCKET_BITS
+            links = self._links(bucket, place, fingerprint) + self._links(bucket + 1, place, fingerprint)
+            if not links:
+                behind = self._next_bucket(place, fingerprint)
+                if behind is None:
+                    return offset
+                links = self._links(behind, place, fingerprint)
+            for koffset, after in links:
+                if _sound_after(after, koffset) > offset:
+                    return offset
+                offset = koffset + 1
+
+    def partitions(self, log: str, *, fingerprint: str) -> set[int]:
+        """Kafka partitions of `log` that have rows of this encoder. Reads every partition key: seldom."""
+        return {key[2] for key in self._buckets("listing feed partitions") if key[:2] == (log, fingerprint)}
+
+    def fingerprints(self, log: str) -> set[str]:
+        """Of the encoders that have rows of `log`. Reads every partition key: seldom."""
+        return {key[1] for key in self._buckets("listing encoders") if key[0] == log}
+
+    def _read_bucket(self, bucket: int, start: RecordKey, limit: int, fingerprint: str) -> list[FeedRow]:
+        with self._session.asked("reading the feed") as driver:
+            rows = driver.execute(self._select, (start.log, fingerprint, start.partition, bucket, start.offset, limit))
+            return [_feed_row(start, row) for row in rows]
+
+    def _links(self, bucket: int, start: RecordKey, fingerprint: str) -> list[tuple[int, int | None]]:
+        with self._session.asked("walking the feed") as driver:
+            values = (start.log, fingerprint, start.partition, bucket, start.offset)
+            return list(driver.execute(self._select_links, values))
+
+    def _has(self, key: RecordKey, fingerprint: str) -> bool:
+        with self._session.asked("reading the feed") as driver:
+            return driver.execute(self._select_one, (*_bucket(key, fingerprint), key.offset)).one() is not None
+
+    def _next_bucket(self, start: RecordKey, fingerprint: str) -> int | None:
+        """The first bucket past `start`'s that holds rows."""
+        wanted, bucket = (start.log, fingerprint, start.partition), start.offset >> FEED_BUCKET_BITS
+        keys = self._buckets("looking for feed buckets")
+        return min((key[3] for key in keys if key[:3] == wanted and key[3] > bucket), default=None)
+
+    def _buckets(self, doing: str) -> list[tuple[str, str, int, int]]:
+        """Every bucket of the feed as (log, fingerprint, partition, bucket)."""
+        with self._session.asked(doing) as driver:
+            return list(driver.execute(self._select_buckets))
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _bucket(key: RecordKey, fingerprint: str) -> tuple[str, str, int, int]:
+    """The feed's partition key of a row."""
+    return key.log, fingerprint, key.partition, key.offset >> FEED_BUCKET_BITS
+
+
+def _feed_row(start: RecordKey, row: tuple[Any, ...]) -> FeedRow:
+    """A row as it is stored; what is missing or damaged is left for its reader to see."""
+    offset, after, outcome, reason, image_id, blob, ms, embedded_ms = row
+    return FeedRow(
+        RecordKey(start.log, start.partition, offset),
+        _sound_after(after, offset),
+        _text(outcome),  # type: ignore[arg-type]
+        _text(reason),
+        _text(image_id),
+        _native(blob),
+        -1 if ms is None else ms,
+        embedded_ms or 0,
+    )
+
+
+def _sound_after(after: int | None, offset: int) -> int:
+    """Without a proof that nothing lies before the row, only the row itself is known."""
+    return after if after is not None and 0 <= after <= offset else offset
+
+
+def _text(blob: bytes | None) -> str:
+    """A stored text; what is not UTF-8 becomes lone surrogates, which no id, outcome or reason has."""
+    return "" if blob is None else blob.decode("utf-8", "surrogateescape")
+
+
+def _native(blob: bytes | None) -> bytes | None:
+    """Little-endian float32; bytes that are no such numbers stay as they are."""
+    return blob if blob is None or len(blob) % 4 else np.frombuffer(blob, ">f4").astype("<f4").tobytes()
