@@ -20,7 +20,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.base import IdTable, save_base
 from gallery.generations.fold import Position
-from gallery.generations.merge import build_base, save_merged
+from gallery.generations.next_base import build_base, save_merged
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
 from gallery.generations.writer import Writer

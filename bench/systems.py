@@ -19,7 +19,7 @@ from bench.peers import K, recall
 from bench.search import exact_neighbours, histogram, search_data
 from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.generations.merge import build_base
+from gallery.generations.next_base import build_base
 from gallery.generations.reader import Reader
 from gallery.generations.writer import Writer
 from gallery.nearest.compiled import compile_search

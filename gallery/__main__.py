@@ -12,7 +12,7 @@ from contract.settings import Settings, load_settings
 from gallery.generations.reader import Reader
 from gallery.generations.serving import ServingFile, old_layout
 from gallery.generations.snapshot import Snapshot
-from gallery.promote import Comparison, promote, rollback
+from gallery.promote import IndexComparison, promote, rollback
 from gallery.store.store import Store
 from gallery.verify import verify
 from gallery.watch import watch
@@ -85,7 +85,7 @@ def _current(settings: Settings, encoder: str | None) -> Snapshot:
 
 def _change(settings: Settings, arguments: argparse.Namespace) -> int:
     store = Store.connect(settings)
-    compared: Comparison | None
+    compared: IndexComparison | None
     try:
         if arguments.verb == "rollback":
             name, compared = rollback(settings.index_dir, settings.encoder, store.feed, arguments.wait_s)

@@ -14,11 +14,11 @@ from gallery.generations.serving import Serving, ServingFile, index_names, write
 from gallery.generations.snapshot import Snapshot
 from gallery.store.feed import Feed
 
-POLL_S = 0.02
+COVERAGE_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
-class Comparison:
+class IndexComparison:
     """Two encoders' generations at equal coverage.
 
     Attributes:
@@ -32,7 +32,7 @@ class Comparison:
     differences: list[str]
 
 
-def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -> Comparison | None:
+def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -> IndexComparison | None:
     """Have the index of the encoder `to` answer; None when it does already. With differences nothing was changed.
 
     Both indexes may be growing. Proven is that the new one is the old one, as it was when this began, and the records
@@ -57,13 +57,13 @@ def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -
     old = Reader(index_dir / serving.encoder, encoder=None).current()
     new = _covering(Reader(index_dir / to, encoder=None), old, to, wait_s)
     # Without an old index there is nothing to fall behind and nothing to differ from.
-    compared = compare(old, new, feed) if old else Comparison(new.count, 0, [])
+    compared = compare_indexes(old, new, feed) if old else IndexComparison(new.count, 0, [])
     if not compared.differences:
         write_serving(index_dir, Serving(to, before=serving.encoder))
     return compared
 
 
-def rollback(index_dir: Path, default: str, feed: Feed, wait_s: float) -> tuple[str, Comparison | None]:
+def rollback(index_dir: Path, default: str, feed: Feed, wait_s: float) -> tuple[str, IndexComparison | None]:
     """The same step back to the encoder that answered before; returns its name too.
 
     Raises:
@@ -77,7 +77,7 @@ def rollback(index_dir: Path, default: str, feed: Feed, wait_s: float) -> tuple[
     return before, promote(index_dir, default, before, feed, wait_s)
 
 
-def compare(old: Snapshot, new: Snapshot, feed: Feed) -> Comparison:
+def compare_indexes(old: Snapshot, new: Snapshot, feed: Feed) -> IndexComparison:
     """Compare the images of two generations, of which `new` covers at least what `old` does.
 
     What `new` covers beyond `old` is folded onto `old` from the feed, so both are compared at equal coverage: every id, and
@@ -85,7 +85,9 @@ def compare(old: Snapshot, new: Snapshot, feed: Feed) -> Comparison:
     """
     logs = [coverage.log for coverage in new.manifest.logs]
     if [coverage.log for coverage in old.manifest.logs] != logs[: len(old.manifest.logs)]:
-        return Comparison(new.count, 0, [f"The indexes disagree on the gallery's logs: {old.manifest.logs}, {logs}."])
+        return IndexComparison(
+            new.count, 0, [f"The indexes disagree on the gallery's logs: {old.manifest.logs}, {logs}."]
+        )
     differences = []
     live = {image_id: position for image_id, (position, _) in old.contents()}
     latest = live | {image_id.decode(): position for image_id, position in old.deleted().items()}
@@ -111,7 +113,7 @@ def compare(old: Snapshot, new: Snapshot, feed: Feed) -> Comparison:
                     f"{coverage.log} {partition}: the feed hangs together up to {progress.next_offset}, the generation "
                     f"claims up to {covered.next_offset}."
                 )
-    return Comparison(new.count, records, differences + _differences(live, new, old.manifest.not_shown))
+    return IndexComparison(new.count, records, differences + _differences(live, new, old.manifest.not_shown))
 
 
 def _covering(reader: Reader, old: Snapshot | None, name: str, wait_s: float) -> Snapshot:
@@ -127,7 +129,7 @@ def _covering(reader: Reader, old: Snapshot | None, name: str, wait_s: float) ->
                 or f"After {wait_s:g} s the index of {name} {_lack(new, old)}. Do its embedder and indexer run? Nothing was "
                 "changed; try again when it has caught up."
             )
-        time.sleep(POLL_S)
+        time.sleep(COVERAGE_POLL_S)
 
 
 def _lack(new: Snapshot | None, old: Snapshot | None) -> str:

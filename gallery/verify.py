@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from contract.record_key import RecordKey
 from gallery.generations.fold import Position
-from gallery.generations.set_aside import why_unusable
 from gallery.generations.snapshot import Snapshot
+from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
 from runtime.progress import progress_line
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from api.app import create_app
 from contract.record_key import RecordKey
 from contract.settings import Settings, load_settings
-from gallery.generations.merge import build_base
+from gallery.generations.next_base import build_base
 from gallery.generations.writer import Writer
 from gallery.store.rows import FeedRow
 from model import mnist

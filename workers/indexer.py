@@ -16,7 +16,7 @@ from contract import telemetry
 from contract.errors import IndexDamagedError
 from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.generations.merge import build_base
+from gallery.generations.next_base import build_base
 from gallery.generations.serving import old_layout
 from gallery.generations.writer import Writer, lock_index
 from gallery.store.feed import Feed
@@ -163,7 +163,7 @@ class Indexer:
         self._writer.close()
 
     def _tell_of_set_aside(self) -> None:
-        told = self._writer.fold.aside.tell()
+        told = self._writer.fold.unusable.tell()
         if len(told) > ROWS_TOLD_MAX:
             logger.error("feed rows set aside", rows=len(told), named=ROWS_TOLD_MAX, see="python -m gallery verify")
         for number, found in enumerate(told):

@@ -27,8 +27,8 @@ from contract.errors import DependencyError
 from contract.formats import MEDIA_TYPES
 from contract.messages import check_image_id, check_value, metadata_of
 from contract.record_key import RecordKey
-from gallery.generations.set_aside import why_unusable
-from gallery.generations.snapshot import Found
+from gallery.generations.snapshot import GalleryImage
+from gallery.generations.unusable_rows import why_unusable
 from gallery.store.rows import FeedRow
 from topics.publisher import Confirmation
 
@@ -197,7 +197,7 @@ async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
     return _written(await road.publishing.delete(id), response)
 
 
-def _find(image_id: str, road: Services) -> Found:
+def _find(image_id: str, road: Services) -> GalleryImage:
     found = road.snapshot().find(image_id)
     if found is None:
         raise unknown_image(image_id, not_shown_of(road.snapshot().manifest, image_id))

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.answers.bodies import ImageId
 from api.answers.problems import ProblemError
+from contract.embeddings import DIMENSIONS_MAX
 from contract.formats import MEDIA_TYPES
-from gallery.nearest.neighbours import DIMENSIONS_MAX
 
 
 class ById(BaseModel):

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
+from gallery.generations.files import discard, open_file, read_whole
 from gallery.generations.fold import Position
-from gallery.generations.sealed import discard, open_file, read_file
 from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours
 from gallery.nearest.tree import mapped
 
@@ -127,7 +127,7 @@ def base_files(folder: Path) -> dict[str, str]:
         IndexDamagedError: the list cannot be read.
     """
     try:
-        return msgspec.json.decode(read_file(folder / FILES_LIST), type=dict[str, str])
+        return msgspec.json.decode(read_whole(folder / FILES_LIST), type=dict[str, str])
     except (OSError, ValueError, msgspec.DecodeError) as error:
         raise IndexDamagedError(f"{folder / FILES_LIST} cannot be read: {error}.") from error
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gallery.generations.set_aside import Aside, SetAside, is_id, why_unusable
+from gallery.generations.unusable_rows import UnusableRow, UnusableRows, is_id, why_unusable
 from gallery.store.rows import FeedRow
 
 EXPIRED = "expired-before"
@@ -61,7 +61,7 @@ class Fold:
         rejected: records refused so far, by reason.
         expired: offsets that Kafka expired before they were embedded.
         dimensions: that an embedding must have.
-        aside: rows that cannot be used. An id means what its other records say.
+        unusable: rows that cannot be used. An id means what its other records say.
     """
 
     latest: Callable[[str], Position | None]
@@ -69,7 +69,7 @@ class Fold:
     rejected: Counter[str] = field(default_factory=Counter)
     expired: int = 0
     dimensions: int = 128
-    aside: Aside = field(default_factory=Aside)
+    unusable: UnusableRows = field(default_factory=UnusableRows)
 
     def follow(self, log_number: int, partition: int) -> None:
         """Cover a partition from its beginning, unless it is covered already."""
@@ -96,20 +96,20 @@ class Fold:
             progress.effective_ms = max(progress.effective_ms, row.kafka_time_ms)
             if row.outcome == "gap":
                 continue
-            unusable = why_unusable(row, self.dimensions)
-            if row.outcome == "reject" and not unusable:
+            why = why_unusable(row, self.dimensions)
+            if row.outcome == "reject" and not why:
                 self.rejected[row.reason.split()[0]] += 1
                 continue
             position = Position(log_number, progress.effective_ms, partition, offset, row.kafka_time_ms)
             met = winners.get(row.image_id)
             # Of an id that cannot be one, nothing is known and nothing can be asked.
             latest = met.position if met else self.latest(row.image_id) if is_id(row.image_id) else None
-            if unusable:
-                found = SetAside(row.key, row.image_id, unusable)
+            if why:
+                found = UnusableRow(row.key, row.image_id, why)
                 # A refused record changes nothing for its id, so nothing of that id is missing.
-                self.aside.take(found, position, latest, shows=row.outcome != "reject")
+                self.unusable.take(found, position, latest, shows=row.outcome != "reject")
             elif latest is None or position > latest:
                 embedding = row.embedding if row.outcome == "put" else None
                 winners[row.image_id] = Entry(row.image_id, position, embedding)
-                self.aside.supersede(row.image_id, position)
+                self.unusable.supersede(row.image_id, position)
         return list(winners.values())

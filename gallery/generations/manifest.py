@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import IndexDamagedError
-from gallery.generations.sealed import is_sealed, read_file, seal, unseal
+from gallery.generations.files import is_sealed, read_whole, seal, unseal
 
 CURRENT = "CURRENT"
 # Of the whole folder. 1 kept the arrays of a KDTree over the embeddings; in 2 no checksum covered the manifest itself.
@@ -98,7 +98,7 @@ class Manifest(_Unsealed, frozen=True, kw_only=True, forbid_unknown_fields=True)
         digest: SHA-256 over base and tail, so that equal digests mean equal contents.
         format: of the folder; manifests of format 1 do not name it.
         dimensions: of an embedding.
-        set_aside: feed rows that could not be used so far, by reason (gallery/generations/set_aside.py).
+        set_aside: feed rows that could not be used so far, by reason (gallery/generations/unusable_rows.py).
         not_shown: ids whose newest record is such a row.
     """
 
@@ -148,7 +148,7 @@ def current_name(index_dir: Path) -> str | None:
     """
     path = index_dir / CURRENT
     try:
-        name = read_file(path).decode("ascii").strip()
+        name = read_whole(path).decode("ascii").strip()
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -166,7 +166,7 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
     """
     path = index_dir / "generations" / name
     try:
-        content = read_file(path)
+        content = read_whole(path)
         body, checksum = unseal(content) if is_sealed(content) else (content, "")
         manifest = msgspec.json.decode(body, type=Manifest) if checksum else _read_unsealed(body)
         expected = _name(manifest, checksum)

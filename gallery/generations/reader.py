@@ -9,8 +9,8 @@ import structlog
 
 from contract.errors import IndexDamagedError
 from gallery.generations.base import Base, empty_base, load_base
+from gallery.generations.files import open_file
 from gallery.generations.manifest import CURRENT, Manifest, TailFile, current_name, read_manifest
-from gallery.generations.sealed import open_file
 from gallery.generations.snapshot import Snapshot
 from gallery.generations.tail import Tail, decode_entries
 from runtime.failpoints import failpoint

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from contract.errors import IndexDamagedError
+from gallery.generations.files import is_sealed, read_whole, seal, unseal, write_whole
 from gallery.generations.manifest import CURRENT, Manifest, current_name, read_manifest
-from gallery.generations.sealed import is_sealed, read_file, seal, unseal, write_whole
 from runtime.failpoints import failpoint
 
 SERVING = "SERVING"
@@ -49,7 +49,7 @@ class ServingFile:
             status = os.stat(self._path)
             seen = (status.st_ino, status.st_mtime_ns)
             if seen != self._seen:
-                content = read_file(self._path)
+                content = read_whole(self._path)
                 body = unseal(content)[0] if is_sealed(content) else content  # promotions of earlier versions
                 self._serving = msgspec.json.decode(body, type=Serving)
                 self._seen = seen

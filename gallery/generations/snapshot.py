@@ -11,7 +11,7 @@ from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
 from gallery.generations.manifest import Manifest
 from gallery.generations.tail import Tail
-from gallery.nearest.neighbours import Answer
+from gallery.nearest.neighbours import Nearest
 from gallery.nearest.tree import frozen
 
 
@@ -31,7 +31,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Found:
+class GalleryImage:
     """An image of the gallery by its id.
 
     Attributes:
@@ -52,8 +52,8 @@ class Snapshot:
         self._tail = tail
         self._entry_count = n = len(tail.entries)
         self._entries = tail.entries
-        self._grown = tail.growing.first(n)
-        self._embeddings = self._grown.embeddings
+        self._appended = tail.appended.first(n)
+        self._embeddings = self._appended.embeddings
         self._is_live = frozen(tail.is_live[:n].copy())
         self._base_is_live = frozen(tail.base_is_live.copy())
 
@@ -106,7 +106,7 @@ class Snapshot:
             found.sort()
         return [self._match(image_id.decode(), distance, position) for distance, image_id, position in found[:k]]
 
-    def find(self, image_id: str) -> Found | None:
+    def find(self, image_id: str) -> GalleryImage | None:
         """The image of this id, None when it is unknown or deleted."""
         number = self._tail.find(image_id)
         if number >= self._entry_count:  # the id was written again since this generation was published
@@ -122,7 +122,7 @@ class Snapshot:
         if not is_live:
             return None
         position = self._position(row, number)
-        return Found(image_id, embedding, self._source(position), position.kafka_time_ms)
+        return GalleryImage(image_id, embedding, self._source(position), position.kafka_time_ms)
 
     def newest(self, n: int) -> list[Match]:
         """Up to n images of the tail that arrived last, newest first; their distance is 0."""
@@ -153,14 +153,14 @@ class Snapshot:
         """Rows of the base and numbers of the tail's entries that can be found."""
         return np.flatnonzero(self._base_is_live), np.flatnonzero(self._is_live)
 
-    def _search_tail(self, query: NDArray[np.float32], k: int, max_distance: float | None) -> Answer:
+    def _search_tail(self, query: NDArray[np.float32], k: int, max_distance: float | None) -> Nearest:
         """Distances and entry numbers of the k nearest live entries and of all that tie with the last of them.
 
         Entries are not in the order of ids, so which of those that tie come first is decided by the caller.
         """
         wanted = k
         while True:
-            distances, numbers = self._grown.nearest(query, wanted, self._is_live, max_distance)
+            distances, numbers = self._appended.nearest(query, wanted, self._is_live, max_distance)
             if len(distances) < wanted or distances[k - 1] < distances[-1] or wanted > self._entry_count:
                 return distances, numbers
             wanted = min(4 * wanted, self._entry_count + 1)

@@ -1,4 +1,4 @@
-"""The tail: what changed since the base, as one append-only file and as growing arrays.
+"""The tail: what changed since the base, as one append-only file and as arrays that grow.
 
 An entry is a fixed head, the image id in UTF-8, and for a put the embedding as little-endian float32. It names the row of
 the base that it supersedes, so that a reader need not look ids up. A file belongs to one base.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from contract.errors import IndexDamagedError
 from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
-from gallery.nearest.appended import Growing
+from gallery.nearest.appended import AppendedEmbeddings
 
 _HEAD = struct.Struct("<BHqqqqqq")  # is put, id size, Position, row of the base or -1
 
@@ -61,8 +61,8 @@ class Tail:
 
     Attributes:
         dimensions: of an embedding.
-        entries: all entries, superseded ones too; a put's embedding is b"" here, since `growing` holds it.
-        growing: their embeddings, one an entry; zeros for a delete.
+        entries: all entries, superseded ones too; a put's embedding is b"" here, since `appended` holds it.
+        appended: their embeddings, one an entry; zeros for a delete.
         is_live: (capacity,) bool: a put that no later entry supersedes.
         base_is_live: (rows of the base,) bool: rows that no entry supersedes.
     """
@@ -72,7 +72,7 @@ class Tail:
         self.entries: list[TailEntry] = []
         tree = base.neighbours.tree
         self.dimensions = base.neighbours.embeddings.shape[1]
-        self.growing = Growing(self.dimensions, tree.contraction if tree else None)
+        self.appended = AppendedEmbeddings(self.dimensions, tree.contraction if tree else None)
         self.is_live = np.zeros(256, bool)
         self.base_is_live = np.ones(len(base.live), bool)
         self.base_dead_count = 0
@@ -99,7 +99,7 @@ class Tail:
                 self.base_dead_count += 1
             self._last[image_id] = number
             self.entries.append(TailEntry(Entry(image_id, position, None if embedding is None else b""), base_row))
-        self.growing.append(embeddings)
+        self.appended.append(embeddings)
 
     def supersede(self, entries: Iterable[Entry]) -> list[TailEntry]:
         """Say which row of the base each entry supersedes."""
@@ -107,7 +107,7 @@ class Tail:
 
     def entries_from(self, number: int) -> list[Entry]:
         """Entry `number` and all behind it, with their embeddings."""
-        embeddings = self.growing.embeddings[number:]
+        embeddings = self.appended.embeddings[number:]
         return [
             entry if entry.embedding is None else entry._replace(embedding=embedding.astype("<f4").tobytes())
             for (entry, _), embedding in zip(self.entries[number:], embeddings, strict=True)

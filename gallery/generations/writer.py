@@ -14,6 +14,7 @@ import structlog
 
 from contract.errors import IndexDamagedError
 from gallery.generations.base import Base, base_files, empty_base, load_base
+from gallery.generations.files import discard, make_folder, read_whole, write_whole
 from gallery.generations.fold import Entry, Fold, PartitionProgress, Position
 from gallery.generations.manifest import (
     CURRENT,
@@ -30,9 +31,8 @@ from gallery.generations.manifest import (
     write_manifest,
 )
 from gallery.generations.reader import Reader
-from gallery.generations.sealed import discard, make_folder, read_file, write_whole
-from gallery.generations.set_aside import Aside
 from gallery.generations.tail import Tail, encode_entries
+from gallery.generations.unusable_rows import UnusableRows
 from runtime.failpoints import failpoint
 
 GENERATIONS_KEPT = 8
@@ -188,7 +188,7 @@ class Writer:
             Counter(self.manifest.rejected),
             self.manifest.expired,
             self.manifest.dimensions,
-            Aside(
+            UnusableRows(
                 Counter(self.manifest.set_aside),
                 {image_id: (found.position, found.reason) for image_id, found in self.manifest.not_shown.items()},
             ),
@@ -207,7 +207,7 @@ class Writer:
         path = self._index_dir / "tails" / name
         self._tail_name = name
         if path.is_symlink():  # what it leads to is not ours to write
-            content = read_file(path)
+            content = read_whole(path)
             discard(path)
             path.write_bytes(content)
         self._tail_descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -239,10 +239,10 @@ class Writer:
             published_at_ms=time.time_ns() // 1_000_000,
             format=FORMAT,
             dimensions=self.manifest.dimensions,
-            set_aside=dict(self.fold.aside.counts),
+            set_aside=dict(self.fold.unusable.counts),
             not_shown={
                 image_id: NotShown(Position(*position), reason)
-                for image_id, (position, reason) in self.fold.aside.not_shown.items()
+                for image_id, (position, reason) in self.fold.unusable.not_shown.items()
             },
         )
         self._name, content = write_manifest(self.manifest)

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from gallery.nearest.contraction import COORDINATES, Contraction
 from gallery.nearest.lanes import BLOCK, ROWS, fill_blocks
-from gallery.nearest.neighbours import Answer, nearest_of
+from gallery.nearest.neighbours import Nearest, nearest_of
 from gallery.nearest.tree import frozen
 from gallery.nearest.walk import sift
 
 
 @dataclass(frozen=True)
-class Grown:
-    """The first n embeddings of a `Growing`; never changes. Without a contraction, blocks and codes mean nothing.
+class AppendedPrefix:
+    """The first n embeddings of a `AppendedEmbeddings`; never changes. Without a contraction, blocks and codes mean nothing.
 
     Attributes:
         embeddings: (n, d) float32.
@@ -37,7 +37,7 @@ class Grown:
 
     def nearest(
         self, query: NDArray[np.float32], k: int, is_live: NDArray[np.bool_], max_distance: float | None = None
-    ) -> Answer:
+    ) -> Nearest:
         """As `Neighbours.nearest`; a row is an embedding's number."""
         if self.contraction is None:
             return nearest_of(self.embeddings, query, k, is_live, max_distance)
@@ -51,7 +51,7 @@ class Grown:
         return distances[:count], rows[:count]
 
 
-class Growing:
+class AppendedEmbeddings:
     """Grows at its end only, so that what was taken of it stays as it was.
 
     Args:
@@ -80,7 +80,7 @@ class Growing:
             self._blocks = _doubled(self._blocks)
         self._embeddings[start : self.count] = embeddings
 
-    def first(self, n: int) -> Grown:
+    def first(self, n: int) -> AppendedPrefix:
         """The first n embeddings; codes those that have none yet, so that who only appends does not pay for it."""
         new = np.arange(self._coded, n)
         if self._contraction is not None and len(new):
@@ -88,7 +88,7 @@ class Growing:
             self._codes[self._coded : n] = codes
             fill_blocks(self._blocks, new // ROWS, new % ROWS, codes)
             self._coded = n
-        return Grown(
+        return AppendedPrefix(
             frozen(self._embeddings[:n]),
             frozen(np.arange(n, dtype=np.int32)),
             frozen(self._blocks[: -(-n // ROWS)]),

@@ -9,7 +9,8 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-CODE, CODE_MAX = 32, 8191  # coordinates of a code; 32 · 8191² < 2³¹
+from gallery.nearest.contraction import CODE_MAX, COORDINATES
+
 FARTHEST = np.iinfo(np.int32).max
 
 _compiled = nb.njit(nogil=True, error_model="numpy")
@@ -18,7 +19,7 @@ _compiled_bound = nb.njit(nogil=True, error_model="numpy", fastmath={"reassoc", 
 
 
 @_compiled
-def distance(embeddings: Any, slot: int, query: Any) -> float:
+def exact_distance(embeddings: Any, slot: int, query: Any) -> float:
     """Euclidean distance in float64. Eight running sums: up to 128 numbers bit for bit numpy's result, which halves more.
 
     Whatever the dimensions, this order of additions is what ranks: everything that is compared is computed here.
@@ -113,28 +114,28 @@ def contract(query: Any, centre: Any, axes: Any, unit: float, radius: float, out
         for j in range(d):
             offset[j] *= radius / norm
         norm = radius
-    for a in range(CODE):
+    for a in range(COORDINATES):
         product = 0.0
         for j in range(d):
             product += offset[j] * axes[a, j]
         out[a] = product
-    for a in range(CODE):
+    for a in range(COORDINATES):
         product = out[a]
         for j in range(d):
             offset[j] -= product * axes[a, j]
     rest = 0.0
     for j in range(d):
         rest += offset[j] * offset[j]
-    out[CODE - 1] = np.sqrt(rest)
+    out[COORDINATES - 1] = np.sqrt(rest)
     return norm
 
 
 @_compiled
 def aim(query: Any, centre: Any, axes: Any, low: Any, unit: float, radius: float, point: Any, code: Any) -> float:
     """Fill in the query's `point` (32,) float32 and `code` (32,) int16; returns by how much float32 put the point off."""
-    image = np.empty(CODE)
+    image = np.empty(COORDINATES)
     norm = contract(query, centre, axes, unit, radius, image)
-    for a in range(CODE):
+    for a in range(COORDINATES):
         point[a] = image[a]
         code[a] = np.int16(round(min(max(image[a] - low[a], 0.0), float(CODE_MAX))))
     return norm * 1.2e-7  # 2⁻²⁴ of the point's norm, which is the query's, and a margin

@@ -6,8 +6,8 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from gallery.nearest import bounds, lanes, walk
-from gallery.nearest.appended import Growing
+from gallery.nearest import bounds, contraction, lanes, walk
+from gallery.nearest.appended import AppendedEmbeddings
 from gallery.nearest.neighbours import Neighbours
 from gallery.nearest.tree import build_tree, frozen
 
@@ -17,11 +17,11 @@ def compile_search(cache_dir: Path) -> None:
 
     Where that folder cannot be written, as in a container with a read-only root, it is compiled at each start.
     """
-    sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, lanes, walk)]
+    sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, walk)]
     # numba looks for changes in the file of a function alone, not in those that it calls.
     folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    for function in (walk.walk, walk.scan, walk.sift):
+    for function in (walk.walk_tree, walk.scan, walk.sift):
         try:
             function.enable_caching()
         except RuntimeError:  # numba's word for a folder that it cannot write to
@@ -30,7 +30,7 @@ def compile_search(cache_dir: Path) -> None:
     tree, row_of = build_tree(embeddings)
     live = frozen(np.ones(1, np.bool_))
     Neighbours(frozen(embeddings), frozen(row_of), tree).nearest(embeddings[0], 1, live)
-    for contraction in (tree.contraction, None):
-        growing = Growing(1, contraction)
-        growing.append(embeddings)
-        growing.first(1).nearest(embeddings[0], 1, live)
+    for base in (tree.contraction, None):
+        appended = AppendedEmbeddings(1, base)
+        appended.append(embeddings)
+        appended.first(1).nearest(embeddings[0], 1, live)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COORDINATES = 32  # 31 along principal axes, and the norm of the rest
-CODE_MAX = 8191
+CODE_MAX = 8191  # of a coordinate in a code; 32 · 8191² < 2³¹
 RADIUS = 2.0**24
 ORTHOGONAL = 1e-12
 SLACK = 1e-3
@@ -76,7 +76,7 @@ class Contraction:
         return bool(np.linalg.norm(products - expected) <= ORTHOGONAL)
 
 
-def fit(embeddings: NDArray[np.float32]) -> Contraction:
+def fit_contraction(embeddings: NDArray[np.float32]) -> Contraction:
     """The contraction for these embeddings (n, d), n >= 1, finite, from an even sample of them."""
     n, d = embeddings.shape
     sample = embeddings[:: -(-n // _SAMPLE)].astype(np.float64)

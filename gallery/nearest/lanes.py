@@ -16,8 +16,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 ROWS = 32  # rows in a block: a bit each in the answer
-COORDINATES = 8  # 16-bit coordinates of each row in a block
-BLOCK = ROWS * COORDINATES
+SHORT_COORDINATES = 8  # 16-bit coordinates of each row in a block
+BLOCK = ROWS * SHORT_COORDINATES
 
 _intrinsic: Any = intrinsic  # it has no types of its own
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -46,8 +46,8 @@ def fill_blocks(
     blocks: NDArray[np.int16], block: NDArray[np.int64], row: NDArray[np.int64], codes: NDArray[np.int16]
 ) -> None:
     """Put codes (m, at least 8) into `blocks`, each as that row, 0 to 31, of that block."""
-    pairs = codes[:, :COORDINATES].reshape(-1, COORDINATES // 2, 2)
-    blocks.reshape(-1, COORDINATES // 2, ROWS, 2)[block, :, row] = pairs
+    pairs = codes[:, :SHORT_COORDINATES].reshape(-1, SHORT_COORDINATES // 2, 2)
+    blocks.reshape(-1, SHORT_COORDINATES // 2, ROWS, 2)[block, :, row] = pairs
 
 
 def block_starts(starts: NDArray[np.int64]) -> NDArray[np.int64]:

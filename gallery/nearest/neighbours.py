@@ -1,4 +1,4 @@
-"""Nearest neighbours, exact: the only place that knows how they are found.
+"""Nearest neighbours, exact, of embeddings that never change or that come and go.
 
 `Neighbours` searches many embeddings that never change, saved as plain arrays; `nearest_of` a few that come and go. Both
 return what brute force in float64 over the original float32 would: sorted by (distance, row).
@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.embeddings import DIMENSIONS_MAX
 from contract.errors import IndexDamagedError
 from gallery.nearest.tree import Tree, build_tree, frozen, load_tree, mapped
 from gallery.nearest.walk import scan
 
-Answer = tuple[NDArray[np.float64], NDArray[np.int64]]
+# Distances (m,), ascending, and rows (m,).
+Nearest = tuple[NDArray[np.float64], NDArray[np.int64]]
 
-DIMENSIONS_MAX = 512  # for which the rounding margins are stated
 _SAMPLE_QUERIES = 64
 # Nanoseconds for a box, a leaf, a block of 32 short codes, a code and an embedding met on the way, and for each number of an
 # embedding in a scan: measured over 60,000 digits. Only their proportion matters.
@@ -41,7 +42,7 @@ class Neighbours:
 
     def nearest(
         self, query: NDArray[np.float32], k: int, is_live: NDArray[np.bool_], max_distance: float | None = None
-    ) -> Answer:
+    ) -> Nearest:
         """Distances and rows of the k nearest that are live and not beyond `max_distance`, sorted by (distance, row).
 
         Args:
@@ -69,7 +70,7 @@ class Neighbours:
         is_live: NDArray[np.bool_],
         max_distance: float | None,
         work: NDArray[np.int64],
-    ) -> Answer:
+    ) -> Nearest:
         _check(self.embeddings, query, k, is_live)
         if self.tree is None:
             return nearest_of(self.embeddings, query, k, is_live, max_distance)
@@ -94,7 +95,7 @@ def nearest_of(
     k: int,
     is_live: NDArray[np.bool_],
     max_distance: float | None = None,
-) -> Answer:
+) -> Nearest:
     """The same over embeddings (n, d) float32 as they are, by reading them all."""
     _check(embeddings, query, k, is_live)
     distances, rows = np.empty(k), np.empty(k, np.int64)

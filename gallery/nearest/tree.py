@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
-from gallery.nearest.contraction import CODE_MAX, COORDINATES, Contraction, fit
+from gallery.nearest.contraction import CODE_MAX, COORDINATES, Contraction, fit_contraction
 from gallery.nearest.lanes import BLOCK, block_starts, pack_blocks
-from gallery.nearest.walk import walk
+from gallery.nearest.walk import walk_tree
 
 LEAF_SIZE = 256  # rows; 128 costs the same at 60,000 digits and a tenth more at a million
 _CHUNK = 65_536
@@ -71,8 +71,8 @@ class Tree:
         rows: NDArray[np.int64],
         work: NDArray[np.int64],
     ) -> int:
-        """Fill `distances` and `rows` from the front and return how many were found; arguments as for `walk`."""
-        found: int = walk(
+        """Fill `distances` and `rows` from the front and return how many were found; arguments as for `walk_tree`."""
+        found: int = walk_tree(
             embeddings, row_of, is_live, self.boxes, self.leaf_starts, self.block_starts, self.blocks, self.codes,
             self.capacity, *self.contraction.arguments, query, max_distance, distances, rows, work,
         )  # fmt: skip
@@ -126,7 +126,7 @@ def load_tree(folder: Path) -> Tree:
 
 def build_tree(embeddings: NDArray[np.float32], leaf_size: int = LEAF_SIZE) -> tuple[Tree, NDArray[np.int32]]:
     """The tree over embeddings (n, d), n >= 1, finite, and the row number of each place in its order (n,)."""
-    contraction = fit(embeddings)
+    contraction = fit_contraction(embeddings)
     images = np.concatenate([contraction.apply(chunk) for chunk in _chunks(embeddings)])
     row_of, leaf_starts = _leaves(images, leaf_size)
     images = images[row_of]

@@ -11,8 +11,9 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from gallery.nearest.bounds import CODE, aim, distance, limit32, limits, squared32, squared_to_box, squared_to_code
-from gallery.nearest.lanes import COORDINATES, ROWS, first_bit, near_lanes, prefetch
+from gallery.nearest.bounds import aim, exact_distance, limit32, limits, squared32, squared_to_box, squared_to_code
+from gallery.nearest.contraction import COORDINATES
+from gallery.nearest.lanes import ROWS, SHORT_COORDINATES, first_bit, near_lanes, prefetch
 
 # Leaves taken in order of their bound, which finds near rows early. After that the order hardly matters, and depth-first is cheaper.
 BEST_FIRST_LEAVES = 64
@@ -22,7 +23,7 @@ _compiled = nb.njit(nogil=True, error_model="numpy")
 
 
 @_compiled
-def walk(
+def walk_tree(
     embeddings: Any, row_of: Any, is_live: Any, boxes: Any, leaf_starts: Any, block_starts: Any, blocks: Any, codes: Any,
     capacity: int, centre: Any, axes: Any, low: Any, unit: float, radius: float, slack: float,
     query32: Any, max_distance: float, distances: Any, rows: Any, work: Any,
@@ -44,7 +45,7 @@ def walk(
         How many were found.
     """
     query = query32.astype(np.float64)
-    point, code = np.empty(CODE, np.float32), np.empty(CODE, np.int16)
+    point, code = np.empty(COORDINATES, np.float32), np.empty(COORDINATES, np.int16)
     slack += aim(query, centre, axes, low, unit, radius, point, code)
     near, bound = np.empty(capacity, np.int64), np.empty(capacity, np.int32)
     first_leaf = leaf_starts.shape[0] - 2
@@ -90,13 +91,13 @@ def sift(
     centre: Any, axes: Any, low: Any, unit: float, radius: float, slack: float,
     query32: Any, max_distance: float, distances: Any, rows: Any,
 ) -> int:  # fmt: skip
-    """Look at rows in no order as if they were leaves; arguments as for `walk`.
+    """Look at rows in no order as if they were leaves; arguments as for `walk_tree`.
 
     Returns:
         How many were found.
     """
     query = query32.astype(np.float64)
-    point, code = np.empty(CODE, np.float32), np.empty(CODE, np.int16)
+    point, code = np.empty(COORDINATES, np.float32), np.empty(COORDINATES, np.int16)
     slack += aim(query, centre, axes, low, unit, radius, point, code)
     near, bound = np.empty(SIFTED, np.int64), np.empty(SIFTED, np.int32)
     found, limit = 0, limits(max_distance, unit, slack)
@@ -132,7 +133,7 @@ def scan(embeddings: Any, is_live: Any, query32: Any, max_distance: float, dista
         estimate = squared32(embeddings, slot, query32)
         if estimate > limit and estimate < np.float32(1e37):  # beyond that float32 may have overflowed
             continue
-        d = distance(embeddings, slot, query)
+        d = exact_distance(embeddings, slot, query)
         if d <= worst:
             found = insert(distances, rows, found, d, slot)
             if found == rows.shape[0]:
@@ -151,7 +152,7 @@ def visit(
     """Look into one leaf, coarse to fine: 8 codes of 32 rows at once, 32 codes a row, float32, float64."""
     d, k, count = query.shape[0], rows.shape[0], 0
     block_count = (end - start + ROWS - 1) // ROWS
-    for place in range(block * ROWS * COORDINATES, (block + block_count) * ROWS * COORDINATES, 32):
+    for place in range(block * ROWS * SHORT_COORDINATES, (block + block_count) * ROWS * SHORT_COORDINATES, 32):
         prefetch(blocks, place)
     for b in range(block_count):
         first = start + b * ROWS
@@ -161,7 +162,7 @@ def visit(
         while bits:
             near[count] = first + first_bit(bits)
             bits &= np.uint32(bits - np.uint32(1))
-            prefetch(codes, near[count] * CODE)
+            prefetch(codes, near[count] * COORDINATES)
             count += 1
     work[1] += 1
     work[2] += block_count
@@ -182,7 +183,7 @@ def visit(
         estimate = squared32(embeddings, slot, query32)
         if (estimate > limit[3] and estimate < np.float32(1e37)) or not is_live[row_of[slot]]:
             continue
-        apart64 = distance(embeddings, slot, query)
+        apart64 = exact_distance(embeddings, slot, query)
         if apart64 <= max_distance:
             found = insert(distances, rows, found, apart64, row_of[slot])
             if found == k:

@@ -2,12 +2,11 @@
 
 import msgspec
 
+from contract.embeddings import DIMENSIONS_MAX
 from contract.errors import ConfigurationError
 from model.networks.runtimes import Network, Tensor
 from model.networks.steps import DTYPES, Steps
 
-# The index states its rounding margins up to so many (gallery/nearest/contraction.py).
-DIMENSIONS_MAX = 512
 _ANSWERS = ("float32", "float16")
 
 

@@ -15,7 +15,7 @@ from cassandra.cluster import Session
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.reader import Reader
-from gallery.promote import compare
+from gallery.promote import compare_indexes
 from gallery.store.feed import FEED_BUCKET_BITS
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
@@ -148,7 +148,7 @@ def test_poisoned_rows_are_set_aside_and_the_next_record_is_searched(
     assert snapshot.count == 2 + len(POISON)
     verified = verify(snapshot, store.feed)
     assert verified.differences == [] and len(verified.set_aside) == len(POISON) + 1
-    assert compare(snapshot, snapshot, store.feed).differences == []
+    assert compare_indexes(snapshot, snapshot, store.feed).differences == []
     assert sum(1 for _ in _missing(store.feed, feed.log, 0, [], fingerprint="another", others={feed.encoder})) == 0, (
         "none is handed on"
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from contract.record_key import RecordKey
-from gallery.generations.merge import build_base
+from gallery.generations.next_base import build_base
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
 from gallery.generations.writer import Writer, lock_index
@@ -191,7 +191,7 @@ def test_row_that_cannot_be_used_is_set_aside_and_all_behind_it_goes_on(
     feed.writer.stage(feed.writer.fold.add(0, 0, [row, put(2, "good", GOOD)]))
     feed.writer.publish()
     feed.offset = 3
-    (told,) = feed.writer.fold.aside.tell()
+    (told,) = feed.writer.fold.unusable.tell()
     assert (told.key, told.reason) == (RecordKey("images:x", 0, 1), reason)
     feed.rebuild()
     feed.writer.close()

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KDTree
 
 from contract.errors import IndexDamagedError
-from gallery.nearest.appended import Growing, Grown
-from gallery.nearest.contraction import fit
+from gallery.nearest.appended import AppendedEmbeddings, AppendedPrefix
+from gallery.nearest.contraction import fit_contraction
 from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours, nearest_of
 from gallery.nearest.tree import build_tree, frozen
 from model import mnist
@@ -72,10 +72,10 @@ def walked(embeddings: Floats, leaf_size: int = 128) -> Neighbours:
     return Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree)
 
 
-def grown(embeddings: Floats, split: int) -> Grown:
+def grown(embeddings: Floats, split: int) -> AppendedPrefix:
     """Added in two parts and followed by others, in the contraction of the first part, which may not fit the second."""
     n, d = embeddings.shape
-    growing = Growing(d, fit(embeddings[: max(1, split)]))
+    growing = AppendedEmbeddings(d, fit_contraction(embeddings[: max(1, split)]))
     for part in (embeddings[:split], embeddings[split:]):
         growing.append(part)
         growing.first(growing.count)

@@ -15,7 +15,7 @@ from contract.errors import ConfigurationError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.fold import EXPIRED
-from gallery.generations.set_aside import why_unusable
+from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
@@ -24,8 +24,8 @@ from model.pictures.child import Decoder, Verdict
 from runtime.progress import progress_line
 from topics.incarnation import Topic
 
-BATCH_IMAGES_MAX = 256
-BATCH_BYTES_MAX = 16 * 1024 * 1024
+_BATCH_IMAGES_MAX = 256
+_BATCH_BYTES_MAX = 16 * 1024 * 1024
 
 logger = structlog.get_logger()
 
@@ -131,8 +131,8 @@ def _missing(
 def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[list[FeedRow]]:
     """The missing rows in batches, embedded anew."""
     with ThreadPoolExecutor(8, thread_name_prefix="originals") as pool:
-        for start in range(0, len(missing), BATCH_IMAGES_MAX):
-            batch = missing[start : start + BATCH_IMAGES_MAX]
+        for start in range(0, len(missing), _BATCH_IMAGES_MAX):
+            batch = missing[start : start + _BATCH_IMAGES_MAX]
             details = store.records.read([found.key for found in batch if found.row is None])
             for part in _parts(batch, details):
                 keys = [found.key for found in part if found.row is None]
@@ -170,7 +170,7 @@ def _parts(batch: list[Missing], details: dict[RecordKey, ImageRecord]) -> Itera
     size = 0
     for found in batch:
         found_size = details[found.key].size_bytes if found.key in details else 0
-        if part and size + found_size > BATCH_BYTES_MAX:
+        if part and size + found_size > _BATCH_BYTES_MAX:
             yield part
             part, size = [], 0
         part.append(found)

@@ -54,7 +54,7 @@ def is_id(image_id: str) -> bool:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class UnusableRow:
     """A feed row that was set aside."""
 
     key: RecordKey
@@ -63,7 +63,7 @@ class SetAside:
 
 
 @dataclass
-class Aside:
+class UnusableRows:
     """What was set aside so far.
 
     Attributes:
@@ -74,10 +74,10 @@ class Aside:
 
     counts: Counter[str] = field(default_factory=Counter)
     not_shown: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
-    fresh: list[SetAside] = field(default_factory=list)
+    fresh: list[UnusableRow] = field(default_factory=list)
 
     def take(
-        self, found: SetAside, position: tuple[int, ...], latest: tuple[int, ...] | None, *, shows: bool = True
+        self, found: UnusableRow, position: tuple[int, ...], latest: tuple[int, ...] | None, *, shows: bool = True
     ) -> None:
         """Set a row aside.
 
@@ -101,7 +101,7 @@ class Aside:
         if known is not None and position > known[0]:
             del self.not_shown[image_id]
 
-    def tell(self) -> list[SetAside]:
+    def tell(self) -> list[UnusableRow]:
         """Those set aside since the last call."""
         told, self.fresh = self.fresh, []
         return told

@@ -52,7 +52,7 @@ def open_file(path: Path) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_file(path: Path) -> bytes:
+def read_whole(path: Path) -> bytes:
     """The whole of a file; raises as `open_file`."""
     with open_file(path) as file:
         return file.read()
