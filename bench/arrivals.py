@@ -29,7 +29,7 @@ class CoverageWatcher:
     """
 
     def __init__(self, index_dir: Path) -> None:
-        self._reader = Reader(index_dir, encoder=None)
+        self._reader = Reader(index_dir, fingerprint=None)
         self._seen: list[tuple[float, dict[str, int]]] = []
         self._changed = threading.Condition()
         self._stop = threading.Event()

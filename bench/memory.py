@@ -125,7 +125,7 @@ def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
 
 def _current_index_mb(road: Settings) -> float:
     """What the current generation's files hold; older ones lie beside them until they are pruned."""
-    snapshot = Reader(road.encoder_index_dir, encoder=None).current()
+    snapshot = Reader(road.encoder_index_dir, fingerprint=None).current()
     assert snapshot is not None
     manifest = snapshot.manifest
     base = 0

@@ -101,7 +101,7 @@ def publish_all(road: Settings, images: Iterable[bytes], prefix: str) -> int:
     ends = {str(record.partition): 0 for record in confirmed}
     for record in confirmed:
         ends[str(record.partition)] = max(ends[str(record.partition)], record.offset + 1)
-    reader = Reader(road.encoder_index_dir, encoder=None)
+    reader = Reader(road.encoder_index_dir, fingerprint=None)
     covered, since = -1, time.monotonic()
     while covered < sum(ends.values()):
         snapshot = reader.current()

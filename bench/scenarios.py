@@ -172,7 +172,7 @@ def _append(writer: Writer, changes: list[tuple[int, bytes | None]], *, first_of
 
 
 def _current(folder: Path) -> Snapshot:
-    snapshot = Reader(folder, encoder=None).current()
+    snapshot = Reader(folder, fingerprint=None).current()
     assert snapshot is not None
     return snapshot
 

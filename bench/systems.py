@@ -66,7 +66,7 @@ class Lookalike:
         self._folder = folder
         self._writer = Writer(folder, "bench")
         self._writer.set_logs([LOG])
-        self._reader = Reader(folder, encoder=None)
+        self._reader = Reader(folder, fingerprint=None)
         self._offset = 0
 
     def add(self, numbers: Sequence[int], embeddings: NDArray[np.float32]) -> None:

@@ -72,7 +72,7 @@ def main() -> int:
 
 def _current(settings: Settings, encoder: str | None) -> Snapshot:
     name = encoder or ServingFile(settings.index_dir, settings.encoder).current().encoder
-    reader = Reader(settings.index_dir / name, encoder=None)
+    reader = Reader(settings.index_dir / name, fingerprint=None)
     snapshot = reader.current()
     if snapshot is None:
         raise LookalikeError(
@@ -88,10 +88,12 @@ def _change(settings: Settings, arguments: argparse.Namespace) -> int:
     compared: IndexComparison | None
     try:
         if arguments.verb == "rollback":
-            name, compared = rollback(settings.index_dir, settings.encoder, store.feed, arguments.wait_s)
+            name, compared = rollback(settings.index_dir, store.feed, default=settings.encoder, wait_s=arguments.wait_s)
         else:
             name = arguments.encoder
-            compared = promote(settings.index_dir, settings.encoder, name, store.feed, arguments.wait_s)
+            compared = promote(
+                settings.index_dir, store.feed, to=name, default=settings.encoder, wait_s=arguments.wait_s
+            )
     finally:
         store.close()
     if compared is None:

@@ -1,7 +1,7 @@
 """Has another encoder's index answer, once it covers as much and is proven to hold the same images."""
 
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,15 @@ class IndexComparison:
     differences: list[str]
 
 
-def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -> IndexComparison | None:
+def promote(
+    index_dir: Path,
+    feed: Feed,
+    *,
+    to: str,
+    default: str,
+    wait_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> IndexComparison | None:
     """Have the index of the encoder `to` answer; None when it does already. With differences nothing was changed.
 
     Both indexes may be growing. Proven is that the new one is the old one, as it was when this began, and the records
@@ -41,6 +49,7 @@ def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -
     Args:
         default: the encoder that answers where nobody was promoted yet.
         wait_s: how long the new index may take to cover what the old one covers now.
+        clock: seconds that only go forward.
 
     Raises:
         LookalikeError: there is no such index, or it did not come to cover as much.
@@ -54,8 +63,8 @@ def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -
             f"There is no index of {to!r} in {index_dir}, only: {known}. Start its embedder and indexer beside the others: "
             f"LOOKALIKE_NEXT_ENCODER={to} python -m stack up"
         )
-    old = Reader(index_dir / serving.encoder, encoder=None).current()
-    new = _covering(Reader(index_dir / to, encoder=None), old, to, wait_s)
+    old = Reader(index_dir / serving.encoder, fingerprint=None).current()
+    new = _covering(Reader(index_dir / to, fingerprint=None), old, to, wait_s, clock)
     # Without an old index there is nothing to fall behind and nothing to differ from.
     compared = compare_indexes(old, new, feed) if old else IndexComparison(new.count, 0, [])
     if not compared.differences:
@@ -63,7 +72,7 @@ def promote(index_dir: Path, default: str, to: str, feed: Feed, wait_s: float) -
     return compared
 
 
-def rollback(index_dir: Path, default: str, feed: Feed, wait_s: float) -> tuple[str, IndexComparison | None]:
+def rollback(index_dir: Path, feed: Feed, *, default: str, wait_s: float) -> tuple[str, IndexComparison | None]:
     """The same step back to the encoder that answered before; returns its name too.
 
     Raises:
@@ -74,7 +83,7 @@ def rollback(index_dir: Path, default: str, feed: Feed, wait_s: float) -> tuple[
         raise LookalikeError(
             f"No encoder answered before in {index_dir}. Choose one: python -m gallery promote ENCODER"
         )
-    return before, promote(index_dir, default, before, feed, wait_s)
+    return before, promote(index_dir, feed, to=before, default=default, wait_s=wait_s)
 
 
 def compare_indexes(old: Snapshot, new: Snapshot, feed: Feed) -> IndexComparison:
@@ -116,14 +125,14 @@ def compare_indexes(old: Snapshot, new: Snapshot, feed: Feed) -> IndexComparison
     return IndexComparison(new.count, records, differences + _differences(live, new, old.manifest.not_shown))
 
 
-def _covering(reader: Reader, old: Snapshot | None, name: str, wait_s: float) -> Snapshot:
+def _covering(reader: Reader, old: Snapshot | None, name: str, wait_s: float, clock: Callable[[], float]) -> Snapshot:
     """The newest generation as soon as it covers all that `old` does."""
-    deadline = time.monotonic() + wait_s
+    deadline = clock() + wait_s
     while True:
         new = reader.current()
         if new is not None and (old is None or new.manifest.covers(old.manifest)):
             return new
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             raise LookalikeError(
                 reader.refused
                 or f"After {wait_s:g} s the index of {name} {_lack(new, old)}. Do its embedder and indexer run? Nothing was "

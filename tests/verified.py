@@ -8,7 +8,7 @@ from gallery.verify import verify
 
 def verified_ids(settings: Settings) -> set[str]:
     """The ids of the newest generation: each is in it once, and the feed says the same."""
-    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
+    snapshot = Reader(settings.encoder_index_dir, fingerprint=None).current()
     assert snapshot is not None
     store = Store.connect(settings)
     try:

@@ -28,7 +28,7 @@ def build_base(index_dir: Path, generation_name: str, base_name: str, compiled_d
         os.nice(10)  # searches and ingest go first
     if compiled_dir is not None:
         compile_search(compiled_dir)
-    snapshot = Reader(index_dir, encoder=None).load(read_manifest(index_dir, generation_name))
+    snapshot = Reader(index_dir, fingerprint=None).load(read_manifest(index_dir, generation_name))
     failpoint("base-before-save")
     save_merged(snapshot, index_dir / "bases" / base_name)
     failpoint("base-after-save")

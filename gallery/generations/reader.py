@@ -32,12 +32,12 @@ class Reader:
     """The newest good generation of an index folder. Not thread-safe: one caller at a time.
 
     Args:
-        encoder: fingerprint that a generation must carry to be served; None takes any.
+        fingerprint: of the encoder, that a generation must carry to be served; None takes any.
     """
 
-    def __init__(self, index_dir: Path, encoder: str | None) -> None:
+    def __init__(self, index_dir: Path, fingerprint: str | None) -> None:
         self._index_dir = index_dir
-        self._encoder = encoder
+        self._fingerprint = fingerprint
         self._seen: tuple[int, int] | None = None
         self._open: _OpenTail | None = None
         self._snapshot: Snapshot | None = None
@@ -79,10 +79,10 @@ class Reader:
         Raises:
             IndexDamagedError: its files are not what it says, or another encoder made it.
         """
-        if self._encoder is not None and manifest.encoder != self._encoder:
+        if self._fingerprint is not None and manifest.encoder != self._fingerprint:
             raise IndexDamagedError(
                 f"Generation {manifest.generation} holds embeddings of encoder {manifest.encoder}, this process uses "
-                f"{self._encoder}. Start an indexer with the same LOOKALIKE_ENCODER."
+                f"{self._fingerprint}. Start an indexer with the same LOOKALIKE_ENCODER."
             )
         opened = self._open
         if opened is None or opened.name != manifest.tail.name or opened.size_bytes > manifest.tail.size_bytes:

@@ -1,20 +1,19 @@
 """Writes the index folder: one process at a time, each generation whole, by atomic rename."""
 
 import fcntl
-import hashlib
 import os
 import re
 import time
 import uuid
-from collections import Counter, deque
-from operator import itemgetter
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from contract.errors import IndexDamagedError
 from gallery.generations.base import Base, base_files, empty_base, load_base
-from gallery.generations.files import discard, make_folder, read_whole, write_whole
+from gallery.generations.files import discard, make_folder, write_whole
 from gallery.generations.fold import Entry, Fold, PartitionProgress, Position
 from gallery.generations.manifest import (
     CURRENT,
@@ -31,12 +30,11 @@ from gallery.generations.manifest import (
     write_manifest,
 )
 from gallery.generations.reader import Reader
+from gallery.generations.retention import Retention
 from gallery.generations.tail import Tail, encode_entries
+from gallery.generations.tail_file import TailAppender
 from gallery.generations.unusable_rows import UnusableRows
 from runtime.failpoints import failpoint
-
-GENERATIONS_KEPT = 8
-GENERATIONS_KEPT_S = 60.0
 
 logger = structlog.get_logger()
 
@@ -62,44 +60,57 @@ class Writer:
     it belongs to another encoder.
 
     Args:
-        encoder: fingerprint of the encoder.
+        fingerprint: of the encoder.
         dimensions: of its embeddings.
+        rebuild: start a new index although the current one is good.
+        clock: seconds that only go forward, for how long generations are kept.
+        wall_clock: seconds since 1970, for when they were published.
 
     Attributes:
         fold: what was folded so far; the caller adds rows to it and publishes what comes out.
         manifest: of the generation that was published last.
     """
 
-    def __init__(self, index_dir: Path, encoder: str, dimensions: int = 128, *, rebuild: bool = False) -> None:
+    def __init__(
+        self,
+        index_dir: Path,
+        fingerprint: str,
+        dimensions: int = 128,
+        *,
+        rebuild: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._index_dir = index_dir
-        self._encoder = encoder
+        self._fingerprint = fingerprint
         self._dimensions = dimensions
+        self._wall_clock = wall_clock
         for folder in ("generations", "bases", "tails"):
             make_folder(index_dir / folder)
         self.logs: list[str] = []
-        self._published: deque[tuple[float, str, Manifest]] = deque()
+        self._retention = Retention(index_dir, clock=clock, wall_clock=wall_clock)
         loaded = None if rebuild else self._load()
         if loaded is None:
             self._start_new()
         else:
             self.manifest, self.tail = loaded
-            self._open_tail(self.manifest.tail.name, self.manifest.tail.size_bytes)
+            tail_file = self.manifest.tail
+            self._tail_file = TailAppender(index_dir / "tails" / tail_file.name, tail_file.size_bytes)
             self.fold = self._resumed_fold()
             if self.manifest.format != FORMAT:
                 self._publish(self.manifest.base)
-        self._take_over()
-        self._prune()
+        self._retention.take_over(self._name, self.manifest)
 
     def stage(self, entries: list[Entry]) -> None:
         """Append what the fold found; nobody sees it before the next `publish`."""
         tail_entries = self.tail.supersede(entries)
-        self._append(encode_entries(tail_entries))
+        self._tail_file.append(encode_entries(tail_entries))
         failpoint("indexer-after-append")
         self.tail.append(tail_entries)
 
     def publish(self) -> Manifest:
         """Publish all that was staged and all that the fold has progressed to."""
-        os.fdatasync(self._tail_descriptor)
+        self._tail_file.sync()
         failpoint("indexer-after-sync")
         return self._publish(self.manifest.base)
 
@@ -121,10 +132,11 @@ class Writer:
         files = base_files(folder)
         base = load_base(folder, files, self._dimensions)
         later = self.tail.entries_from(entries_merged)
+        self._tail_file.close()
         self._start_tail(base)
         failpoint("indexer-after-new-tail")
         self.stage(later)
-        os.fdatasync(self._tail_descriptor)
+        self._tail_file.sync()
         return self._publish(BaseFiles(name, len(base.live), files))
 
     def current_name(self) -> str:
@@ -133,7 +145,7 @@ class Writer:
 
     def close(self) -> None:
         """Close the tail file."""
-        os.close(self._tail_descriptor)
+        self._tail_file.close()
 
     def _load(self) -> tuple[Manifest, Tail] | None:
         try:
@@ -145,7 +157,7 @@ class Writer:
                 raise IndexDamagedError(
                     f"{name} is of {manifest.dimensions} dimensions, the encoder gives {self._dimensions}."
                 )
-            reader = Reader(self._index_dir, self._encoder)
+            reader = Reader(self._index_dir, self._fingerprint)
             reader.load(manifest)
             self._name = name
         except IndexDamagedError as error:
@@ -159,7 +171,7 @@ class Writer:
         self.manifest = Manifest(
             index_id=uuid.uuid4().hex,
             generation=max(numbers, default=0),
-            encoder=self._encoder,
+            encoder=self._fingerprint,
             logs=[],
             count=0,
             base=BaseFiles("", 0, {}),
@@ -195,40 +207,19 @@ class Writer:
         )
 
     def _start_tail(self, base: Base) -> None:
-        if hasattr(self, "_tail_descriptor"):
-            os.close(self._tail_descriptor)
+        """Begin the empty tail of a base."""
         self.tail = Tail(base)
-        name = f"{base.name or self.manifest.index_id + '-00000000'}.tail"
-        discard(self._index_dir / "tails" / name)
-        self._open_tail(name, 0)
-
-    def _open_tail(self, name: str, size_bytes: int) -> None:
-        """Open a tail file behind its first `size_bytes`; what a crash left beyond them was never published."""
-        path = self._index_dir / "tails" / name
-        self._tail_name = name
-        if path.is_symlink():  # what it leads to is not ours to write
-            content = read_whole(path)
-            discard(path)
-            path.write_bytes(content)
-        self._tail_descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._tail_descriptor, size_bytes)
-        self._tail_sha256 = hashlib.sha256(path.read_bytes())
-        self._tail_size_bytes = os.lseek(self._tail_descriptor, 0, os.SEEK_END)
-
-    def _append(self, blob: bytes) -> None:
-        view = memoryview(blob)
-        while view:
-            view = view[os.write(self._tail_descriptor, view) :]
-        self._tail_sha256.update(blob)
-        self._tail_size_bytes += len(blob)
+        path = self._index_dir / "tails" / f"{base.name or self.manifest.index_id + '-00000000'}.tail"
+        discard(path)
+        self._tail_file = TailAppender(path, 0)
 
     def _publish(self, base: BaseFiles) -> Manifest:
         """Files first, then the manifest, then the rename that makes it current."""
-        tail = TailFile(self._tail_name, len(self.tail.entries), self._tail_size_bytes, self._tail_sha256.hexdigest())
+        tail = self._tail_file.described(len(self.tail.entries))
         self.manifest = Manifest(
             index_id=self.manifest.index_id,
             generation=self.manifest.generation + 1,
-            encoder=self._encoder,
+            encoder=self._fingerprint,
             logs=self._coverage(),
             count=self.tail.count,
             base=base,
@@ -236,7 +227,7 @@ class Writer:
             rejected=dict(self.fold.rejected),
             expired=self.fold.expired,
             digest=digest_of(base, tail),
-            published_at_ms=time.time_ns() // 1_000_000,
+            published_at_ms=int(self._wall_clock() * 1000),
             format=FORMAT,
             dimensions=self.manifest.dimensions,
             set_aside=dict(self.fold.unusable.counts),
@@ -250,8 +241,7 @@ class Writer:
         failpoint("indexer-after-manifest")
         write_whole(self._index_dir / CURRENT, self._name.encode())
         failpoint("indexer-after-current")
-        self._published.append((time.monotonic(), self._name, self.manifest))
-        self._prune()
+        self._retention.note(self._name, self.manifest)
         return self.manifest
 
     def _coverage(self) -> list[LogCoverage]:
@@ -259,43 +249,3 @@ class Writer:
         for (number, partition), progress in sorted(self.fold.progress.items()):
             partitions[number][str(partition)] = PartitionCoverage(progress.next_offset, progress.effective_ms)
         return [LogCoverage(name, found) for name, found in zip(self.logs, partitions, strict=True)]
-
-    def _take_over(self) -> None:
-        """Know what earlier writers published, so that it is deleted in its turn, and delete what they had not finished."""
-        found = []
-        for path in (self._index_dir / "generations").iterdir():
-            try:
-                manifest = read_manifest(self._index_dir, path.name)
-                age_s = time.time() - path.stat().st_mtime
-            except (IndexDamagedError, OSError):  # an older format, or half of a file: nobody can read it
-                discard(path)
-                continue
-            if path.name != self._name:
-                found.append((manifest.generation, path.name, age_s, manifest))
-        now = time.monotonic()
-        earlier = [(now - age_s, name, manifest) for _, name, age_s, manifest in sorted(found, key=itemgetter(0, 1))]
-        self._published = deque([*earlier, (now, self._name, self.manifest)])
-        for folder, used in (
-            ("bases", {manifest.base.name for _, _, manifest in self._published}),
-            ("tails", {manifest.tail.name for _, _, manifest in self._published}),
-        ):
-            for path in (self._index_dir / folder).iterdir():
-                if path.name not in used:
-                    discard(path)
-
-    def _prune(self) -> None:
-        """Delete generations that are neither among the last 8 nor younger than a minute, and files only they used."""
-        now = time.monotonic()
-        dropped = []
-        while len(self._published) > GENERATIONS_KEPT and now - self._published[0][0] > GENERATIONS_KEPT_S:
-            dropped.append(self._published.popleft())
-        for _, name, _ in dropped:
-            discard(self._index_dir / "generations" / name)
-            failpoint("indexer-while-pruning")
-        bases = {manifest.base.name for _, _, manifest in self._published}
-        tails = {manifest.tail.name for _, _, manifest in self._published}
-        for _, _, manifest in dropped:
-            if manifest.base.name and manifest.base.name not in bases:
-                discard(self._index_dir / "bases" / manifest.base.name)
-            if manifest.tail.name not in tails:
-                discard(self._index_dir / "tails" / manifest.tail.name)

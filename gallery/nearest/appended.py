@@ -1,8 +1,8 @@
-"""Embeddings that go on coming, searched beside a base: the tail's part of a search.
+"""Embeddings that are appended one after the other, searched beside a base: the tail's part of a search.
 
-They are excluded by codes, as in a leaf of the base's tree, and in the base's own contraction, which is one for any embedding:
-32 rows in about the time that it takes to look at one. So a tail costs little even when it has grown to a fifth of the base,
-and nothing is rebuilt for that. Over a base without a tree they are all read.
+Codes exclude them, as they do in a leaf of the base's tree, and the contraction is the base's own, which serves any embedding:
+32 rows take about as long as looking at one. So a tail costs little even when it has grown to a fifth of the base, and nothing
+is rebuilt for that. Over a base without a tree all of them are read.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from gallery.nearest.walk import sift
 
 @dataclass(frozen=True)
 class AppendedPrefix:
-    """The first n embeddings of a `AppendedEmbeddings`; never changes. Without a contraction, blocks and codes mean nothing.
+    """The first n of `AppendedEmbeddings`; never changes. Without a contraction, blocks and codes mean nothing.
 
     Attributes:
         embeddings: (n, d) float32.

@@ -147,7 +147,7 @@ class Road:
 
     def _level(self, ends: dict[str, int]) -> list[Snapshot] | None:
         """Both indexes at the same offsets, which are at least `ends`."""
-        found = [Reader(self.settings.index_dir / name, encoder=None).current() for name in (OLD, NEW)]
+        found = [Reader(self.settings.index_dir / name, fingerprint=None).current() for name in (OLD, NEW)]
         snapshots = [snapshot for snapshot in found if snapshot is not None]
         reached = [snapshot.manifest.offsets for snapshot in snapshots]
         is_level = len(snapshots) == 2 and reached[0] == reached[1]

@@ -93,7 +93,7 @@ class Feed:
         assert verify(snapshot, self.store.feed).differences == []
 
     def _covered(self) -> Snapshot | None:
-        snapshot = Reader(self.settings.encoder_index_dir, encoder=None).current()
+        snapshot = Reader(self.settings.encoder_index_dir, fingerprint=None).current()
         if snapshot is None:
             return None
         ends = {str(partition): end for partition, end in self.ends.items()}
@@ -232,5 +232,5 @@ def offsets(client: Client) -> dict[str, int]:
 
 
 def any_base(settings: Settings) -> bool:
-    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
+    snapshot = Reader(settings.encoder_index_dir, fingerprint=None).current()
     return snapshot is not None and bool(snapshot.manifest.base.name)

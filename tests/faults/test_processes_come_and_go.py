@@ -173,7 +173,7 @@ def test_a_second_indexer_stands_by_and_takes_over(settings: Settings, store: St
         eventually("the second goes on", lambda: covered(settings, sent))
         print(f"taken over after {time.monotonic() - began:.1f} s")
         assert '"indexing"' in logs[1].read_text()
-        snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
+        snapshot = Reader(settings.encoder_index_dir, fingerprint=None).current()
         assert snapshot is not None
         assert verify(snapshot, store.feed).differences == []
         assert sorted(image_id for image_id, _ in snapshot.contents()) == sorted(
@@ -188,7 +188,7 @@ def test_a_second_indexer_stands_by_and_takes_over(settings: Settings, store: St
 
 
 def covered(settings: Settings, sent: list[Sent]) -> bool:
-    snapshot = Reader(settings.encoder_index_dir, encoder=None).current()
+    snapshot = Reader(settings.encoder_index_dir, fingerprint=None).current()
     if snapshot is None:
         return False
     return all(snapshot.manifest.offsets.get(str(record.partition), 0) > record.offset for record in sent)

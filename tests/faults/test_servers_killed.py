@@ -100,7 +100,7 @@ class Road:
 
     def _covering(self, ends: dict[str, int]) -> Snapshot | None:
         self.restart_what_ended()
-        snapshot = Reader(self.settings.encoder_index_dir, encoder=None).current()
+        snapshot = Reader(self.settings.encoder_index_dir, fingerprint=None).current()
         return snapshot if snapshot and ends.items() <= _reached(snapshot, ends).items() else None
 
     def _store(self) -> Store | None:

@@ -73,23 +73,23 @@ def test_index_that_is_ahead_is_compared_at_equal_coverage_and_promoted_and_roll
     two.new.delete("gone")
     two.new.delete("5")
     two.new.reject("corrupt")
-    compared = promote(two.folder, OLD, NEW, two.feed, 0.0)
+    compared = promote(two.folder, two.feed, to=NEW, default=OLD, wait_s=0.0)
     assert compared is not None
     assert (compared.differences, compared.images, compared.records_between) == ([], 10, 7)
     assert two.serving == Serving(NEW, before=OLD)
-    assert promote(two.folder, OLD, NEW, two.feed, 0.0) is None
+    assert promote(two.folder, two.feed, to=NEW, default=OLD, wait_s=0.0) is None
     two.old.put({"1": digit(21), "new": digit(22), "3": digit(3), "gone": digit(4)})
     two.old.delete("gone")
     two.old.delete("5")
     two.old.reject("corrupt")
-    assert rollback(two.folder, OLD, two.feed, 0.0)[0] == OLD
+    assert rollback(two.folder, two.feed, default=OLD, wait_s=0.0)[0] == OLD
     assert two.serving == Serving(OLD, before=NEW)
 
 
 def test_index_that_covers_less_is_not_promoted(two: Two) -> None:
     two.old.put({"more": digit(30), "and more": digit(31)})
     with pytest.raises(LookalikeError, match=r"contrast lacks 2 records.*Nothing was changed"):
-        promote(two.folder, OLD, NEW, two.feed, 0.05)
+        promote(two.folder, two.feed, to=NEW, default=OLD, wait_s=0.05)
     assert two.serving == Serving(OLD)
 
 
@@ -97,7 +97,7 @@ def test_index_that_holds_other_images_is_not_promoted_and_each_difference_is_na
     two.old.put({"a": digit(30), "b": digit(31)})
     two.new.put({"a": digit(30), "c": digit(31)})
     two.put(32)
-    compared = promote(two.folder, OLD, NEW, two.feed, 0.0)
+    compared = promote(two.folder, two.feed, to=NEW, default=OLD, wait_s=0.0)
     assert compared is not None
     assert compared.differences == ["'b' is missing from the new index.", "'c' is only in the new index."]
     assert two.serving == Serving(OLD)
@@ -105,9 +105,9 @@ def test_index_that_holds_other_images_is_not_promoted_and_each_difference_is_na
 
 def test_encoder_without_an_index_and_rollback_without_a_before_say_what_to_do(two: Two) -> None:
     with pytest.raises(LookalikeError, match=r"only: contrast, report-autoencoder\. Start its embedder and indexer"):
-        promote(two.folder, OLD, "../elsewhere", two.feed, 0.0)
+        promote(two.folder, two.feed, to="../elsewhere", default=OLD, wait_s=0.0)
     with pytest.raises(LookalikeError, match="promote ENCODER"):
-        rollback(two.folder, OLD, two.feed, 0.0)
+        rollback(two.folder, two.feed, default=OLD, wait_s=0.0)
 
 
 def test_api_changes_over_only_to_an_index_that_covers_what_it_answered_from(two: Two) -> None:

@@ -182,6 +182,18 @@ UNUSABLE = [
 ]
 
 
+def test_generations_are_kept_for_a_minute_and_the_last_eight_of_them_for_longer(tmp_path: Path) -> None:
+    now_s = 0.0
+    writer = Writer(tmp_path, ENCODER, clock=lambda: now_s)
+    for _ in range(20):
+        writer.publish()
+    assert len(list((tmp_path / "generations").iterdir())) == 21
+    now_s = 61.0
+    writer.publish()
+    assert len(list((tmp_path / "generations").iterdir())) == 8
+    assert Reader(tmp_path, ENCODER).current() is not None
+
+
 @pytest.mark.parametrize(("reason", "row"), UNUSABLE)
 def test_row_that_cannot_be_used_is_set_aside_and_all_behind_it_goes_on(
     tmp_path: Path, reason: str, row: FeedRow

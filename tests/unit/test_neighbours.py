@@ -72,16 +72,16 @@ def walked(embeddings: Floats, leaf_size: int = 128) -> Neighbours:
     return Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree)
 
 
-def grown(embeddings: Floats, split: int) -> AppendedPrefix:
+def appended_prefix(embeddings: Floats, split: int) -> AppendedPrefix:
     """Added in two parts and followed by others, in the contraction of the first part, which may not fit the second."""
     n, d = embeddings.shape
-    growing = AppendedEmbeddings(d, fit_contraction(embeddings[: max(1, split)]))
+    appended = AppendedEmbeddings(d, fit_contraction(embeddings[: max(1, split)]))
     for part in (embeddings[:split], embeddings[split:]):
-        growing.append(part)
-        growing.first(growing.count)
-    first = growing.first(n)
-    growing.append(np.zeros((300, d), np.float32))
-    growing.first(growing.count)
+        appended.append(part)
+        appended.first(appended.count)
+    first = appended.first(n)
+    appended.append(np.zeros((300, d), np.float32))
+    appended.first(appended.count)
     return first
 
 
@@ -119,7 +119,7 @@ def test_every_way_to_search_answers_as_brute_force_in_float64(
     for found in (
         walked(embeddings, leaf_size=8).nearest(query, k, live, max_distance),
         nearest_of(embeddings, query, k, live, max_distance),
-        grown(embeddings, int(random.integers(0, n + 1))).nearest(query, k, live, max_distance),
+        appended_prefix(embeddings, int(random.integers(0, n + 1))).nearest(query, k, live, max_distance),
     ):
         assert (found[0].tolist(), found[1].tolist()) == expected
 
