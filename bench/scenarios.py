@@ -107,7 +107,12 @@ def measure_during_rebuild(settings: Settings, n: int, query_count: int, rounds:
             began = time.monotonic()
             child = multiprocessing.get_context("spawn").Process(
                 target=build_base,
-                args=(folder, writer.current_name(), "rebuilt", settings.compiled_dir.resolve()),
+                kwargs={
+                    "index_dir": folder,
+                    "generation_name": writer.current_name(),
+                    "base_name": "rebuilt",
+                    "compiled_dir": settings.compiled_dir.resolve(),
+                },
                 daemon=True,
             )
             child.start()

@@ -92,7 +92,7 @@ class Lookalike:
     def settle(self) -> None:
         """Build the base, which the indexer has done by a child process while inserts go on."""
         manifest, name = self._writer.manifest, self._writer.next_base_name()
-        build_base(self._folder, self._writer.current_name(), name)
+        build_base(self._folder, generation_name=self._writer.current_name(), base_name=name)
         self._writer.replace_base(name, manifest.tail.entries)
 
     def nearest(self, query: NDArray[np.float32]) -> list[int]:

@@ -64,7 +64,7 @@ class Gallery:
     def rebuild(self) -> None:
         """Merge the tail into a new base."""
         name, merged = self.writer.next_base_name(), self.writer.manifest.tail.entries
-        build_base(self.folder, self.writer.current_name(), name)
+        build_base(self.folder, generation_name=self.writer.current_name(), base_name=name)
         self.writer.replace_base(name, merged)
 
     def nearest(self, query: NDArray[np.float32], k: int) -> list[tuple[str, float]]:

@@ -246,12 +246,12 @@ class Indexer:
         # Spawned: the lock's descriptor is not inherited, so a build never keeps a dead indexer's lock.
         process = multiprocessing.get_context("spawn").Process(
             target=build_base,
-            args=(
-                self._settings.encoder_index_dir,
-                self._writer.current_name(),
-                base_name,
-                self._settings.compiled_dir,
-            ),
+            kwargs={
+                "index_dir": self._settings.encoder_index_dir,
+                "generation_name": self._writer.current_name(),
+                "base_name": base_name,
+                "compiled_dir": self._settings.compiled_dir,
+            },
             daemon=True,
         )
         process.start()

@@ -1,4 +1,4 @@
-"""Small files that prove themselves: JSON objects that begin with a checksum over all that follows, replaced whole."""
+"""Files of an index folder: opened without waiting, replaced whole; small ones are sealed, a checksum standing before all else."""
 
 import hashlib
 import os

@@ -16,7 +16,7 @@ from gallery.nearest.compiled import compile_search
 from runtime.failpoints import failpoint
 
 
-def build_base(index_dir: Path, generation_name: str, base_name: str, compiled_dir: Path | None = None) -> None:
+def build_base(index_dir: Path, *, generation_name: str, base_name: str, compiled_dir: Path | None = None) -> None:
     """Merge base and tail of a generation into the folder ``bases/<base_name>``. Ends when the parent process does.
 
     Args:

@@ -42,7 +42,7 @@ class Feed:
 
     def rebuild(self) -> None:
         name, merged = self.writer.next_base_name(), self.writer.manifest.tail.entries
-        build_base(self.folder, self.writer.current_name(), name)
+        build_base(self.folder, generation_name=self.writer.current_name(), base_name=name)
         self.writer.replace_base(name, merged)
 
 
@@ -324,7 +324,7 @@ def test_index_has_the_dimensions_of_its_encoder(tmp_path: Path, dimensions: int
     writer.stage(writer.fold.add(0, 0, [*rows[:300], put(300, "of another encoder", GOOD)]))
     writer.publish()
     name, merged = writer.next_base_name(), writer.manifest.tail.entries
-    build_base(tmp_path, writer.current_name(), name)
+    build_base(tmp_path, generation_name=writer.current_name(), base_name=name)
     writer.replace_base(name, merged)
     writer.stage(
         writer.fold.add(
