@@ -13,11 +13,11 @@ from bench.machine import machine, versions
 from contract.settings import Settings
 from model import mnist
 from model.encoder import load_encoder
-from model.pictures.child import Shown
 from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
-from model.verdicts.child import Explainer
 from model.verdicts.digits.explanation import explain
+from model.verdicts.explainer import Explainer
+from model.verdicts.frames import Shown
 from runtime.progress import progress_line
 
 # Not the seed with which thresholds were chosen.

@@ -18,7 +18,7 @@ from contract.settings import Settings
 from gallery.generations.writer import Writer
 from gallery.store.rows import FeedRow
 from model import mnist
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from topics.publisher import ImagePublisher
 
 STAGE_IMAGES = 2048
@@ -110,13 +110,13 @@ def _stages(settings: Settings, pngs: list[bytes]) -> dict[str, float]:
     """Microseconds an image of the stages that can be run by themselves, in batches of 512."""
     decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     try:
-        decoder.verdicts(pngs[:1])
+        decoder.decode(pngs[:1])
         began = time.perf_counter()
-        batches = [decoder.verdicts(pngs[at : at + STAGE_BATCH]) for at in range(0, len(pngs), STAGE_BATCH)]
+        batches = [decoder.decode(pngs[at : at + STAGE_BATCH]) for at in range(0, len(pngs), STAGE_BATCH)]
         wall = time.perf_counter() - began
     finally:
         decoder.close()
-    verdicts = [verdict for batch in batches for verdict in batch.verdicts]
+    verdicts = [verdict for batch in batches for verdict in batch.images]
     rows = [
         FeedRow(RecordKey("bench:log", 0, n), n, "put", "", f"bench/{n}", verdict.embedding, 0)
         for n, verdict in enumerate(verdicts)

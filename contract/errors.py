@@ -34,10 +34,10 @@ class RejectedError(LookalikeError):
 
 
 class DependencyError(LookalikeError):
-    """Kafka, Cassandra or the decoder child did not do what was asked; asking again later may work.
+    """Kafka, Cassandra or a child process did not do what was asked; asking again later may work.
 
     Args:
-        dependency: ``kafka``, ``cassandra`` or ``decoder``.
+        dependency: ``kafka``, ``cassandra``, or the child: ``decoder``, ``explainer`` or ``trial``.
         detail: what was being done and what came back.
     """
 

@@ -11,6 +11,6 @@ def decoders_of(process: psutil.Process, *, recursive: bool = False) -> dict[psu
     for child in process.children(recursive=recursive):
         with contextlib.suppress(psutil.NoSuchProcess):  # a child may end after it was listed, or wait to be reaped
             line = child.cmdline()
-            if "model.pictures.decoder" in line:
-                found[child] = line[line.index("model.pictures.decoder") + 2]
+            if "model.pictures.decoder_program" in line:
+                found[child] = line[line.index("model.pictures.decoder_program") + 2]
     return found

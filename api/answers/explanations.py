@@ -13,8 +13,8 @@ from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from gallery.generations.snapshot import Match
 from gallery.store.rows import ImageRecord
-from model.pictures.child import Shown
-from model.verdicts.child import Explained, Explainer, Kind
+from model.verdicts.explainer import Explainer
+from model.verdicts.frames import Explained, Kind, Shown
 
 # One answer of 10 digits takes some 20 ms, of 10 photographs some 200.
 EXPLANATIONS_WAITING_MAX = 32

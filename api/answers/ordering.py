@@ -7,7 +7,7 @@ from typing import Literal
 from api.answers.bodies import SearchMatch
 from api.answers.problems import ProblemError
 from gallery.store.rows import ImageRecord
-from model.pictures.child import Shown
+from model.verdicts.frames import Shown
 
 Sort = Literal["best", "biggest", "newest", "oldest", "most_changed"]
 # Copies come first, since only of them it is known what was changed.

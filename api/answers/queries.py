@@ -16,8 +16,8 @@ from api.answers.gate import Gate, busy
 from contract.errors import RejectedError
 from contract.messages import check_value
 from model.encoder import load_encoder
-from model.pictures.child import Decoder, Shown
-from model.verdicts.child import Kind
+from model.pictures.decoder import Decoder
+from model.verdicts.frames import Kind, Shown
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
@@ -117,7 +117,7 @@ class QueryEncoder:
         Raises:
             DependencyError: no decoder child can be started.
         """
-        self._decoder.verdicts([])
+        self._decoder.decode([])
 
     async def retire(self) -> None:
         """End the child as soon as nobody uses it. Who asks later is answered too, by a child that ends after that."""
@@ -168,7 +168,7 @@ class QueryEncoder:
     def _answer(self, values: list[bytes], with_hypotheses: bool = False) -> list[Query | RejectedError]:
         """For each its query, or why its image makes none."""
         decoder = self._thorough_decoder if with_hypotheses else self._decoder
-        told = decoder.verdicts(values, with_hypotheses=with_hypotheses)
+        told = decoder.decode(values, with_hypotheses=with_hypotheses)
         decode_ms, encode_ms = (seconds * 1000 / len(values) for seconds in (told.decode_s, told.encode_s))
         return [
             RejectedError(verdict.reason, verdict.detail)
@@ -182,5 +182,5 @@ class QueryEncoder:
                 decode_ms,
                 encode_ms,
             )
-            for value, verdict in zip(values, told.verdicts, strict=True)
+            for value, verdict in zip(values, told.images, strict=True)
         ]

@@ -36,7 +36,7 @@ from contract.record_key import RecordKey
 from contract.telemetry import SEARCH_SECONDS
 from gallery.generations.snapshot import Match, Snapshot
 from gallery.store.rows import ImageRecord
-from model.pictures.child import Shown
+from model.verdicts.frames import Shown
 
 # 512 numbers of 20 digits are 11 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024

@@ -21,7 +21,7 @@ from model.encoder import ENCODERS, IMPORTED_NAME, Encoder, encoder_names, impor
 from model.networks.runtimes import LITE, ONNX, check_onnx_runtime
 from model.networks.steps import Steps, write_steps
 from model.networks.trial import Trial, try_network
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from model.training.soundness import hard_pictures
 
 # A vision transformer of base size has 350 MB; one file of 2 GB is more than protobuf can hold.
@@ -164,7 +164,7 @@ def _check_in_decoder(encoder: Encoder, expected: np.ndarray[Any, np.dtype[np.fl
         values.append(buffer.getvalue())
     decoder = Decoder(encoder.name, encoders_dir=encoder.folder.parent)
     try:
-        verdicts = decoder.verdicts(values).verdicts
+        verdicts = decoder.decode(values).images
     finally:
         decoder.close()
     for name, verdict, embedding in zip(hard_pictures(), verdicts, expected, strict=True):

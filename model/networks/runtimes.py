@@ -1,7 +1,7 @@
 """Runs a network's file: `.tflite` by LiteRT, `.onnx` by ONNX Runtime, which is an extra. One thread, one picture a call.
 
 Neither is given libraries of further operations, so a network computes and does nothing else; a file is not believed to be harmless all
-the same, and is loaded in child processes with limits alone (`model.pictures.child`, `model.networks.trial`).
+the same, and is loaded in child processes with limits alone (`model.pictures.decoder`, `model.networks.trial`).
 """
 
 import importlib.util

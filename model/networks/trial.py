@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from contract.errors import ConfigurationError
+from model.limited_process import CPU_LIMIT_S, LimitedProcess, ProcessEndedError
+from model.limited_program import answer_questions, ended_when_out_of_memory
 from model.networks.fitting import check_answer, fitted
 from model.networks.runtimes import Network, open_network
 from model.networks.steps import Steps
-from model.pictures.child import CPU_LIMIT_S, ChildEndedError, Guarded
-from model.pictures.confined import ended_when_out_of_memory, serve
 from model.training.soundness import hard_pictures
 
 # Loading a network of 350 MB takes a second or two.
@@ -55,7 +55,7 @@ class _Question(msgspec.Struct, frozen=True, array_like=True):
     steps: Steps | None
 
 
-class _Trying(Guarded):
+class _Trying(LimitedProcess):
     def ask(self, question: _Question) -> Trial:
         with self._lock:
             return self._call(question, Trial)
@@ -69,13 +69,19 @@ def try_network(path: Path, steps: Steps) -> Trial:
         DependencyError: no child can be started.
     """
     memory_limit_bytes = MEMORY_LIMIT_BYTES + COPIES_OF_THE_FILE * path.stat().st_size
-    trying = _Trying("model.networks.trial", [str(memory_limit_bytes)], TRIAL_LIMIT_S, _Question("", None))
+    trying = _Trying(
+        "trial",
+        program="model.networks.trial",
+        arguments=[str(memory_limit_bytes)],
+        wall_limit_s=TRIAL_LIMIT_S,
+        nothing=_Question("", None),
+    )
     try:
         trial = trying.ask(_Question(str(path), steps))
-    except ChildEndedError as ended:
+    except ProcessEndedError as ended:
         why = {
-            "decoder-timeout": f"it took longer than {LOADING_LIMIT_S:g} s of CPU to load, or {CPU_LIMIT_S:g} s for a picture",
-            "decoder-memory": f"it took more than {memory_limit_bytes / 1e9:.1f} GB of memory",
+            "timeout": f"it took longer than {LOADING_LIMIT_S:g} s of CPU to load, or {CPU_LIMIT_S:g} s for a picture",
+            "memory": f"it took more than {memory_limit_bytes / 1e9:.1f} GB of memory",
         }.get(ended.reason, "the process that tried it crashed, so the file is damaged or made to do harm")
         raise ConfigurationError(f"The network cannot be used: {why}.") from ended
     finally:
@@ -202,4 +208,4 @@ def _check_differences(network: Network, steps: Steps) -> None:
 
 if __name__ == "__main__":
     descriptor, memory_bytes = map(int, sys.argv[1:])
-    ended_when_out_of_memory(lambda: serve(descriptor, memory_bytes, _Question, _answer))
+    ended_when_out_of_memory(lambda: answer_questions(descriptor, memory_bytes, _Question, _answer))

@@ -1,110 +1,160 @@
-"""The decoder child's program; `model.pictures.child` starts it and says what it is for.
+"""Decodes and embeds images in a child process with limits; what parent and child send each other."""
 
-Loads Pillow, NumPy and LiteRT (or, for an imported ONNX network, ONNX Runtime), nothing else of weight: 60 MB instead of TensorFlow's 670.
-"""
-
-import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from PIL import Image
+import msgspec
+import numpy as np
 
-from contract.errors import RejectedError
-from model.encoder import Encoder, load_encoder
-from model.pictures.child import Answer, Images, Verdict
-from model.pictures.confined import address_space_bytes, ended_when_out_of_memory, limit_cpu, samples, serve
-from model.pictures.hypotheses import WHOLE, hypotheses
-from model.pictures.images import Picture, decode
-from runtime.failpoints import failpoint
+from contract.settings import absolute
+from model.encoder import load_encoder
+from model.limited_process import (
+    CPU_LIMIT_S,
+    MEMORY_LIMIT_BYTES,
+    TRIES,
+    WALL_LIMIT_S,
+    LimitedProcess,
+    ProcessEndedError,
+)
 
-# Shorter side, in pixels, that a picture keeps when it is reduced for an encoder of photographs: no encoder looks at more.
-PICTURE_SIDE_PX = 768
-
-
-def main(
-    descriptor: int,
-    encoder_name: str,
-    accept_truncated: bool | None,
-    cpu_limit_s: float,
-    memory_limit_bytes: int,
-    encoders_dir: Path | None,
-) -> None:
-    """Answer frames until the parent closes its end, which it also does by dying."""
-    encoder = load_encoder(encoder_name, encoders_dir)
-    before_bytes = address_space_bytes()
-    _warm_up(encoder)
-    if encoder.is_imported:  # the limit is for networks of a few MB; beside a large one, pictures are to have as much
-        memory_limit_bytes += max(0, address_space_bytes() - before_bytes)
-    decoding = _decoding(encoder, accept_truncated)
-    serve(descriptor, memory_limit_bytes, Images, lambda images: _answer(encoder, decoding, images, cpu_limit_s))
+# What one question holds at most, unless it is a single image: the child has it beside the picture.
+QUESTION_SIZE_BYTES_MAX = 8 * 1024 * 1024
 
 
-def _decoding(encoder: Encoder, accept_truncated: bool | None) -> Callable[..., Picture]:
-    """How pictures are decoded for the encoder; one that knows drawings sees every pixel."""
-    return partial(
-        decode,
-        thumbnail_side_px=encoder.thumbnail_side_px,
-        picture_side_px=None if encoder.card["knows_drawings"] else PICTURE_SIDE_PX,
-        accept_truncated=encoder.card["accepts_truncated"] if accept_truncated is None else accept_truncated,
-    )
+class Decoded(msgspec.Struct, frozen=True, array_like=True):
+    """What became of one image: a pure function of its bytes and the encoder.
+
+    Attributes:
+        reason: "" when it was embedded, else the stable code of why not; `detail` says it for people.
+        embedding: little-endian float32, as many as the encoder's dimensions and all finite; empty when refused.
+        width, height: pixels, after EXIF orientation.
+        pixels_sha256, thumbnail: see `model.pictures.images.Picture`.
+        is_truncated: see `model.pictures.images.Picture`.
+        hypotheses: embeddings of what the image may be beside itself, by name (`model.pictures.hypotheses`), when they were asked for.
+    """
+
+    reason: str
+    detail: str
+    embedding: bytes = b""
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+    pixels_sha256: bytes = b""
+    thumbnail: bytes = b""
+    hypotheses: dict[str, bytes] = {}
+    is_truncated: bool = False
 
 
-def _answer(encoder: Encoder, decoding: Callable[..., Picture], images: Images, cpu_limit_s: float) -> Answer:
-    verdicts = []
-    decode_s = encode_s = 0.0
-    for value in images.values:
-        failpoint("decoder-image")
-        limit_cpu(cpu_limit_s)
-        began = time.perf_counter()
-        try:
-            picture = decoding(value, when_measured=partial(limit_cpu, cpu_limit_s))
-        except RejectedError as error:
-            verdicts.append(Verdict(error.reason, error.detail))
-            continue
-        decoded = time.perf_counter()
-        embedding = _embedding(encoder, picture.image)
-        others = _hypotheses(encoder, picture.image, cpu_limit_s) if images.with_hypotheses else {}
-        encode_s += time.perf_counter() - decoded
-        decode_s += decoded - began
-        verdicts.append(
-            Verdict(
-                "",
-                "",
-                embedding,
-                picture.media_type,
-                picture.width,
-                picture.height,
-                picture.pixels_sha256,
-                picture.thumbnail,
-                others,
-                picture.is_truncated,
-            )
+class DecoderQuestion(msgspec.Struct, frozen=True, array_like=True):
+    """Encoded images, and whether each one's hypotheses are embedded too."""
+
+    values: list[bytes]
+    with_hypotheses: bool = False
+
+
+class DecoderAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What became of each image, in order, and the seconds spent on all of them."""
+
+    images: list[Decoded]
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+
+
+class Decoder(LimitedProcess):
+    """Decodes and embeds images in a child of its own (`model.pictures.decoder_program`).
+
+    Args:
+        accept_truncated: take a JPEG or PNG that lacks its end; None leaves it to the encoder's card.
+        encoders_dir: folder of the imported encoders; None is what the environment's settings name.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        *,
+        encoders_dir: Path | None = None,
+        accept_truncated: bool | None = None,
+        cpu_limit_s: float = CPU_LIMIT_S,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+        wall_limit_s: float = WALL_LIMIT_S,
+    ) -> None:
+        truncated = "" if accept_truncated is None else str(accept_truncated).lower()
+        # The child runs in another folder.
+        imported = "" if encoders_dir is None else str(absolute(encoders_dir))
+        super().__init__(
+            "decoder",
+            program="model.pictures.decoder_program",
+            arguments=[encoder, truncated, str(cpu_limit_s), str(memory_limit_bytes), imported],
+            wall_limit_s=wall_limit_s,
+            nothing=DecoderQuestion([]),
         )
-        del picture  # the next one takes its room
-    limit_cpu(0)
-    return Answer(verdicts, decode_s, encode_s)
+        self._encoder, self._encoders_dir = encoder, encoders_dir
+
+    def decode(self, values: Sequence[bytes], *, with_hypotheses: bool = False) -> DecoderAnswer:
+        """What becomes of each image, in order, on request with the embeddings of its hypotheses. Blocks.
+
+        When the child ends, every image is tried again alone; one that ends it on both of its own tries as well is
+        refused as ``decoder-timeout``, ``decoder-memory`` or ``decoder-crashed``.
+
+        Raises:
+            DependencyError: a child cannot be started, which is no image's fault.
+        """
+        answers: list[DecoderAnswer] = []
+        with self._lock:
+            for part in _parts(values):
+                try:
+                    answers.append(self._ask(DecoderQuestion(part, with_hypotheses)))
+                except ProcessEndedError:
+                    answers += [self._ask_alone(DecoderQuestion([value], with_hypotheses)) for value in part]
+        return DecoderAnswer(
+            [image for answer in answers for image in answer.images],
+            sum(answer.decode_s for answer in answers),
+            sum(answer.encode_s for answer in answers),
+        )
+
+    @cached_property
+    def _dimensions(self) -> int:
+        return load_encoder(self._encoder, self._encoders_dir).dimensions
+
+    def _ask_alone(self, question: DecoderQuestion) -> DecoderAnswer:
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                return self._ask(question)
+            except ProcessEndedError as ended:
+                reason = f"decoder-{ended.reason}"
+        return DecoderAnswer([Decoded(reason, f"The decoder ended on this image, {TRIES} times on it alone.")])
+
+    def _ask(self, question: DecoderQuestion) -> DecoderAnswer:
+        answer = self._call(question, DecoderAnswer)
+        if len(answer.images) != len(question.values):
+            self._end()
+            raise ProcessEndedError("crashed")
+        images = [_with_sound_embedding(image, self._dimensions) for image in answer.images]
+        return DecoderAnswer(images, answer.decode_s, answer.encode_s)
 
 
-def _hypotheses(encoder: Encoder, image: Image.Image, cpu_limit_s: float) -> dict[str, bytes]:
-    """Embeddings of all hypotheses but the whole image, which may take as long again as the image itself did."""
-    limit_cpu(cpu_limit_s)
-    return {name: _embedding(encoder, picture) for name, picture in hypotheses(image) if name != WHOLE}
+def _parts(values: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The values in order, in questions of bounded size; a single empty one where there are none, which starts a child."""
+    part: list[bytes] = []
+    size_bytes = 0
+    for value in values:
+        size_bytes += len(value)
+        if part and size_bytes > QUESTION_SIZE_BYTES_MAX:
+            yield part
+            part, size_bytes = [], len(value)
+        part.append(value)
+    yield part
 
 
-def _embedding(encoder: Encoder, image: Image.Image) -> bytes:
-    return encoder.embed(encoder.pixels(image)).astype("<f4").tobytes()
-
-
-def _warm_up(encoder: Encoder) -> None:
-    """Load the interpreter and Pillow's plugins, so that neither counts as an image's time or memory."""
-    for sample in samples():
-        encoder.embed(encoder.pixels(decode(sample).image))
-
-
-if __name__ == "__main__":
-    descriptor, name, truncated, cpu_s, memory_bytes, imported = sys.argv[1:]
-    asked = {"": None, "true": True, "false": False}[truncated]
-    folder = Path(imported) if imported else None
-    ended_when_out_of_memory(lambda: main(int(descriptor), name, asked, float(cpu_s), int(memory_bytes), folder))
+def _with_sound_embedding(image: Decoded, dimensions: int) -> Decoded:
+    """The image, or its refusal where its embedding is not what the index can hold: an encoder's fault, whatever the image."""
+    if image.reason:
+        return image
+    for embedding in (image.embedding, *image.hypotheses.values()):
+        is_whole = len(embedding) == 4 * dimensions
+        if not is_whole or not np.isfinite(np.frombuffer(embedding, "<f4")).all():
+            what = "numbers that are not finite" if is_whole else f"{len(embedding)} bytes"
+            return Decoded("encoder-failed", f"The encoder gave {what}, expected {dimensions} finite float32.")
+    return image

@@ -1,4 +1,7 @@
-"""What is done to Pillow's images in several places."""
+"""What is done to Pillow's images in several places, and small pictures that load its plugins."""
+
+import io
+from collections.abc import Iterator
 
 from PIL import Image
 
@@ -22,3 +25,11 @@ def at_most(image: Image.Image, side_px: int, *, reducing_gap: float = 2.0) -> I
         return image
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=reducing_gap)
+
+
+def samples() -> Iterator[bytes]:
+    """A small picture in every format that is quickly written, so that a child can load Pillow's plugins before anybody's images count."""
+    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP"), ("P", "GIF"), ("RGB", "BMP"), ("L", "TIFF")):
+        buffer = io.BytesIO()
+        Image.linear_gradient("L").resize((40, 40)).convert(mode).save(buffer, kind)
+        yield buffer.getvalue()

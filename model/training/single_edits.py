@@ -12,7 +12,7 @@ RANDOM_SIGNS = (-1, 1)
 
 
 class Edited(NamedTuple):
-    """An altered copy and what was done: names and amounts as `model.verdicts.digits.edits.Edit` has them."""
+    """An altered copy and what was done: names and amounts as `model.verdicts.frames.Edit` has them."""
 
     image: Image.Image
     name: str

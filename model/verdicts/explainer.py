@@ -1,76 +1,50 @@
-"""The explainer child's program: decodes a query and stored thumbnails and explains one by the others; `model.verdicts.child` starts it.
+"""Explains matches in a child process with limits (`model.verdicts.explainer_program`)."""
 
-What is compared, and how, is up to the kind of picture that the encoder knows: `model.verdicts.digits` or `model.verdicts.photographs`.
-"""
+from collections.abc import Sequence
 
-import sys
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
-
-import cv2
-from PIL import Image
-
-from contract.errors import RejectedError
-from model.pictures.child import Shown
-from model.pictures.confined import ended_when_out_of_memory, limit_cpu, samples, serve
-from model.pictures.images import decode
-from model.verdicts.child import UNREADABLE, Comparison, Explained, Kind
-from model.verdicts.digits.pair import DigitQuery
-from model.verdicts.photographs.pair import PhotoQuery
-
-# A large query is first reduced by a whole number, as long as its shorter side keeps so many pixels.
-QUERY_SIDE_PX_MAX = 768
+from model.limited_process import (
+    CPU_LIMIT_S,
+    MEMORY_LIMIT_BYTES,
+    TRIES,
+    WALL_LIMIT_S,
+    LimitedProcess,
+    ProcessEndedError,
+)
+from model.verdicts.frames import Explained, ExplainerQuestion, Kind, Shown
 
 
-class ExplainedQuery(Protocol):
-    """A query prepared once for all its matches."""
+class Explainer(LimitedProcess):
+    """Explains matches in a child of its own, which is not there before the first question."""
 
-    def explained(self, match: Shown, hypothesis: str) -> Explained:
-        """What the query is to a match, which was found by that hypothesis; `UNREADABLE` if the match's bytes are no picture."""
+    def __init__(self, *, cpu_limit_s: float = CPU_LIMIT_S, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        super().__init__(
+            "explainer",
+            program="model.verdicts.explainer_program",
+            arguments=[str(cpu_limit_s), str(memory_limit_bytes)],
+            wall_limit_s=WALL_LIMIT_S,
+            nothing=ExplainerQuestion(Shown(b"", 0, 0), []),
+            # Pictures are small: a pool of threads that spins would only steal time from the rest.
+            environment={"OPENBLAS_NUM_THREADS": "1"},
+        )
 
+    def explanations(
+        self, query: Shown, matches: Sequence[Shown], kind: Kind = "digits", hypotheses: Sequence[str] = ()
+    ) -> list[Explained] | None:
+        """One explanation a match, in order; None if the child ended on them, twice. Blocks.
 
-_QUERIES: dict[Kind, Callable[[Image.Image, tuple[int, int]], ExplainedQuery]] = {
-    "digits": DigitQuery,
-    "photographs": PhotoQuery,
-}
+        Args:
+            kind: of pictures, by which the encoder chose the matches.
+            hypotheses: what found each match, or nothing.
 
-
-def main(descriptor: int, cpu_limit_s: float, memory_limit_bytes: int) -> None:
-    """Answer frames until the parent closes its end."""
-    cv2.setNumThreads(1)
-    _warm_up()
-    serve(descriptor, memory_limit_bytes, Comparison, lambda asked: _answer(asked, cpu_limit_s))
-
-
-def _answer(asked: Comparison, cpu_limit_s: float) -> list[Explained]:
-    if not asked.matches:
-        return []
-    limit_cpu(cpu_limit_s)
-    measured = partial(limit_cpu, cpu_limit_s)
-    try:
-        image = decode(
-            asked.query.image, picture_side_px=QUERY_SIDE_PX_MAX, accept_truncated=True, when_measured=measured
-        ).image
-    except RejectedError:
-        return [UNREADABLE] * len(asked.matches)
-    query = _QUERIES[asked.kind](image, (asked.query.width, asked.query.height))
-    explained = []
-    for number, match in enumerate(asked.matches):
-        limit_cpu(cpu_limit_s)
-        hypothesis = asked.hypotheses[number] if asked.hypotheses else ""
-        explained.append(query.explained(match, hypothesis))
-    limit_cpu(0)
-    return explained
-
-
-def _warm_up() -> None:
-    """Load Pillow's plugins and fill tables, so that neither counts as a query's time or memory."""
-    for sample in samples():
-        for make in _QUERIES.values():
-            query = make(decode(sample).image.rotate(5), (40, 40))
-            assert query.explained(Shown(sample, 40, 40), "").verdict
-
-
-if __name__ == "__main__":
-    ended_when_out_of_memory(lambda: main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
+        Raises:
+            DependencyError: a child cannot be started, which is no image's fault.
+        """
+        question = ExplainerQuestion(query, list(matches), kind, list(hypotheses))
+        with self._lock:
+            for _ in range(TRIES):
+                try:
+                    explained = self._call(question, list[Explained])
+                except ProcessEndedError:
+                    continue
+                return explained if len(explained) == len(matches) else None
+        return None

@@ -154,7 +154,7 @@ def test_image_that_ends_the_decoder_is_refused_and_its_neighbours_arrive(
     # No image that the other limits let pass comes to the usual ones.
     program = f"""
 import sys
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from workers.__main__ import main
 Decoder.__init__.__kwdefaults__.update({limit})
 sys.exit(main(["embedder"]))

@@ -12,7 +12,7 @@ import pytest
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from tests.conftest import fresh_road
 from tests.embedding import Embedder, Sent, eventually, make_topics, picture, publish, running_embedder, wait_for_feed
 from tests.kafka_topic import read_topic
@@ -55,7 +55,7 @@ def test_killed_at_every_step_every_record_has_one_feed_row_with_the_right_bytes
 
     assert set(rows) == {(r.partition, r.offset) for r in sent}
     decoder = Decoder(settings.encoder)
-    verdicts = decoder.verdicts([r.value or b"" for r in sent]).verdicts
+    verdicts = decoder.decode([r.value or b"" for r in sent]).images
     decoder.close()
     images = []
     for record, verdict in zip(sent, verdicts, strict=True):
@@ -129,7 +129,7 @@ def test_two_share_the_topic_while_one_is_killed_and_one_is_frozen_past_its_sess
     assert set(rows) == {(r.partition, r.offset) for r in sent}
     assert all(row.after == row.key.offset for row in rows.values())
     decoder = Decoder(settings.encoder)
-    verdicts = decoder.verdicts([r.value or b"" for r in sent]).verdicts
+    verdicts = decoder.decode([r.value or b"" for r in sent]).images
     decoder.close()
     for record, verdict in zip(sent, verdicts, strict=True):
         assert (rows[record.partition, record.offset].embedding or b"") == verdict.embedding

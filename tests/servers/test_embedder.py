@@ -15,7 +15,7 @@ from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from tests.conftest import fresh_road
 from tests.embedding import (
     Sent,
@@ -72,7 +72,7 @@ def test_puts_and_deletes_arrive_with_all_that_was_said_of_them(settings: Settin
     assert [r.image_id for r in (cat, cheese, replaced, deleted)] == ["cat", "käse/🧀?", "cat", "cat"]
     assert unnamed.image_id == hashlib.sha256(large).hexdigest()
     decoder = Decoder(settings.encoder)
-    expected = decoder.verdicts([r.value for r in sent[:4] if r.value is not None]).verdicts
+    expected = decoder.decode([r.value for r in sent[:4] if r.value is not None]).images
     decoder.close()
     assert [r.embedding for r in (cat, unnamed, cheese, replaced)] == [v.embedding for v in expected]
     assert deleted.embedding is None

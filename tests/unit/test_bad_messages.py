@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from tests.bad_messages import Case, bad_messages, odd_messages
 from workers.embedder.batch import Record, judge
 
@@ -22,5 +22,5 @@ def test_message_has_its_reason(decoder: Decoder, case: Case) -> None:
     judged = judge(Record(0, 0, 0, False, 0, sent.key, sent.value, sent.headers))
     reason = judged.reason
     if judged.outcome == "put":
-        reason = decoder.verdicts([sent.value or b""]).verdicts[0].reason
+        reason = decoder.decode([sent.value or b""]).images[0].reason
     assert reason == case.reason

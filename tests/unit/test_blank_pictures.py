@@ -12,7 +12,7 @@ from PIL import Image
 from contract.errors import ConfigurationError
 from gallery.nearest.neighbours import build_neighbours
 from model.encoder import Encoder, encoder_names, load_encoder
-from model.pictures.child import Answer, Decoder, Verdict
+from model.pictures.decoder import Decoded, Decoder, DecoderAnswer
 from model.training.soundness import check_embeddings, hard_pictures
 
 ENCODERS = {name: load_encoder(name) for name in encoder_names()}
@@ -67,8 +67,8 @@ class LyingDecoder(Decoder):
 
     embeddings: Sequence[bytes] = ()
 
-    def _call(self, question: object, answer: type) -> Answer:  # type: ignore[override]
-        return Answer([Verdict("", "", embedding, "image/png", 28, 28) for embedding in self.embeddings])
+    def _call(self, question: object, answer: type) -> DecoderAnswer:  # type: ignore[override]
+        return DecoderAnswer([Decoded("", "", embedding, "image/png", 28, 28) for embedding in self.embeddings])
 
 
 def test_embedding_that_the_index_cannot_hold_is_refused() -> None:
@@ -76,7 +76,7 @@ def test_embedding_that_the_index_cannot_hold_is_refused() -> None:
     good = np.ones(128, "<f4")
     bad = np.where(np.arange(128) == 5, np.float32(np.nan), good), good * np.float32(np.inf), good[:127], good[:0]
     decoder.embeddings = [good.tobytes(), *(np.asarray(each, "<f4").tobytes() for each in bad)]
-    verdicts = decoder.verdicts([b"image"] * 5).verdicts
+    verdicts = decoder.decode([b"image"] * 5).images
     assert [verdict.reason for verdict in verdicts] == ["", *["encoder-failed"] * 4]
     assert verdicts[0].embedding == good.tobytes()
     assert all(not verdict.embedding for verdict in verdicts[1:])

@@ -2,7 +2,7 @@
 
 import psutil
 
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from tests.bombs import bombs
 from tests.decoders import decoders_of
 from tests.unit.test_images import DIGIT
@@ -11,12 +11,12 @@ from tests.unit.test_images import DIGIT
 def test_every_bomb_has_its_reason_within_the_limits_and_its_neighbours_go_on() -> None:
     decoder = Decoder("report-autoencoder")
     try:
-        decoder.verdicts([])
+        decoder.decode([])
         before = {child.pid for child in decoders_of(psutil.Process())}
         tried = bombs()
         found = {}
         for bomb in tried:
-            first, verdict, last = decoder.verdicts([DIGIT, bomb.value, DIGIT]).verdicts
+            first, verdict, last = decoder.decode([DIGIT, bomb.value, DIGIT]).images
             assert (first.reason, last) == ("", first), bomb.name
             found[bomb.name] = verdict.reason
         assert found == {bomb.name: bomb.reason for bomb in tried}

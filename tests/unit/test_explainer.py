@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from contract.errors import DependencyError
 from model import mnist
-from model.pictures.child import Shown
 from model.pictures.images import decode
-from model.verdicts.child import Explained, Explainer
+from model.verdicts.explainer import Explainer
+from model.verdicts.frames import Explained, Shown
 
 
 def picture(seed: int, width: int = 600, height: int = 400) -> Image.Image:
@@ -100,3 +101,11 @@ def test_a_child_that_is_out_of_memory_or_time_is_given_up_and_replaced() -> Non
         assert explainer.explanations(large, [digit]) is None
     finally:
         explainer.close()
+
+
+def test_an_explainer_that_cannot_start_says_so_and_not_that_the_decoder_cannot() -> None:
+    explainer = Explainer(memory_limit_bytes=2**80)  # more than any limit can say
+    digit = Shown(mnist.png(mnist.images("test")[0]), 28, 28)
+    with pytest.raises(DependencyError, match="The explainer child ended with status") as failed:
+        explainer.explanations(digit, [digit])
+    assert failed.value.dependency == "explainer"

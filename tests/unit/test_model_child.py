@@ -16,7 +16,7 @@ from PIL import Image
 from contract.errors import DependencyError
 from model import mnist
 from model.encoder import load_encoder
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from model.pictures.hypotheses import NAMES, WHOLE
 from tests.decoders import decoders_of
 from tests.unit.test_images import DIGIT, encoded, picture
@@ -30,11 +30,11 @@ def decoder() -> Iterator[Decoder]:
 
 
 def reasons(decoder: Decoder, *values: bytes) -> list[str]:
-    return [verdict.reason for verdict in decoder.verdicts(values).verdicts]
+    return [verdict.reason for verdict in decoder.decode(values).images]
 
 
 def test_child_gives_one_verdict_an_image_in_order(decoder: Decoder) -> None:
-    verdicts = decoder.verdicts([DIGIT, b"%PDF-1.7", DIGIT[:-30], DIGIT]).verdicts
+    verdicts = decoder.decode([DIGIT, b"%PDF-1.7", DIGIT[:-30], DIGIT]).images
     assert [verdict.reason for verdict in verdicts] == ["", "unsupported-type", "truncated", ""]
     assert verdicts[0] == verdicts[3]
     expected = load_encoder("report-autoencoder").embed(mnist.pixels("test")[0])
@@ -44,9 +44,9 @@ def test_child_gives_one_verdict_an_image_in_order(decoder: Decoder) -> None:
 
 def test_verdict_does_not_depend_on_the_images_before(decoder: Decoder) -> None:
     digits = [mnist.png(image) for image in mnist.images("test")[:50]]
-    together = decoder.verdicts(digits).verdicts
-    assert decoder.verdicts(digits[::-1]).verdicts == together[::-1]
-    assert [decoder.verdicts([digit]).verdicts[0] for digit in digits[:5]] == together[:5]
+    together = decoder.decode(digits).images
+    assert decoder.decode(digits[::-1]).images == together[::-1]
+    assert [decoder.decode([digit]).images[0] for digit in digits[:5]] == together[:5]
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_child_that_is_killed_or_stopped_is_replaced() -> None:
 
 def test_child_that_cannot_start_is_no_images_fault() -> None:
     with pytest.raises(DependencyError, match="before it was ready"):
-        Decoder("no-such-encoder").verdicts([DIGIT])
+        Decoder("no-such-encoder").decode([DIGIT])
     assert "no-such-encoder" not in decoders_of(psutil.Process()).values()
 
 
 def test_child_is_small_and_loads_no_client_and_no_tensorflow(decoder: Decoder) -> None:
-    decoder.verdicts([DIGIT] * 200)
+    decoder.decode([DIGIT] * 200)
     child = max(decoders_of(psutil.Process()), key=lambda process: process.create_time())
     assert child.memory_info().rss <= 100e6
     loaded = "\n".join(mapped.path for mapped in child.memory_maps())
@@ -113,7 +113,7 @@ def test_child_is_small_and_loads_no_client_and_no_tensorflow(decoder: Decoder) 
 
 
 def test_child_ends_with_its_parent() -> None:
-    program = "from model.pictures.child import Decoder; d = Decoder('report-autoencoder'); d.verdicts([]); print(1, flush=True); input()"
+    program = "from model.pictures.decoder import Decoder; d = Decoder('report-autoencoder'); d.decode([]); print(1, flush=True); input()"
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None and parent.stdin is not None
     with parent:
@@ -128,10 +128,10 @@ def test_child_ends_with_its_parent() -> None:
 
 def test_child_embeds_hypotheses_when_asked(decoder: Decoder) -> None:
     encoder = load_encoder("report-autoencoder")
-    plain, refused = decoder.verdicts([DIGIT, DIGIT[:-30]], with_hypotheses=True).verdicts
+    plain, refused = decoder.decode([DIGIT, DIGIT[:-30]], with_hypotheses=True).images
     assert list(plain.hypotheses) == [name for name in NAMES if name != WHOLE]
     mirrored = np.ascontiguousarray(mnist.images("test")[0][:, ::-1])
     expected = encoder.embed(encoder.pixels(Image.fromarray(mirrored)))
     assert plain.hypotheses["mirrored"] == expected.astype("<f4").tobytes()
     assert (refused.reason, refused.hypotheses) == ("truncated", {})
-    assert decoder.verdicts([DIGIT]).verdicts[0].hypotheses == {}
+    assert decoder.decode([DIGIT]).images[0].hypotheses == {}

@@ -20,9 +20,10 @@ from sklearn.datasets import load_sample_images
 
 from contract.errors import ConfigurationError
 from model.encoder import ENCODERS, Encoder, imported_names, load_encoder
+from model.limited_process import CPU_LIMIT_S
 from model.networks.importing import Source, import_network
 from model.networks.steps import FILE, Steps, read_steps, write_steps
-from model.pictures.child import CPU_LIMIT_S, Decoder
+from model.pictures.decoder import Decoder
 from model.training.soundness import hard_pictures
 from tests.networks import PHOTO, SIDE_PX, endless, lite_with_two_outputs, onnx_network, saved
 from tests.unit.test_images import encoded
@@ -88,7 +89,7 @@ def test_decoder_child_embeds_a_photograph_as_the_encoder_does(encoders: Path, t
     decoder = Decoder("mine", encoders_dir=encoders)
     try:
         largest = Image.new("RGBA", (5000, 5000), (10, 200, 30, 128))
-        small, large = decoder.verdicts([encoded(picture, "PNG"), encoded(largest, "PNG", compress_level=1)]).verdicts
+        small, large = decoder.decode([encoded(picture, "PNG"), encoded(largest, "PNG", compress_level=1)]).images
     finally:
         decoder.close()
     assert (small.reason, large.reason) == ("", "")

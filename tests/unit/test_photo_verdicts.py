@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.pictures.child import Shown
 from model.training.photo_verdicts.edits import EDITS, is_right
 from model.training.photo_verdicts.lookalikes import PLAIN, SHIFTED, plain
 from model.training.photo_verdicts.measure import as_sent, explained, stored
-from model.verdicts.child import UNREADABLE, Explained
+from model.verdicts.frames import UNREADABLE, Explained, Shown
 from model.verdicts.photographs import alignment, clipping, placing
 from model.verdicts.photographs.features import features, seen_as
 from model.verdicts.photographs.pair import PhotoQuery

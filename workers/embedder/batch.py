@@ -27,7 +27,7 @@ from contract.record_key import RecordKey
 from gallery.generations.fold import EXPIRED
 from gallery.store.rows import FeedRow, ImageRecord, Outcome
 from gallery.store.store import Store
-from model.pictures.child import Decoder, Verdict
+from model.pictures.decoder import Decoded, Decoder
 from runtime.failpoints import failpoint
 from runtime.retrying import retrying
 from topics.incarnation import Topic
@@ -65,7 +65,7 @@ class Judged(NamedTuple):
     detail: str
     image_id: str
     metadata: str
-    verdict: Verdict | None
+    verdict: Decoded | None
 
 
 class Batch(NamedTuple):
@@ -101,7 +101,7 @@ class BatchEmbedder:
 
     def warm_up(self) -> None:
         """Start the decoder's child, so that the first image does not wait for it."""
-        self._decoder.verdicts([])
+        self._decoder.decode([])
 
     def judge(self, records: Sequence[Record]) -> Batch:
         """What becomes of the records; nothing is written.
@@ -149,8 +149,8 @@ class BatchEmbedder:
         places = [place for place, found in enumerate(judged) if found.outcome == "put"]
         if places:
             values = [records[place].value or b"" for place in places]
-            answer = retrying(lambda: self._decoder.verdicts(values), "decoder", self._stop)
-            for place, verdict in zip(places, answer.verdicts, strict=True):
+            answer = retrying(lambda: self._decoder.decode(values), "decoder", self._stop)
+            for place, verdict in zip(places, answer.images, strict=True):
                 judged[place] = _with_verdict(judged[place], verdict)
         return judged
 
@@ -218,7 +218,7 @@ def judge(record: Record) -> Judged:
     return Judged(record, "put", "", "", image_id, metadata, None)
 
 
-def _with_verdict(judged: Judged, verdict: Verdict) -> Judged:
+def _with_verdict(judged: Judged, verdict: Decoded) -> Judged:
     if verdict.reason:
         return judged._replace(outcome="reject", reason=verdict.reason, detail=verdict.detail)
     return judged._replace(verdict=verdict)

@@ -23,7 +23,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from model.encoder import load_encoder
-from model.pictures.child import Decoder
+from model.pictures.decoder import Decoder
 from runtime.failpoints import failpoint
 from runtime.memory import collect_rarely, give_back_large_blocks
 from runtime.readiness import READINESS

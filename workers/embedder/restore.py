@@ -20,7 +20,7 @@ from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from model.encoder import load_encoder
-from model.pictures.child import Decoder, Verdict
+from model.pictures.decoder import Decoded, Decoder
 from runtime.progress import progress_line
 from topics.incarnation import Topic
 
@@ -137,7 +137,7 @@ def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[li
             for part in _parts(batch, details):
                 keys = [found.key for found in part if found.row is None]
                 values = [value or b"" for value in pool.map(store.records.read_original, keys)]
-                verdicts = dict(zip(keys, decoder.verdicts(values).verdicts, strict=True))
+                verdicts = dict(zip(keys, decoder.decode(values).images, strict=True))
                 yield [
                     _embedded(found, details[found.key], verdicts[found.key])
                     if found.row is None
@@ -146,7 +146,7 @@ def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[li
                 ]
 
 
-def _embedded(found: Missing, details: ImageRecord, verdict: Verdict) -> FeedRow:
+def _embedded(found: Missing, details: ImageRecord, verdict: Decoded) -> FeedRow:
     if verdict.reason:
         logger.error("stored original refused", key=found.key, reason=verdict.reason)
     return FeedRow(

@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 
 from model.encoder import Encoder
-from model.pictures.child import Shown
 from model.pictures.images import decode
 from model.pictures.pillow import as_rgb
 from model.training.photo_evaluation.photos import Photo, photos_in, read, to_alter
 from model.training.photo_evaluation.searching import nearest
 from model.training.photo_verdicts.edits import EDITS, is_right
 from model.training.photo_verdicts.lookalikes import PLAIN, SHIFTED, film_pairs, plain
-from model.verdicts.child import Explained, Explainer
+from model.verdicts.explainer import Explainer
+from model.verdicts.frames import Explained, Shown
 from model.verdicts.photographs.pair import PhotoQuery
 from runtime.progress import progress_line
 

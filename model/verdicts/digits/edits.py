@@ -6,7 +6,7 @@ middle of the pixel in the upper left corner, to places in the match.
 
 import math
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,19 +32,6 @@ _BLURS_NEAR = [
 TONE_PIXELS_MIN = 30
 # The mean of the nearest and next pixels around one.
 _NEAR = np.array([[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]], np.float32) / 12
-
-
-class Edit(NamedTuple):
-    """What was done to the match to get the query.
-
-    Attributes:
-        name: shift, rotation, scale, crop, inversion, blur, noise, jpeg, brightness or contrast.
-        amount: in `unit`; degrees are counted counter-clockwise, factors are 1 and offsets 0 where nothing was done.
-    """
-
-    name: str
-    amount: float
-    unit: str
 
 
 def warped(match: Pixels, query: Pixels, alignment: Pixels) -> Pixels:

@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import RejectedError
-from model.pictures.child import Shown
 from model.pictures.images import decode
 from model.pictures.pillow import on_white
-from model.verdicts.child import UNREADABLE, Explained
 from model.verdicts.digits.explanation import explain
+from model.verdicts.frames import UNREADABLE, Explained, Shown
 
 # Pictures are compared at this size, at most.
 WORKING_SIDE_PX = 96
@@ -47,9 +46,7 @@ class DigitQuery:
         one = _reduced(self._image, query_px, min(px, max(1.0, query_px / QUERY_SIDE_PX_MIN)))
         other = _reduced(picture.image, match_px, px)
         loss = THUMBNAIL_LOSS if picture.media_type == "image/webp" else 0.0
-        told = explain(one.grey, other.grey, query_px=one.px, match_px=other.px, match_loss=loss)
-        alignment = [] if told.alignment is None else told.alignment.tolist()
-        return Explained(told.verdict, [(*edit,) for edit in told.edits], alignment, told.residual, told.confidence)
+        return explain(one.grey, other.grey, query_px=one.px, match_px=other.px, match_loss=loss)
 
 
 def _reduced(image: Image.Image, whole_px: int, px: float) -> _Reduced:

@@ -10,6 +10,8 @@ from model.verdicts.photographs.alignment import Matrix, local
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+# Shares of red, green and blue in brightness.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 FRAME_SIDE_PX_MAX = 288
 FRAME_SIDE_PX_MIN = 12

@@ -8,12 +8,11 @@ import math
 
 import numpy as np
 
-from model.verdicts.child import Explained
+from model.verdicts.frames import Edit, Explained
 from model.verdicts.photographs import comparison, placing, quality, surroundings, tones
 from model.verdicts.photographs.alignment import inverse
 from model.verdicts.photographs.candidates import alignments
 from model.verdicts.photographs.looking import Told, looked_at
-from model.verdicts.photographs.placing import Edit
 from model.verdicts.photographs.view import View
 
 CONFIDENCE_ENOUGH = 0.9
@@ -38,8 +37,7 @@ def explain(query: View, match: View, hypothesis: str = "") -> Explained:
     outline = (best.placed.query_outline.tolist(), best.placed.match_outline.tolist())
     alignment = (whole / whole[2, 2]).tolist()
     residual = float(min(best.agreed.residual, 1.0))
-    # Plain numbers, since frames hold no others.
-    edits = [(name, float(amount), unit) for name, amount, unit in _edits(query, match, best)]
+    edits = [Edit(name, float(amount), unit) for name, amount, unit in _edits(query, match, best)]
     return Explained("altered copy", edits, alignment, residual, best.confidence, outline)
 
 
@@ -48,7 +46,7 @@ def _edits(query: View, match: View, told: Told) -> list[Edit]:
     done += _around(query, told)
     inside = comparison.eroded(told.laid.inside)
     if told.overlaid:
-        done.append(("overlay", told.overlaid / max(float(told.laid.inside.mean()), 1e-6), "of area"))
+        done.append(Edit("overlay", told.overlaid / max(float(told.laid.inside.mean()), 1e-6), "of area"))
     done += tones.named(told.tone, told.laid.query, told.laid.match, inside & told.agreed.agreeing)
     return done + _quality(query, match, told)
 
@@ -59,25 +57,25 @@ def _around(query: View, told: Told) -> list[Edit]:
     if told.around.area == 0 or sides.min() > 0.985:
         return []
     if told.around.is_plain:
-        return [("border", float(1 - np.minimum(sides, 1).mean()), "of width and height")]
+        return [Edit("border", float(1 - np.minimum(sides, 1).mean()), "of width and height")]
     if told.around.seam < surroundings.SEAM_MIN:
-        return [("extended", float(1 - np.minimum(sides, 1).mean()), "of width and height")]
+        return [Edit("extended", float(1 - np.minimum(sides, 1).mean()), "of width and height")]
     starts, ends = placed.query_outline.min(0), np.array(query.size) - 1 - placed.query_outline.max(0)
     near = 0.012 * max(query.size)
     touching = int(np.count_nonzero(starts < near) + np.count_nonzero(ends < near))
     name = "collage" if (touching >= 2 and placed.shown < 0.985) or touching == 3 else "pasted"
-    return [(name, placed.covered, "of area")]
+    return [Edit(name, placed.covered, "of area")]
 
 
 def _quality(query: View, match: View, told: Told) -> list[Edit]:
     done: list[Edit] = []
     px = abs(float(np.linalg.det((query.to_whole @ told.laid.to_query)[:2, :2]))) ** 0.5
     if told.agreed.blur_px > BLUR_PX_MIN:
-        done.append(("blur", told.agreed.blur_px * px, "px"))
+        done.append(Edit("blur", told.agreed.blur_px * px, "px"))
     if query.is_whole:
         grains = math.sqrt(max(query.noise**2 - quality.noise(match.pixels) ** 2, 0))
         if grains > NOISE_MIN and told.agreed.noise > 0.006 and not done:
-            done.append(("noise", grains, "of white"))
+            done.append(Edit("noise", grains, "of white"))
         if 0 < query.jpeg_quality <= quality.QUALITY_MAX:
-            done.append(("jpeg", float(query.jpeg_quality), "quality"))
+            done.append(Edit("jpeg", float(query.jpeg_quality), "quality"))
     return done

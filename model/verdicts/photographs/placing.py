@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.verdicts.frames import Edit
 from model.verdicts.photographs.alignment import Matrix, inverse, local, moved
 
 # Less than this is what fitting alone may be off.
 CROP_MIN, TURN_DEG_MIN, SCALE_MIN, STRETCH_MIN, PERSPECTIVE_MIN = 0.015, 0.8, 0.02, 0.035, 0.02
 Size = tuple[int, int]
-Edit = tuple[str, float, str]
 
 
 class Placing(NamedTuple):
@@ -80,18 +80,18 @@ def named(placed: Placing, query_size: Size, match_size: Size) -> list[Edit]:
     """The placing in words, but for what is around and over the match."""
     done: list[Edit] = []
     if placed.is_mirrored:
-        done.append(("mirrored", 1.0, ""))
+        done.append(Edit("mirrored", 1.0, ""))
     if abs(placed.angle_deg) > TURN_DEG_MIN:
-        done.append(("rotation", placed.angle_deg, "°"))
+        done.append(Edit("rotation", placed.angle_deg, "°"))
     cropped = _cropped(placed, query_size, match_size)
     if cropped > CROP_MIN:
-        done.append(("crop", cropped, "of width and height"))
+        done.append(Edit("crop", cropped, "of width and height"))
     if abs(placed.scale - 1) > SCALE_MIN:
-        done.append(("scale", placed.scale, "×"))
+        done.append(Edit("scale", placed.scale, "×"))
     if abs(math.log(placed.stretch)) > STRETCH_MIN:
-        done.append(("stretch", placed.stretch, "×"))
+        done.append(Edit("stretch", placed.stretch, "×"))
     if placed.perspective > PERSPECTIVE_MIN:
-        done.append(("perspective", placed.perspective, "of width and height"))
+        done.append(Edit("perspective", placed.perspective, "of width and height"))
     return done
 
 

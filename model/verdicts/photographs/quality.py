@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts.photographs.comparison import Pixels
+from model.verdicts.photographs.comparison import LUMA, Pixels
 
 QUALITIES = range(5, 81)
 # Better ones leave no trace, or are what the picture was published with.
@@ -20,7 +20,6 @@ _TABLE = np.array(
     [[16, 11, 10, 16], [12, 12, 14, 19], [14, 13, 16, 24], [14, 17, 22, 29]],
     float,
 )
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # What noise of deviation 1 in each colour makes of grey and of blue less grey.
 LUMA_OF_EACH, BLUE_OF_EACH = 0.668, 0.623
 COLOURED_SHARE_MIN = 0.25

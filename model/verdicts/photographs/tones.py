@@ -5,18 +5,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts.photographs.comparison import BRIGHTEST, DARKEST, Mask, Pixels
+from model.verdicts.frames import Edit
+from model.verdicts.photographs.comparison import BRIGHTEST, DARKEST, LUMA, Mask, Pixels
 
 PIXELS_MAX = 1200
 # A map has to make the picture so much more like the query, of white.
 NOTHING_GAIN = 0.001
 ROUNDS = 4
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Less than this nobody sees, or is what storing does.
 BRIGHTNESS_MIN, CONTRAST_MIN, SATURATION_MIN, HUE_DEG_MIN, CAST_MIN = 0.03, 0.06, 0.12, 6.0, 0.025
 GREY_MAX = 2.5 / 255
 COLOURED_MIN = 6 / 255
-Edit = tuple[str, float, str]
 
 
 class Tone(NamedTuple):
@@ -67,12 +66,12 @@ def named(tone: Tone, query: Pixels, match: Pixels, inside: Mask) -> list[Edit]:
     done: list[Edit] = []
     grey = float(LUMA @ tone.factors.sum(1))
     if grey < 0:
-        done.append(("inversion", 1.0, ""))
+        done.append(Edit("inversion", 1.0, ""))
         given, grey = 1 - given, -grey
     is_grey = float(np.percentile(np.ptp(wanted, axis=1), 95)) < GREY_MAX * 2
     was_coloured = float(np.percentile(np.ptp(given, axis=1), 90)) > COLOURED_MIN
     if is_grey and was_coloured:
-        done.append(("grey", 1.0, ""))
+        done.append(Edit("grey", 1.0, ""))
     done += _light(wanted, given, made)
     if not is_grey and was_coloured:
         done += _colour(made, given)
@@ -95,12 +94,12 @@ def _light(wanted: NDArray[np.float64], given: NDArray[np.float64], made: NDArra
     if abs(slope - 1) <= CONTRAST_MIN and abs(moved_by) <= BRIGHTNESS_MIN:
         return []
     if abs(offset) < 0.03 + 0.06 * abs(slope - 1):
-        return [("brightness", slope, "×")]
+        return [Edit("brightness", slope, "×")]
     told: list[Edit] = []
     if abs(slope - 1) > CONTRAST_MIN:
-        told.append(("contrast", slope, "×"))
+        told.append(Edit("contrast", slope, "×"))
     if abs(moved_by) > BRIGHTNESS_MIN + 0.05 * abs(slope - 1):
-        told.append(("brightness", moved_by, "of white"))
+        told.append(Edit("brightness", moved_by, "of white"))
     return told
 
 
@@ -114,11 +113,11 @@ def _colour(made: NDArray[np.float64], given: NDArray[np.float64]) -> list[Edit]
     told: list[Edit] = []
     angle = float(np.degrees(np.angle(factor)))
     if abs(angle) > HUE_DEG_MIN and power > 1e-4:
-        told.append(("hue", angle, "°"))
+        told.append(Edit("hue", angle, "°"))
     elif abs(abs(factor) / light - 1) > SATURATION_MIN and power > 1e-4:
-        told.append(("colour", abs(factor) / light, "×"))
+        told.append(Edit("colour", abs(factor) / light, "×"))
     elif abs(mean_other - factor * mean_one) > CAST_MIN:
-        told.append(("cast", float(abs(mean_other - factor * mean_one)), "of white"))
+        told.append(Edit("cast", float(abs(mean_other - factor * mean_one)), "of white"))
     return told
 
 

@@ -14,14 +14,14 @@ from model.verdicts.photographs import quality
 from model.verdicts.photographs.alignment import Matrix, moved
 from model.verdicts.photographs.comparison import Pixels, resizing
 from model.verdicts.photographs.features import Features, features
+from model.verdicts.photographs.placing import Size
 
 LIKENESS_SIDE_PX, SMALL_SIDE_PX = 32, 128
 # Noise and traces of JPEG are looked for in the middle of a larger picture.
 ORIGINAL_SIDE_PX_MAX = 1024
-Size = tuple[int, int]
 
 
-class Effort(NamedTuple):
+class FeatureLimits(NamedTuple):
     """The longer side at which features are looked for, at most, and how many are kept."""
 
     side_px: int
@@ -33,14 +33,14 @@ class View:
 
     Args:
         side_px: longer side of the working size, at most.
-        effort: with which features are looked for.
+        limits: with which features are looked for.
     """
 
-    def __init__(self, image: Image.Image, size: Size, side_px: int, effort: Effort) -> None:
+    def __init__(self, image: Image.Image, size: Size, side_px: int, limits: FeatureLimits) -> None:
         self.size = size
         self._image = image
         self._side_px = side_px
-        self._effort = effort
+        self._limits = limits
         self._features: dict[tuple[int, int, int, int], Features] = {}
 
     @cached_property
@@ -62,8 +62,8 @@ class View:
         """Of the whole, or of the part that a hypothesis names, which is looked at more closely; in places of the working size."""
         box = part_box(hypothesis, self._image.size) or (0, 0, *self._image.size)
         if box not in self._features:
-            part = at_most(self._image.crop(box), self._effort.side_px)
-            found = features(np.asarray(part.convert("L")), self._effort.kept)
+            part = at_most(self._image.crop(box), self._limits.side_px)
+            found = features(np.asarray(part.convert("L")), self._limits.kept)
             to_image = resizing(part.size, (box[2] - box[0], box[3] - box[1]))
             to_working = resizing(self._image.size, self.working_size)
             matrix = to_working @ np.array([[1, 0, box[0]], [0, 1, box[1]], [0, 0, 1]]) @ to_image

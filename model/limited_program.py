@@ -1,29 +1,19 @@
-"""What the programs of all child processes have in common: they limit themselves and answer frames. `model.pictures.child` starts them."""
+"""A child process that limits itself and answers frames: the child's half. `model.limited_process` starts it."""
 
 import contextlib
-import io
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import msgspec
-from PIL import Image
 
-from model.pictures.child import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS
+from model.limited_process import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS
 from runtime.memory import give_back_large_blocks
 
 T = TypeVar("T")
-
-
-def samples() -> Iterator[bytes]:
-    """A small picture in every format that is quickly written, so that a child can load Pillow's plugins before anybody's images count."""
-    for mode, kind in (("L", "PNG"), ("RGB", "JPEG"), ("RGBA", "WEBP"), ("P", "GIF"), ("RGB", "BMP"), ("L", "TIFF")):
-        buffer = io.BytesIO()
-        Image.linear_gradient("L").resize((40, 40)).convert(mode).save(buffer, kind)
-        yield buffer.getvalue()
 
 
 def address_space_bytes() -> int:
@@ -33,7 +23,9 @@ def address_space_bytes() -> int:
     return int(psutil.Process().memory_info().vms)
 
 
-def serve(descriptor: int, memory_limit_bytes: int, question: type[T], answer: Callable[[T], object]) -> None:
+def answer_questions(
+    descriptor: int, memory_limit_bytes: int, question: type[T], answer: Callable[[T], object]
+) -> None:
     """Answer frames until the parent closes its end, which it also does by dying. Everything needed is loaded before."""
     # Ctrl-C and a supervisor's stop reach the whole process group; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
