@@ -18,9 +18,10 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.answers.problems import Problem, add_problem_handlers
-from api.live.services import Services, open_services
+from api.bootstrap import open_services
+from api.live.services import Services
 from api.routes import docs, health, images, index, rejected, search
-from api.routes.room import HeldRoom
+from api.routes.body_memory import LimitedBodies
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
 
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Services]]:
         async with open_services(settings) as opened:
-            _at_signal(opened.live.close_streams)
+            _at_signal(opened.served.close_streams)
             yield {"services": opened}
 
     app = FastAPI(
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     app.frontend("/", directory=PAGE, fallback=None)
     add_problem_handlers(app)
-    app.add_middleware(HeldRoom)
+    app.add_middleware(LimitedBodies)
     app.add_middleware(SafeHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from api.answers.gate import Gate
+from api.answers.bounded_work import BoundedWork
 from api.answers.problems import ProblemError
 from api.answers.queries import Query
 from gallery.generations.snapshot import Match, Snapshot
@@ -17,7 +17,7 @@ Effort = Literal["normal", "thorough"]
 
 
 async def search_hypotheses(
-    query: Query, snapshot: Snapshot, k: int, max_distance: float | None, gate: Gate
+    query: Query, snapshot: Snapshot, k: int, max_distance: float | None, searches: BoundedWork
 ) -> tuple[list[Match], dict[str, str], float]:
     """The k nearest by distance and margin, the hypothesis that found each by its id, and the seconds that it took.
 
@@ -42,7 +42,7 @@ async def search_hypotheses(
         matches = [replace(known[image_id], distance=distance) for image_id, distance, _ in found]
         return matches, {image_id: name for image_id, _, name in found}
 
-    (matches, hypotheses), took_s = await gate.run(search, is_long=True)
+    (matches, hypotheses), took_s = await searches.run(search, is_long=True)
     return matches, hypotheses, took_s
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from api.answers.bodies import EditAnswer, OutlineAnswer, Verdict
-from api.answers.gate import Gate
+from api.answers.bounded_work import BoundedWork
+from api.answers.matches import EditAnswer, OutlineAnswer, Verdict
 from api.answers.problems import ProblemError
 from api.answers.queries import Query
 from contract.errors import DependencyError
@@ -23,7 +23,7 @@ _UNMOVED = np.eye(3).tolist()
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `api.answers.bodies.SearchMatch` says of a match when `explain` is asked for."""
+    """What `api.answers.matches.SearchMatch` says of a match when `explain` is asked for."""
 
     verdict: Verdict
     edits: list[EditAnswer] | None
@@ -38,7 +38,7 @@ class Explanations:
 
     def __init__(self) -> None:
         self._explainer = Explainer()
-        self._gate = Gate(1, EXPLANATIONS_WAITING_MAX)
+        self._work = BoundedWork(1, EXPLANATIONS_WAITING_MAX)
 
     async def explain(
         self,
@@ -69,7 +69,7 @@ class Explanations:
         stored = [Shown(record.thumbnail, record.width, record.height) for record in asked.values()]
         ways = [found_by[key] for key in asked] if hypotheses else []
         try:
-            explained, _ = await self._gate.run(lambda: self._explainer.explanations(shown, stored, kind, ways))
+            explained, _ = await self._work.run(lambda: self._explainer.explanations(shown, stored, kind, ways))
         except DependencyError:
             return told
         return told | {

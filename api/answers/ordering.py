@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from api.answers.bodies import SearchMatch
+from api.answers.matches import SearchMatch
 from api.answers.problems import ProblemError
 from gallery.store.rows import ImageRecord
 from model.verdicts.frames import Shown

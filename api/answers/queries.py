@@ -12,7 +12,7 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from api.answers.gate import Gate, busy
+from api.answers.bounded_work import BoundedWork, busy
 from contract.errors import RejectedError
 from contract.messages import check_value
 from model.encoder import load_encoder
@@ -72,7 +72,7 @@ class QueryEncoder:
         self.kind: Kind = "digits" if knows_drawings else "photographs"
         self._decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
         self._thorough_decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
-        self._thorough_gate = Gate(1, THOROUGH_WAITING_MAX)
+        self._thorough_work = BoundedWork(1, THOROUGH_WAITING_MAX)
         self._thorough_count = 0
         self._waiting: deque[_Waiting] = deque()
         self._draining: set[asyncio.Task[None]] = set()
@@ -103,7 +103,7 @@ class QueryEncoder:
         check_value(value)
         self._thorough_count += 1
         try:
-            (answer,), _ = await self._thorough_gate.run(lambda: self._answer([value], with_hypotheses=True))
+            (answer,), _ = await self._thorough_work.run(lambda: self._answer([value], with_hypotheses=True))
         finally:
             self._thorough_count -= 1
             await self._stop_if_retired()

@@ -3,10 +3,12 @@
 import time
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from api.answers.coverage import is_covered
 from api.live.rate import Rate
 from contract.record_key import RecordKey
 from contract.telemetry import FRESHNESS_SECONDS, GENERATION, INDEX_IMAGES, TAIL_ENTRIES
@@ -31,9 +33,17 @@ class Freshness:
 
 
 class Arrivals:
-    """Listens to swaps."""
+    """Listens to swaps.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds since 1970.
+
+    Attributes:
+        covered_rate: of records that become covered.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self.covered_rate = Rate()
         self._freshness_ms: deque[int] = deque(maxlen=SAMPLES)
         self._newest: deque[Match] = deque(maxlen=NEWEST_IMAGES)
@@ -41,7 +51,7 @@ class Arrivals:
 
     def on_swap(self, before: Snapshot | None, now: Snapshot) -> None:
         """Note what `now` covers beyond `before`."""
-        served_ms = time.time_ns() // 1_000_000
+        served_ms = int(self._clock() * 1000)
         manifest = now.manifest
         self._swaps.append((served_ms, manifest))
         self.covered_rate.add(sum(manifest.offsets.values()))
@@ -73,15 +83,6 @@ class Arrivals:
         """When this process first covered the record; None when it did already at its start, or does not yet."""
         first = bisect_left(self._swaps, True, key=lambda swap: is_covered(swap[1], key))
         return self._swaps[first][0] if 0 < first < len(self._swaps) else None
-
-
-def is_covered(manifest: Manifest, key: RecordKey) -> bool:
-    """Whether the generation says everything that the record at `key` says."""
-    for coverage in manifest.logs:
-        if coverage.log == key.log:
-            partition = coverage.partitions.get(str(key.partition))
-            return partition is not None and key.offset < partition.next_offset
-    return False
 
 
 def _arrived(before: Manifest, now: Snapshot) -> list[Match]:

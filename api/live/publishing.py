@@ -4,14 +4,11 @@ import asyncio
 import functools
 from collections.abc import Callable
 from concurrent.futures import Future
-from urllib.parse import urlsplit
 
 import anyio.to_thread
-from fastapi import Request
 
 from api.answers.problems import ProblemError
 from contract.errors import DependencyError
-from contract.settings import Settings
 from topics.publisher import Confirmation, ImagePublisher
 
 CONNECT_TIMEOUT_S = 2.0
@@ -19,10 +16,14 @@ CONFIRMATION_TIMEOUT_S = 5.0
 
 
 class Publishing:
-    """Connects at the first write, and tries again at the next one when Kafka is away."""
+    """Connects at the first write, and tries again at the next one when Kafka is away.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        connect: to Kafka; blocks, and raises DependencyError when it is away.
+    """
+
+    def __init__(self, connect: Callable[[], ImagePublisher]) -> None:
+        self._connect = connect
         self._publisher: ImagePublisher | None = None
         self._connecting = asyncio.Lock()
 
@@ -66,30 +67,5 @@ class Publishing:
     async def _connected(self) -> ImagePublisher:
         async with self._connecting:
             if self._publisher is None:
-                self._publisher = await anyio.to_thread.run_sync(ImagePublisher, self._settings, abandon_on_cancel=True)
+                self._publisher = await anyio.to_thread.run_sync(self._connect, abandon_on_cancel=True)
             return self._publisher
-
-
-def check_writer(request: Request, allowed_hosts: str) -> None:
-    """Let nobody write through a person's browser but the page itself.
-
-    A foreign page's request carries its own Origin; a name that was rebound to this address shows in Host. The scheme is
-    not compared: a proxy may speak TLS for us.
-
-    Raises:
-        ProblemError: 403 ``foreign-host`` or ``foreign-origin``.
-    """
-    host = request.headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname or ""
-    if name not in allowed_hosts.lower().split(","):
-        raise ProblemError(
-            403,
-            "foreign-host",
-            f"The request's Host is {host!r}, writes are taken under {allowed_hosts}. "
-            "Add the name to LOOKALIKE_API_ALLOWED_HOSTS if it is yours.",
-        )
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-        raise ProblemError(
-            403, "foreign-origin", f"The request comes from a page of {origin!r}; writes are taken from {host} alone."
-        )

@@ -6,7 +6,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from api.answers.bodies import RejectedRecord, Source
+from api.answers.records import Source
+from api.answers.rejected import RejectedRecord
 from contract.errors import DependencyError
 from contract.messages import Rejection
 from contract.record_key import RecordKey

@@ -4,12 +4,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from api.answers.queries import QueryEncoder
 from api.live.follower import Follower, Index
-from contract.settings import Settings
 from gallery.generations.manifest import Manifest
 from gallery.generations.serving import manifests
 from gallery.generations.snapshot import Snapshot
@@ -23,8 +23,11 @@ INDEXES_INTERVAL_S = 0.25
 logger = structlog.get_logger()
 
 
-class Live:
+class ServedIndex:
     """Keeps `snapshot` the newest good generation of the encoder that answers. All but the polling is on the event loop.
+
+    Args:
+        open_follower: of the index folder `index_dir`; blocks.
 
     Attributes:
         index: the encoder that answers; `snapshot` is of its index, unless it is None before the first generation.
@@ -34,8 +37,9 @@ class Live:
 
     index: Index
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, open_follower: Callable[[], Follower], index_dir: Path) -> None:
+        self._open_follower = open_follower
+        self._index_dir = index_dir
         self._stopped = threading.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[Snapshot | None, Snapshot], None]] = []
@@ -61,7 +65,7 @@ class Live:
     async def start(self) -> None:
         """Load the newest generation, then go on looking for newer ones."""
         self._loop = asyncio.get_running_loop()
-        self._follower = follower = await asyncio.to_thread(Follower, self._settings)
+        self._follower = follower = await asyncio.to_thread(self._open_follower)
         await asyncio.to_thread(follower.look)
         self._take_index(follower.index)
         if follower.snapshot is not None:
@@ -115,7 +119,7 @@ class Live:
                 follower.look()
                 found = indexes
                 if time.monotonic() - indexes_s > INDEXES_INTERVAL_S:
-                    found, indexes_s = manifests(self._settings.index_dir), time.monotonic()
+                    found, indexes_s = manifests(self._index_dir), time.monotonic()
             except Exception as error:  # the thread's outermost loop: the last good generation goes on answering
                 if failure != repr(error):
                     logger.error("generation could not be read", exc_info=error)

@@ -10,13 +10,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.answers.problems import ProblemError
-from api.routes.room import FREE_SIZE_BYTES_MAX, take_room
+from api.routes.body_memory import FREE_SIZE_BYTES_MAX, take_memory
 from contract.formats import FORMATS, media_type_of
 from contract.messages import IMAGE_SIZE_BYTES_MAX
 
 # How long a large body may take to come: 32 MiB at 2.2 Mbit/s. It keeps others out as long.
 BODY_S_MAX = 120.0
-# Room for a form's boundaries, names and metadata beside the image.
+# For a form's boundaries, names and metadata beside the image.
 FORM_OVERHEAD_BYTES_MAX = 64 * 1024
 
 
@@ -57,28 +57,28 @@ async def read_upload(request: Request) -> Upload:
 
 
 async def read_body(request: Request, size_bytes_max: int) -> bytes:
-    """The whole body, for which there is room until the request is answered.
+    """The whole body, for which there is memory until the request is answered.
 
     Raises:
         ProblemError: 413 ``too-large``, at once where Content-Length says so, else as soon as too much has come;
-            503 ``busy`` when there is no room; 408 ``slow-body``.
+            503 ``busy`` when there is no memory for it; 408 ``slow-body``.
     """
     declared = request.headers.get("content-length", "")
     is_declared = declared.isdecimal()
     if is_declared:
         if int(declared) > size_bytes_max:
             raise _too_large(f"{declared} bytes", size_bytes_max)
-        await take_room(request, int(declared))
+        await take_memory(request, int(declared))
     body = bytearray()
-    has_room = is_declared
+    has_memory = is_declared
     try:
         async with asyncio.timeout(BODY_S_MAX):
             async for chunk in request.stream():
                 if len(body) + len(chunk) > size_bytes_max:
                     raise _too_large(f"more than {size_bytes_max} bytes", size_bytes_max)
-                if not has_room and len(body) + len(chunk) > FREE_SIZE_BYTES_MAX:
-                    await take_room(request, size_bytes_max)
-                    has_room = True
+                if not has_memory and len(body) + len(chunk) > FREE_SIZE_BYTES_MAX:
+                    await take_memory(request, size_bytes_max)
+                    has_memory = True
                 body += chunk
     except TimeoutError as error:
         raise ProblemError(

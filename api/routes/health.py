@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.answers.bodies import Health
+from api.answers.health import Health
 from api.answers.problems import describe_problems
-from api.live.services import services
+from api.live.services import services_of
 from api.routes.index import index_answer, stall_answer
 
 router = APIRouter()
@@ -21,22 +21,22 @@ async def livez() -> str:
 @router.get("/readyz", responses=describe_problems(503))
 async def readyz(request: Request) -> Health:
     """Searches can be answered: there is a generation. A dependency that is away does not hinder that."""
-    road = services(request)
-    dependencies = road.dependencies()
+    services = services_of(request)
+    dependencies = services.dependencies()
     away = {name for name, is_up in dependencies.items() if not is_up}
     return Health(
         ready=True,
-        generation=road.snapshot().manifest.generation,
+        generation=services.snapshot().manifest.generation,
         dependencies=dependencies,
-        degraded=sorted(away.union(road.stalled_parts())),
-        stalled=stall_answer(road),
+        degraded=sorted(away.union(services.stalled_parts())),
+        stalled=stall_answer(services),
     )
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=describe_problems())
 async def metrics(request: Request) -> Response:
     """Metrics of the process that answers, in Prometheus' text format."""
-    road = services(request)
-    if road.live.snapshot is not None:
-        index_answer(road)  # sets the gauges of age and lag
+    services = services_of(request)
+    if services.served.snapshot is not None:
+        index_answer(services)  # sets the gauges of age and lag
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

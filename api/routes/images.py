@@ -5,31 +5,26 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.answers.bodies import (
+from api.answers.images import (
     ImageAnswer,
-    ImageId,
-    State,
     TimelineAnswer,
     WriteAnswer,
-    image_url,
-    not_shown_of,
-    record_text,
-    source_of,
+    image_answer,
+    timeline_answer,
+    unknown_image,
+    write_answer,
 )
 from api.answers.problems import describe_problems
-from api.live.arrivals import is_covered
-from api.live.publishing import check_writer
-from api.live.services import Services, services
+from api.answers.records import ImageId, image_url, not_shown_of, record_text
+from api.live.services import Services, services_of
 from api.routes.bodies import read_upload
-from api.routes.room import take_room
-from api.routes.search import metadata_object, unknown_image
+from api.routes.body_memory import take_memory
+from api.routes.writers import check_writer
 from contract.errors import DependencyError
 from contract.formats import MEDIA_TYPES
 from contract.messages import check_image_id, check_value, metadata_of
 from contract.record_key import RecordKey
 from gallery.generations.snapshot import GalleryImage
-from gallery.generations.unusable_rows import why_unusable
-from gallery.store.rows import FeedRow
 from topics.publisher import Confirmation
 
 AT_PATTERN = r"^[^:]{1,250}:[^:]{1,64}:[0-9]{1,9}:[0-9]{1,18}$"
@@ -76,35 +71,19 @@ router = APIRouter()
 @router.get("/v1/images", responses=describe_problems(400, 404, 503))
 async def image(request: Request, id: Id) -> ImageAnswer:
     """What is known of an image."""
-    road = services(request)
-    found = _find(id, road)
-    records, is_complete = await road.details.records([found.source])
-    record = records.get(found.source)
-    return ImageAnswer(
-        id=id,
-        metadata=metadata_object(record),
-        width=record.width if record else None,
-        height=record.height if record else None,
-        media_type=record.media_type if record else None,
-        size_bytes=record.size_bytes if record else None,
-        bytes_sha256=record.bytes_sha256.hex() if record else None,
-        pixels_sha256=record.pixels_sha256.hex() if record else None,
-        truncated=record.is_truncated if record else None,
-        thumbnail_url=image_url(id, found.source, "thumbnail"),
-        original_url=image_url(id, found.source, "original"),
-        source=source_of(found.source, found.kafka_time_ms),
-        newest_not_shown=not_shown_of(road.snapshot().manifest, id),
-        degraded=[] if is_complete else ["metadata"],
-    )
+    services = services_of(request)
+    found = _find(id, services)
+    records, _ = await services.records.records([found.source])
+    return image_answer(id, found, records.get(found.source), services.snapshot().manifest)
 
 
 @router.get("/v1/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
 async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
     """A small picture of the image, at most 96 pixels on its longer side."""
-    road = services(request)
-    key = _record_key(at) or _find(id, road).source
-    record = await road.details.record(key)
-    _find(id, road)  # the picture of an image that is deleted is gone, whichever record is asked for
+    services = services_of(request)
+    key = _record_key(at) or _find(id, services).source
+    record = await services.records.record(key)
+    _find(id, services)  # the picture of an image that is deleted is gone, whichever record is asked for
     if record is None or record.image_id != id:
         raise unknown_image(id)
     return _picture(request, key, at, record.thumbnail)
@@ -113,12 +92,12 @@ async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
 @router.get("/v1/images/original", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
 async def original(request: Request, id: Id, at: At = None) -> Response:
     """The bytes exactly as they were published."""
-    road = services(request)
-    key = _record_key(at) or _find(id, road).source
-    record = await road.details.record(key)
-    await take_room(request, record.size_bytes if record else 0)
-    value = await road.details.original(key)
-    _find(id, road)
+    services = services_of(request)
+    key = _record_key(at) or _find(id, services).source
+    record = await services.records.record(key)
+    await take_memory(request, record.size_bytes if record else 0)
+    value = await services.records.original(key)
+    _find(id, services)
     if record is None or record.image_id != id or value is None:
         raise unknown_image(id)
     return _picture(request, key, at, value)
@@ -130,34 +109,18 @@ async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
 
     Follow a write with the address in the Location of its answer; without `at` it is the record that the id means now.
     """
-    road = services(request)
-    found = road.snapshot().find(id)
-    key = _record_key(at) or _find(id, road).source
-    degraded: list[str] = []
-    row: FeedRow | None = None
+    services = services_of(request)
+    snapshot = services.snapshot()
+    key = _record_key(at) or _find(id, services).source
+    row, degraded = None, []
     try:
-        row = await road.details.feed_row(key, road.encoder)
+        row = await services.records.feed_row(key, services.encoder)
     except DependencyError:
         degraded = ["embedded_at"]
     if row is not None and row.outcome != "reject" and row.image_id != id:
         raise unknown_image(id)
-    is_current = found is not None and found.source == key
-    unusable = why_unusable(row, road.snapshot().manifest.dimensions) if row else ""
-    time_ms = (
-        row.kafka_time_ms if row and row.kafka_time_ms >= 0 else found.kafka_time_ms if found and is_current else None
-    )
-    return TimelineAnswer(
-        id=id,
-        state="rejected"
-        if unusable
-        else _state(row, is_current=is_current, covered=is_covered(road.snapshot().manifest, key)),
-        reason=unusable or (row.reason.split()[0] if row and row.outcome == "reject" else ""),
-        source=source_of(key, time_ms) if time_ms is not None else None,
-        confirmed_at=time_ms,
-        embedded_at=row.embedded_at_ms or None if row else None,
-        searchable_at=road.arrivals.searchable_since_ms(key),
-        degraded=degraded,
-    )
+    searchable_at_ms = services.arrivals.searchable_since_ms(key)
+    return timeline_answer(id, key, row, snapshot, searchable_at_ms=searchable_at_ms, degraded=degraded)
 
 
 @router.post(
@@ -176,8 +139,8 @@ async def publish(
     202 means that Kafka has it. Whether it can be decoded shows in its timeline (the address in Location), and a search
     with the answer's `min_offsets` waits for it.
     """
-    road = services(request)
-    check_writer(request, road.settings.api_allowed_hosts)
+    services = services_of(request)
+    check_writer(request, services.settings.api_allowed_hosts)
     if id is not None:
         check_image_id(id)
     upload = await read_upload(request)
@@ -185,22 +148,22 @@ async def publish(
     check_value(upload.value)
     if upload.metadata:
         metadata_of([("metadata", upload.metadata.encode())])
-    return _written(await road.publishing.put(upload.value, id, upload.metadata or None), response)
+    return _written(await services.publishing.put(upload.value, id, upload.metadata or None), response)
 
 
 @router.delete("/v1/images", status_code=202, responses=describe_problems(400, 403, 503))
 async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
     """Delete an image, known or not: 202 means that Kafka has the delete, and it takes effect in Kafka's order."""
-    road = services(request)
-    check_writer(request, road.settings.api_allowed_hosts)
+    services = services_of(request)
+    check_writer(request, services.settings.api_allowed_hosts)
     check_image_id(id)
-    return _written(await road.publishing.delete(id), response)
+    return _written(await services.publishing.delete(id), response)
 
 
-def _find(image_id: str, road: Services) -> GalleryImage:
-    found = road.snapshot().find(image_id)
+def _find(image_id: str, services: Services) -> GalleryImage:
+    found = services.snapshot().find(image_id)
     if found is None:
-        raise unknown_image(image_id, not_shown_of(road.snapshot().manifest, image_id))
+        raise unknown_image(image_id, not_shown_of(services.snapshot().manifest, image_id))
     return found
 
 
@@ -219,25 +182,7 @@ def _picture(request: Request, key: RecordKey, at: str | None, content: bytes) -
     return Response(content, media_type=check_value(content), headers=headers)
 
 
-def _state(row: FeedRow | None, *, is_current: bool, covered: bool) -> State:
-    if is_current:
-        return "searchable"
-    if row is None:
-        return "superseded" if covered else "confirmed"
-    if row.outcome == "reject":
-        return "rejected"
-    if not covered:
-        return "embedded"
-    return "deleted" if row.outcome == "delete" else "superseded"
-
-
 def _written(confirmed: Confirmation, response: Response) -> WriteAnswer:
     key = RecordKey(confirmed.log, confirmed.partition, confirmed.offset)
     response.headers["Location"] = image_url(confirmed.image_id, key, "timeline")
-    return WriteAnswer(
-        id=confirmed.image_id,
-        log=confirmed.log,
-        partition=confirmed.partition,
-        offset=confirmed.offset,
-        min_offsets=confirmed.min_offsets,
-    )
+    return write_answer(confirmed)

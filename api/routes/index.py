@@ -1,13 +1,13 @@
 """`GET /v1/index` and its event stream: what is served, how fresh it is, what arrives."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.answers.bodies import (
+from api.answers.coverage import coverage_of
+from api.answers.index import (
     BaseSize,
     EncoderIndex,
     FreshnessAnswer,
@@ -17,12 +17,10 @@ from api.answers.bodies import (
     ServingEncoder,
     StallAnswer,
     TailSize,
-    coverage_of,
-    image_url,
-    source_of,
 )
 from api.answers.problems import describe_problems
-from api.live.services import Services, services
+from api.answers.records import image_url, source_of
+from api.live.services import Services, services_of
 from contract.telemetry import CONSUMER_LAG, SNAPSHOT_AGE
 from gallery.generations.manifest import Manifest
 
@@ -37,36 +35,36 @@ router = APIRouter()
 @router.get("/v1/index", responses=describe_problems(503))
 async def index(request: Request) -> IndexAnswer:
     """The state of the index as this process serves it."""
-    return index_answer(services(request))
+    return index_answer(services_of(request))
 
 
 @router.get("/v1/index/events", response_class=EventSourceResponse, responses=describe_problems(503))
 async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events named `index`, each the body of `GET /v1/index`: one at once, then one at each change."""
-    road = services(request)
+    services = services_of(request)
     sent: IndexAnswer | None = None
-    while not road.live.is_closing:
-        if road.live.snapshot is not None:
-            answer = index_answer(road)
+    while not services.served.is_closing:
+        if services.served.snapshot is not None:
+            answer = index_answer(services)
             if sent is None or _differs(answer, sent):
                 sent = answer
                 yield ServerSentEvent(event="index", data=answer, retry=RECONNECT_MS)
                 await asyncio.sleep(EVENT_INTERVAL_S)
                 continue
-        await road.live.wait_change(60.0)
+        await services.served.wait_change(60.0)
 
 
-def index_answer(road: Services) -> IndexAnswer:
+def index_answer(services: Services) -> IndexAnswer:
     """The state of the index now.
 
     Raises:
         ProblemError: 503 ``no-generation``.
     """
-    snapshot = road.snapshot()
+    snapshot = services.snapshot()
     manifest = snapshot.manifest
-    coverage = coverage_of(manifest, road.ends)
-    age_s = max(0.0, time.time() - manifest.published_at_ms / 1000)
-    freshness = road.arrivals.freshness()
+    coverage = coverage_of(manifest, services.ends)
+    age_s = max(0.0, services.clock() - manifest.published_at_ms / 1000)
+    freshness = services.arrivals.freshness()
     lags = lag_by_partition(coverage.offsets, coverage.end_offsets)
     SNAPSHOT_AGE.set(age_s)
     for partition, lag in (lags or {}).items():
@@ -82,8 +80,8 @@ def index_answer(road: Services) -> IndexAnswer:
         age_s=round(age_s, 3),
         lag=None if lags is None else sum(lags.values()),
         rates=Rates(
-            in_per_s=round(road.produced_rate.per_s, 1) if road.ends else None,
-            out_per_s=round(road.arrivals.covered_rate.per_s, 1),
+            in_per_s=round(services.produced_rate.per_s, 1) if services.ends else None,
+            out_per_s=round(services.arrivals.covered_rate.per_s, 1),
         ),
         freshness_ms=FreshnessAnswer(
             p50=round(freshness.p50_ms, 1), p99=round(freshness.p99_ms, 1), count=freshness.count
@@ -98,35 +96,35 @@ def index_answer(road: Services) -> IndexAnswer:
                 thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
                 source=source_of(match.source, match.kafka_time_ms),
             )
-            for match in road.arrivals.newest(snapshot)
+            for match in services.arrivals.newest(snapshot)
         ],
         encoder=ServingEncoder(
-            name=road.live.index.name,
-            fingerprint=road.live.index.fingerprint,
-            knows_drawings=road.live.index.knows_drawings,
+            name=services.served.index.name,
+            fingerprint=services.served.index.fingerprint,
+            knows_drawings=services.served.index.knows_drawings,
         ),
         indexes=[
-            _encoder_index(road.live.index.name, manifest, road, is_serving=True),
+            _encoder_index(services.served.index.name, manifest, services, is_serving=True),
             *(
-                _encoder_index(name, other, road, is_serving=False)
-                for name, other in road.live.indexes.items()
-                if name != road.live.index.name
+                _encoder_index(name, other, services, is_serving=False)
+                for name, other in services.served.indexes.items()
+                if name != services.served.index.name
             ),
         ],
-        refused=road.live.refused,
-        dependencies=road.dependencies(),
-        stalled=stall_answer(road),
+        refused=services.served.refused,
+        dependencies=services.dependencies(),
+        stalled=stall_answer(services),
     )
 
 
-def stall_answer(road: Services) -> StallAnswer | None:
+def stall_answer(services: Services) -> StallAnswer | None:
     """What lets coverage stand still, if anything does."""
-    stall = road.stalls.stall
+    stall = services.stalls.stall
     return StallAnswer(part=stall.part, since=stall.since_ms) if stall else None
 
 
-def _encoder_index(name: str, manifest: Manifest, road: Services, *, is_serving: bool) -> EncoderIndex:
-    coverage = coverage_of(manifest, road.ends)
+def _encoder_index(name: str, manifest: Manifest, services: Services, *, is_serving: bool) -> EncoderIndex:
+    coverage = coverage_of(manifest, services.ends)
     lags = lag_by_partition(coverage.offsets, coverage.end_offsets)
     return EncoderIndex(
         name=name,

@@ -1,56 +1,13 @@
-"""What a search asks: an image, an id of the gallery, or an embedding."""
+"""Reads what a search asks from a JSON body, and describes the body for OpenAPI."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from api.answers.bodies import ImageId
 from api.answers.problems import ProblemError
-from contract.embeddings import DIMENSIONS_MAX
+from api.answers.questions import ByEmbedding, ById, Question
 from contract.formats import MEDIA_TYPES
-
-
-class ById(BaseModel):
-    """Search with the embedding of an image in the gallery."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    image_id: ImageId
-
-
-class ByEmbedding(BaseModel):
-    """Search with an embedding; with `encoder`, only among embeddings of that one."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    embedding: Annotated[
-        list[Annotated[float, Field(allow_inf_nan=False, ge=-3.4e38, le=3.4e38)]],
-        Field(min_length=1, max_length=DIMENSIONS_MAX, description="As many numbers as the encoder's dimensions."),
-    ]
-    encoder: Annotated[str, Field(description="The encoder's fingerprint, as `coverage.encoder` gives it.")] = ""
-
-    def check_encoder(self, answering: str, dimensions: int) -> None:
-        """Check that the encoder that answers could have made the embedding.
-
-        Raises:
-            ProblemError: 409 ``other-encoder``; 400 ``bad-embedding`` when it has not as many numbers as `dimensions`.
-        """
-        if self.encoder not in ("", answering):
-            raise ProblemError(
-                409,
-                "other-encoder",
-                f"The embedding is of encoder {self.encoder[:64]}, answers come from {answering} now: their distances would "
-                "mean nothing. Embed anew, or search with the image.",
-            )
-        if len(self.embedding) != dimensions:
-            raise ProblemError(
-                400, "bad-embedding", f"embedding: {len(self.embedding)} numbers. Expected {dimensions} finite numbers."
-            )
-
-
-# An image is its bytes.
-Question = bytes | ById | ByEmbedding
 
 _FIELDS = ({"image_id"}, {"embedding"}, {"embedding", "encoder"})
 _EXPECTED = {"image_id": "1 to 256 bytes of text", "encoder": "text"}

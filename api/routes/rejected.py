@@ -5,10 +5,10 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 
-from api.answers.bodies import RejectedAnswer
 from api.answers.problems import describe_problems
+from api.answers.rejected import RejectedAnswer
 from api.live.rejections import REJECTED_MAX
-from api.live.services import services
+from api.live.services import services_of
 
 router = APIRouter()
 
@@ -19,6 +19,6 @@ async def rejected(
     limit: Annotated[int, Query(ge=1, le=REJECTED_MAX, description="How many at most.")] = 20,
 ) -> RejectedAnswer:
     """The records that were refused last, newest first, each with its reason."""
-    road = services(request)
-    records, is_complete = await anyio.to_thread.run_sync(road.rejections.newest)
+    services = services_of(request)
+    records, is_complete = await anyio.to_thread.run_sync(services.rejections.newest)
     return RejectedAnswer(rejected=records[:limit], degraded=[] if is_complete else ["rejected"])

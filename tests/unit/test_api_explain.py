@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.answers.stored_records import StoredRecords
 from api.client import ApiError, Client
-from api.live.details import Details
 from api.table import neighbours_table
 from contract.record_key import RecordKey
 from gallery.store.rows import ImageRecord
@@ -42,12 +42,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     Gallery(settings).put(IMAGES)
     known = {RecordKey(LOG, 0, n): record(n, *image) for n, image in enumerate(IMAGES.items()) if n != 7}
 
-    async def records(_: Details, keys: Sequence[RecordKey]) -> tuple[dict[RecordKey, ImageRecord], bool]:
+    async def records(_: StoredRecords, keys: Sequence[RecordKey]) -> tuple[dict[RecordKey, ImageRecord], bool]:
         found = {key: known[key] for key in keys if key in known}
         return found, len(found) == len(set(keys))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Details, "records", records)
+        patch.setattr(StoredRecords, "records", records)
         with running_api(settings) as address, httpx.Client(base_url=address, timeout=60) as client:
             yield client
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from api.answers.bodies import Metadata
+from api.answers.records import Metadata
 from contract.errors import RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection, check_value, image_id_of, metadata_of
 from contract.record_key import RecordKey

@@ -1,4 +1,4 @@
-"""Room for large bodies: what all requests hold of them together is bounded, so that a crowd cannot fill the memory."""
+"""Memory for large bodies: what all requests hold of them together is bounded, so that a crowd cannot fill it."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.answers.problems import ProblemError
 
 # Four of the largest images. A body is copied up to three times on its way to Kafka, a child or a client.
-ROOM_SIZE_BYTES = 128 * 1024 * 1024
+MEMORY_SIZE_BYTES = 128 * 1024 * 1024
 # Smaller bodies are free: digits and most questions wait for nobody.
 FREE_SIZE_BYTES_MAX = 64 * 1024
 WAIT_S_MAX = 30.0
@@ -23,16 +23,16 @@ class _Waiting(NamedTuple):
     turn: asyncio.Future[None]
 
 
-class Room:
+class BodyMemory:
     """Bytes that requests may hold at once; who does not fit in waits, and whoever came first goes first. Used on the event loop only."""
 
-    def __init__(self, size_bytes: int = ROOM_SIZE_BYTES, wait_s_max: float = WAIT_S_MAX) -> None:
+    def __init__(self, size_bytes: int = MEMORY_SIZE_BYTES, wait_s_max: float = WAIT_S_MAX) -> None:
         self._free_bytes = size_bytes
         self._wait_s_max = wait_s_max
         self._waiting: deque[_Waiting] = deque()
 
     async def take(self, size_bytes: int) -> None:
-        """Wait for room; at most as much as there is in all.
+        """Wait for so much of it; at most as much as there is in all.
 
         Raises:
             ProblemError: 503 ``busy`` when it would take too long.
@@ -63,7 +63,7 @@ class Room:
             ) from error
 
     def give_back(self, size_bytes: int) -> None:
-        """Let in those who wait, as far as there is room."""
+        """Let in those who wait, as far as there is memory."""
         self._free_bytes += size_bytes
         self._let_in()
 
@@ -75,16 +75,16 @@ class Room:
                 waiting.turn.set_result(None)
 
 
-class HeldRoom:
-    """Gives each request a share of one room, and takes it back when the request is answered."""
+class LimitedBodies:
+    """Gives each request a share of one memory for bodies, and takes it back when the request is answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._room = Room()
+        self._memory = BodyMemory()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        share = scope["room"] = _Share(self._room)
+        share = scope["body_memory"] = _Share(self._memory)
         try:
             await self._app(scope, receive, send)
         finally:
@@ -92,26 +92,26 @@ class HeldRoom:
 
 
 class _Share:
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
         self._size_bytes = 0
 
     async def take(self, size_bytes: int) -> None:
-        assert self._size_bytes == 0, "who holds room and waits for more may wait for himself"
-        await self._room.take(size_bytes)
+        assert self._size_bytes == 0, "who holds some and waits for more may wait for himself"
+        await self._memory.take(size_bytes)
         self._size_bytes = size_bytes
 
     def give_back(self) -> None:
         if self._size_bytes:
-            self._room.give_back(self._size_bytes)
+            self._memory.give_back(self._size_bytes)
 
 
-async def take_room(request: Request, size_bytes: int) -> None:
-    """Wait for room for a body of this size, which the request then holds until it is answered; once a request.
+async def take_memory(request: Request, size_bytes: int) -> None:
+    """Wait for memory for a body of this size, which the request then holds until it is answered; once a request.
 
     Raises:
         ProblemError: 503 ``busy``.
     """
     if size_bytes > FREE_SIZE_BYTES_MAX:
-        share: _Share = request.scope["room"]
+        share: _Share = request.scope["body_memory"]
         await share.take(size_bytes)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from api.answers.gate import TIMED, Gate
+from api.answers.bounded_work import TIMED, BoundedWork
 from api.answers.problems import ProblemError
 
 QUICK_S = 0.001
@@ -23,8 +23,8 @@ def slow() -> int:
 
 def test_work_that_was_quick_is_done_on_the_event_loop_and_goes_to_threads_once_it_is_not() -> None:
     async def run() -> list[int]:
-        gate = Gate(running_max=2, waiting_max=2, quick_s=QUICK_S)
-        return [(await gate.run(work))[0] for work in [quick] * TIMED + [slow] * (TIMED + 5) + [quick] * 2]
+        bounded = BoundedWork(running_max=2, waiting_max=2, quick_s=QUICK_S)
+        return [(await bounded.run(work))[0] for work in [quick] * TIMED + [slow] * (TIMED + 5) + [quick] * 2]
 
     here = threading.get_ident()
     threads = asyncio.run(run())
@@ -36,16 +36,16 @@ def test_work_that_was_quick_is_done_on_the_event_loop_and_goes_to_threads_once_
 
 def test_work_that_may_wait_for_others_stays_in_threads_however_quick_it_was() -> None:
     async def run() -> list[int]:
-        gate = Gate(running_max=1, waiting_max=1)
-        return [(await gate.run(quick))[0] for _ in range(2 * TIMED)]
+        bounded = BoundedWork(running_max=1, waiting_max=1)
+        return [(await bounded.run(quick))[0] for _ in range(2 * TIMED)]
 
     assert threading.get_ident() not in asyncio.run(run())
 
 
 def test_slow_work_leaves_the_event_loop_free() -> None:
     async def run() -> int:
-        gate, turns = Gate(running_max=1, waiting_max=1, quick_s=QUICK_S), 0
-        work = asyncio.create_task(gate.run(lambda: time.sleep(0.2)))
+        bounded, turns = BoundedWork(running_max=1, waiting_max=1, quick_s=QUICK_S), 0
+        work = asyncio.create_task(bounded.run(lambda: time.sleep(0.2)))
         while not work.done():
             turns += 1
             await asyncio.sleep(0.001)
@@ -56,8 +56,8 @@ def test_slow_work_leaves_the_event_loop_free() -> None:
 
 def test_more_than_may_wait_are_told_to_come_again() -> None:
     async def run() -> list[tuple[None, float] | BaseException]:
-        gate = Gate(running_max=1, waiting_max=2)
-        return await asyncio.gather(*(gate.run(lambda: time.sleep(0.05)) for _ in range(5)), return_exceptions=True)
+        bounded = BoundedWork(running_max=1, waiting_max=2)
+        return await asyncio.gather(*(bounded.run(lambda: time.sleep(0.05)) for _ in range(5)), return_exceptions=True)
 
     refused = [answer for answer in asyncio.run(run()) if isinstance(answer, BaseException)]
     assert len(refused) == 2
@@ -68,10 +68,10 @@ def test_more_than_may_wait_are_told_to_come_again() -> None:
 
 def test_an_error_of_the_work_is_the_callers() -> None:
     async def run(times: int) -> None:
-        gate = Gate(running_max=1, waiting_max=1, quick_s=QUICK_S)
+        bounded = BoundedWork(running_max=1, waiting_max=1, quick_s=QUICK_S)
         for _ in range(times):
-            await gate.run(quick)
-        await gate.run(lambda: 1 // 0)
+            await bounded.run(quick)
+        await bounded.run(lambda: 1 // 0)
 
     for times in (0, 2):  # in a thread, and on the event loop
         with pytest.raises(ZeroDivisionError):

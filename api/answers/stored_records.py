@@ -1,4 +1,4 @@
-"""What is known of images beyond the index: read from Cassandra in one go, kept for ever, done without when it is away."""
+"""What Cassandra knows of the records that brought images: read in one go, cached for ever, done without while it is away."""
 
 import threading
 from collections import OrderedDict
@@ -11,7 +11,6 @@ import structlog
 
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
-from contract.settings import Settings
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
@@ -30,11 +29,15 @@ logger = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Details:
-    """Records by the Kafka record that brought them; rows never change, so the cache never goes stale."""
+class StoredRecords:
+    """Rows by the Kafka record that brought them; they never change, so the cache never goes stale.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        connect: to the store; called again as long as it raises DependencyError.
+    """
+
+    def __init__(self, connect: Callable[[], Store]) -> None:
+        self._open = connect
         self._store: Store | None = None
         self._failure = "not connected yet."
         self._paused_until_s = 0.0
@@ -137,7 +140,7 @@ class Details:
     def _connect(self) -> None:
         while not self._stopped.is_set():
             try:
-                store = Store.connect(self._settings)
+                store = self._open()
             except DependencyError as error:
                 if self._failure != error.detail:
                     logger.warning("cassandra is away", detail=error.detail)

@@ -1,4 +1,4 @@
-"""Room for large bodies: never more than there is, in the order of those who came, and nothing is lost of it."""
+"""Memory for large bodies: never more than there is, in the order of those who came, and nothing is lost of it."""
 
 import asyncio
 import random
@@ -6,19 +6,19 @@ import random
 import pytest
 
 from api.answers.problems import ProblemError
-from api.routes.room import Room
+from api.routes.body_memory import BodyMemory
 
 SIZE_BYTES = 100
 
 
-def test_room_is_never_overbooked_and_whole_again_whoever_gives_up(chance: random.Random) -> None:
+def test_memory_is_never_overbooked_and_whole_again_whoever_gives_up(chance: random.Random) -> None:
     held = 0
 
-    async def hold(room: Room, size_bytes: int, turns: int, patience_s: float) -> None:
+    async def hold(memory: BodyMemory, size_bytes: int, turns: int, patience_s: float) -> None:
         nonlocal held
         try:
             async with asyncio.timeout(patience_s):
-                await room.take(size_bytes)
+                await memory.take(size_bytes)
         except (TimeoutError, ProblemError):
             return
         held += size_bytes
@@ -26,15 +26,15 @@ def test_room_is_never_overbooked_and_whole_again_whoever_gives_up(chance: rando
         for _ in range(turns):
             await asyncio.sleep(0)
         held -= size_bytes
-        room.give_back(size_bytes)
+        memory.give_back(size_bytes)
 
     async def run() -> None:
-        room = Room(SIZE_BYTES, wait_s_max=0.02)
+        memory = BodyMemory(SIZE_BYTES, wait_s_max=0.02)
         sizes = [chance.choice([1, 10, 50, SIZE_BYTES]) for _ in range(400)]
         await asyncio.gather(
-            *(hold(room, size, chance.randrange(200), chance.choice([0.0, 0.005, 1.0])) for size in sizes)
+            *(hold(memory, size, chance.randrange(200), chance.choice([0.0, 0.005, 1.0])) for size in sizes)
         )
-        await asyncio.wait_for(room.take(SIZE_BYTES), 1)
+        await asyncio.wait_for(memory.take(SIZE_BYTES), 1)
 
     asyncio.run(run())
     assert held == 0
@@ -42,13 +42,13 @@ def test_room_is_never_overbooked_and_whole_again_whoever_gives_up(chance: rando
 
 def test_whoever_came_first_goes_first_however_small_the_next_is() -> None:
     async def run() -> list[int]:
-        room, order = Room(SIZE_BYTES), []
+        memory, order = BodyMemory(SIZE_BYTES), []
 
         async def hold(size_bytes: int) -> None:
-            await room.take(size_bytes)
+            await memory.take(size_bytes)
             order.append(size_bytes)
             await asyncio.sleep(0)
-            room.give_back(size_bytes)
+            memory.give_back(size_bytes)
 
         await asyncio.gather(*(hold(size) for size in (60, SIZE_BYTES, 1, 2)))
         return order
@@ -58,10 +58,10 @@ def test_whoever_came_first_goes_first_however_small_the_next_is() -> None:
 
 def test_who_waits_too_long_is_told_to_come_again() -> None:
     async def run() -> None:
-        room = Room(SIZE_BYTES, wait_s_max=0.01)
-        await room.take(SIZE_BYTES)
+        memory = BodyMemory(SIZE_BYTES, wait_s_max=0.01)
+        await memory.take(SIZE_BYTES)
         with pytest.raises(ProblemError, match="try again later") as refused:
-            await room.take(1)
+            await memory.take(1)
         assert (refused.value.status, refused.value.code, refused.value.headers) == (503, "busy", {"Retry-After": "1"})
 
     asyncio.run(run())

@@ -16,8 +16,8 @@ T = TypeVar("T")
 TIMED = 8
 
 
-class Gate:
-    """Runs functions of one kind, which block: in threads, or on the event loop as long as they are quick.
+class BoundedWork:
+    """Runs functions of one kind, all of which block: in threads, or on the event loop as long as they are quick.
 
     Args:
         running_max: how many run at once.

@@ -1,0 +1,60 @@
+"""What an answer covers: by partition, all records below an offset."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contract.record_key import RecordKey
+from gallery.generations.manifest import Manifest
+from topics.end_offsets import Ends
+
+
+@dataclass(slots=True, kw_only=True)
+class Coverage:
+    """What an answer covers: all records of `log` below `offsets`."""
+
+    index_id: str
+    generation: int
+    log: str
+    offsets: Annotated[
+        dict[str, int], Field(description="By partition, the offset behind the last record that is covered.")
+    ]
+    end_offsets: Annotated[dict[str, int] | None, Field(description="Where Kafka's partitions end; null when unknown.")]
+    count: int
+    exact: Literal[True] = True
+    encoder: str
+    digest: str
+    set_aside: Annotated[
+        int,
+        Field(
+            description=(
+                "Records below `offsets` whose stored row cannot be used; what ids of theirs mean, their other records say."
+            )
+        ),
+    ]
+
+
+def coverage_of(manifest: Manifest, ends: Ends | None) -> Coverage:
+    """What an answer from this generation covers."""
+    is_known = ends is not None and ends.log == manifest.log
+    return Coverage(
+        index_id=manifest.index_id,
+        generation=manifest.generation,
+        log=manifest.log,
+        offsets=manifest.offsets,
+        end_offsets={str(p): end for p, end in ends.offsets.items()} if is_known and ends else None,
+        count=manifest.count,
+        encoder=manifest.encoder,
+        digest=manifest.digest,
+        set_aside=sum(manifest.set_aside.values()),
+    )
+
+
+def is_covered(manifest: Manifest, key: RecordKey) -> bool:
+    """Whether the generation says everything that the record at `key` says."""
+    for coverage in manifest.logs:
+        if coverage.log == key.log:
+            partition = coverage.partitions.get(str(key.partition))
+            return partition is not None and key.offset < partition.next_offset
+    return False

@@ -1,0 +1,161 @@
+"""What is known of one image, how far its record has come, and what Kafka confirmed of a write."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from api.answers.coverage import is_covered
+from api.answers.problems import ProblemError
+from api.answers.records import (
+    Degraded,
+    Metadata,
+    NotShownRecord,
+    Source,
+    Truncated,
+    image_url,
+    metadata_object,
+    not_shown_of,
+    source_of,
+)
+from contract.record_key import RecordKey
+from gallery.generations.manifest import Manifest
+from gallery.generations.snapshot import GalleryImage, Snapshot
+from gallery.generations.unusable_rows import why_unusable
+from gallery.store.rows import FeedRow, ImageRecord
+from topics.publisher import Confirmation
+
+RecordState = Literal["confirmed", "rejected", "embedded", "searchable", "deleted", "superseded"]
+
+
+class ImageAnswer(BaseModel):
+    """What is known of one image."""
+
+    id: str
+    metadata: Metadata
+    width: int | None
+    height: int | None
+    media_type: str | None
+    size_bytes: int | None
+    bytes_sha256: str | None
+    pixels_sha256: str | None
+    truncated: Truncated
+    thumbnail_url: str
+    original_url: str
+    source: Source
+    newest_not_shown: NotShownRecord | None = Field(
+        description="A newer record of this id whose stored row cannot be used; null as a rule."
+    )
+    degraded: Degraded
+
+
+class TimelineAnswer(BaseModel):
+    """How far one record has come. Times are null where they are unknown or have not come."""
+
+    id: str
+    state: RecordState
+    reason: str = Field(description="Why it was rejected, else empty.")
+    source: Source | None = Field(description="Null until the embedder has come to the record.")
+    confirmed_at: int | None = Field(description="Kafka's time of the record.")
+    embedded_at: int | None = Field(description="When the embedder's verdict was stored.")
+    searchable_at: int | None = Field(description="When this process first covered it; null if that was at its start.")
+    degraded: Degraded
+
+
+class WriteAnswer(BaseModel):
+    """What Kafka confirmed; `min_offsets` makes a search wait until it has taken effect."""
+
+    id: str
+    log: str
+    partition: int
+    offset: int
+    min_offsets: str
+
+
+def image_answer(image_id: str, found: GalleryImage, record: ImageRecord | None, manifest: Manifest) -> ImageAnswer:
+    """What is known of an image of the generation; what only its record says is null without one."""
+    return ImageAnswer(
+        id=image_id,
+        metadata=metadata_object(record),
+        width=record.width if record else None,
+        height=record.height if record else None,
+        media_type=record.media_type if record else None,
+        size_bytes=record.size_bytes if record else None,
+        bytes_sha256=record.bytes_sha256.hex() if record else None,
+        pixels_sha256=record.pixels_sha256.hex() if record else None,
+        truncated=record.is_truncated if record else None,
+        thumbnail_url=image_url(image_id, found.source, "thumbnail"),
+        original_url=image_url(image_id, found.source, "original"),
+        source=source_of(found.source, found.kafka_time_ms),
+        newest_not_shown=not_shown_of(manifest, image_id),
+        degraded=[] if record else ["metadata"],
+    )
+
+
+def timeline_answer(
+    image_id: str,
+    key: RecordKey,
+    row: FeedRow | None,
+    snapshot: Snapshot,
+    *,
+    searchable_at_ms: int | None,
+    degraded: list[str],
+) -> TimelineAnswer:
+    """How far the record at `key` has come.
+
+    Args:
+        row: what the feed says of it; None while the embedder has not come to it, or the store is away.
+        searchable_at_ms: when this process first covered it.
+    """
+    found = snapshot.find(image_id)
+    is_current = found is not None and found.source == key
+    unusable = why_unusable(row, snapshot.manifest.dimensions) if row else ""
+    time_ms = (
+        row.kafka_time_ms if row and row.kafka_time_ms >= 0 else found.kafka_time_ms if found and is_current else None
+    )
+    state = _state(row, is_current=is_current, covered=is_covered(snapshot.manifest, key))
+    return TimelineAnswer(
+        id=image_id,
+        state="rejected" if unusable else state,
+        reason=unusable or (row.reason.split()[0] if row and row.outcome == "reject" else ""),
+        source=source_of(key, time_ms) if time_ms is not None else None,
+        confirmed_at=time_ms,
+        embedded_at=row.embedded_at_ms or None if row else None,
+        searchable_at=searchable_at_ms,
+        degraded=degraded,
+    )
+
+
+def write_answer(confirmed: Confirmation) -> WriteAnswer:
+    """What Kafka confirmed of a write."""
+    return WriteAnswer(
+        id=confirmed.image_id,
+        log=confirmed.log,
+        partition=confirmed.partition,
+        offset=confirmed.offset,
+        min_offsets=confirmed.min_offsets,
+    )
+
+
+def unknown_image(image_id: str, not_shown: NotShownRecord | None = None) -> ProblemError:
+    """404: no image has this id in the generation that is served, perhaps because its newest record is not shown."""
+    detail = f"No image has the id {image_id[:300]!r} in the index. "
+    if not_shown:
+        detail += (
+            f"Its newest record, {not_shown.log} {not_shown.partition}:{not_shown.offset}, is set aside "
+            f"({not_shown.reason}): publish it again."
+        )
+    else:
+        detail += "If it was published just now, wait with min_offsets."
+    return ProblemError(404, "unknown-image", detail)
+
+
+def _state(row: FeedRow | None, *, is_current: bool, covered: bool) -> RecordState:
+    if is_current:
+        return "searchable"
+    if row is None:
+        return "superseded" if covered else "confirmed"
+    if row.outcome == "reject":
+        return "rejected"
+    if not covered:
+        return "embedded"
+    return "deleted" if row.outcome == "delete" else "superseded"

@@ -1,0 +1,77 @@
+"""What a search asks: an image, an id of the gallery, or an embedding; and how it is to be answered."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.answers.efforts import Effort, effort_needs_image
+from api.answers.explanations import explain_needs_image
+from api.answers.ordering import Sort
+from api.answers.problems import ProblemError
+from api.answers.records import ImageId
+from contract.embeddings import DIMENSIONS_MAX
+
+
+class ById(BaseModel):
+    """Search with the embedding of an image in the gallery."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    image_id: ImageId
+
+
+class ByEmbedding(BaseModel):
+    """Search with an embedding; with `encoder`, only among embeddings of that one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    embedding: Annotated[
+        list[Annotated[float, Field(allow_inf_nan=False, ge=-3.4e38, le=3.4e38)]],
+        Field(min_length=1, max_length=DIMENSIONS_MAX, description="As many numbers as the encoder's dimensions."),
+    ]
+    encoder: Annotated[str, Field(description="The encoder's fingerprint, as `coverage.encoder` gives it.")] = ""
+
+    def check_encoder(self, answering: str, dimensions: int) -> None:
+        """Check that the encoder that answers could have made the embedding.
+
+        Raises:
+            ProblemError: 409 ``other-encoder``; 400 ``bad-embedding`` when it has not as many numbers as `dimensions`.
+        """
+        if self.encoder not in ("", answering):
+            raise ProblemError(
+                409,
+                "other-encoder",
+                f"The embedding is of encoder {self.encoder[:64]}, answers come from {answering} now: their distances would "
+                "mean nothing. Embed anew, or search with the image.",
+            )
+        if len(self.embedding) != dimensions:
+            raise ProblemError(
+                400, "bad-embedding", f"embedding: {len(self.embedding)} numbers. Expected {dimensions} finite numbers."
+            )
+
+
+# An image is its bytes.
+Question = bytes | ById | ByEmbedding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How a question is to be answered; `api.routes.parameters` says what each of these means."""
+
+    k: int
+    max_distance: float | None = None
+    explain: bool = False
+    sort: Sort = "best"
+    effort: Effort = "normal"
+
+    def check(self, question: Question) -> None:
+        """Check that the question has the pixels that its answer needs.
+
+        Raises:
+            ProblemError: 400 ``explain-needs-image`` or ``effort-needs-image``.
+        """
+        if self.explain and isinstance(question, ByEmbedding):
+            raise explain_needs_image()
+        if self.effort == "thorough" and not isinstance(question, bytes):
+            raise effort_needs_image()

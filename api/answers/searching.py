@@ -1,0 +1,246 @@
+"""From a question to its answer: the query that it makes, the nearest images of one generation, and what is known of them."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from api.answers.bounded_work import BoundedWork
+from api.answers.coverage import coverage_of
+from api.answers.efforts import search_hypotheses
+from api.answers.explanations import Explanation, Explanations
+from api.answers.images import unknown_image
+from api.answers.matches import SearchMatch
+from api.answers.ordering import larger_by, ordered
+from api.answers.problems import ProblemError, rejected_problem
+from api.answers.queries import Query, QueryEncoder
+from api.answers.questions import ById, Question, Wanted
+from api.answers.records import image_url, metadata_object, source_of
+from api.answers.search import BatchAnswer, QueryAnswer, SearchAnswer, Timing
+from api.answers.stored_records import StoredRecords
+from contract.errors import RejectedError
+from contract.record_key import RecordKey
+from contract.telemetry import SEARCH_SECONDS
+from gallery.generations.snapshot import Match, Snapshot
+from gallery.store.rows import ImageRecord
+from model.verdicts.frames import Shown
+from topics.end_offsets import Ends
+
+# So many of a batch's queries are worked on at once: others come in between.
+BATCH_CONCURRENCY = 16
+_STAGE_SECONDS = {field.name: SEARCH_SECONDS.labels(field.name) for field in fields(Timing)}
+_EXPLAIN_SECONDS = SEARCH_SECONDS.labels("explain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedGeneration:
+    """The generation that a question is answered from, and what was known beside it.
+
+    Attributes:
+        queries: makes queries with the encoder whose embeddings `snapshot` holds.
+        ends: where Kafka's partitions end; None while unknown.
+        stalled_parts: the part that lets coverage stand still, or none.
+    """
+
+    snapshot: Snapshot
+    queries: QueryEncoder
+    ends: Ends | None
+    stalled_parts: Sequence[str]
+
+
+class _Found(NamedTuple):
+    """What a question found.
+
+    Attributes:
+        hypotheses: what of the query found each match, by its id; empty if the query was searched as it is.
+    """
+
+    query: Query
+    matches: list[Match]
+    search_ms: float
+    hypotheses: Mapping[str, str] = {}
+
+
+class Searcher:
+    """Answers questions. Used on the event loop only.
+
+    Args:
+        searches: in which the index is searched.
+    """
+
+    def __init__(self, *, records: StoredRecords, explanations: Explanations, searches: BoundedWork) -> None:
+        self._records = records
+        self._explanations = explanations
+        self._searches = searches
+
+    async def answer(
+        self, question: Question, served: ServedGeneration, wanted: Wanted, *, began_s: float
+    ) -> SearchAnswer:
+        """The answer to one question.
+
+        Args:
+            began_s: when its request came, by `time.perf_counter`.
+
+        Raises:
+            RejectedError: its image would not be indexed either.
+            DependencyError: no decoder child can be started.
+            ProblemError: 400 ``bad-embedding``, 404 ``unknown-image``, 409 ``other-encoder``, 503 ``busy``.
+        """
+        found = await self._find(question, served, wanted)
+        lookup_s = time.perf_counter()
+        records, is_complete = await self._records.records([match.source for match in found.matches])
+        lookup_ms = (time.perf_counter() - lookup_s) * 1000
+        explained: dict[RecordKey, Explanation] = {}
+        degraded = _degraded(served, is_complete=is_complete)
+        if wanted.explain:
+            with _EXPLAIN_SECONDS.time():
+                explained = await self._explanations.explain(
+                    found.query, found.matches, records, served.queries.kind, found.hypotheses
+                )
+            if len(explained) < len(found.matches):
+                degraded.append("verdict")
+        timing = _timing([found], began_s, lookup_ms)
+        for stage, seconds in _STAGE_SECONDS.items():
+            seconds.observe(getattr(timing, stage) / 1000)
+        return SearchAnswer(
+            matches=ordered(_matches(found, records, explained), wanted.sort),
+            coverage=coverage_of(served.snapshot.manifest, served.ends),
+            degraded=degraded,
+            timing_ms=timing,
+        )
+
+    async def answer_all(
+        self, questions: Sequence[Question], served: ServedGeneration, wanted: Wanted, *, began_s: float
+    ) -> BatchAnswer:
+        """The answers to many questions, in their order; those that cannot be answered have a problem instead.
+
+        Args: as of `answer`.
+
+        Raises:
+            DependencyError: no decoder child can be started.
+            ProblemError: 400 ``bad-embedding``, 503 ``busy``.
+        """
+        answered: list[_Found | ProblemError] = []
+        for at in range(0, len(questions), BATCH_CONCURRENCY):
+            part = questions[at : at + BATCH_CONCURRENCY]
+            answered += await asyncio.gather(*(self._find_or_problem(each, served, wanted) for each in part))
+        found = [each for each in answered if isinstance(each, _Found)]
+        lookup_s = time.perf_counter()
+        sources = {match.source for each in found for match in each.matches}
+        records, is_complete = await self._records.records(list(sources))
+        lookup_ms = (time.perf_counter() - lookup_s) * 1000
+        return BatchAnswer(
+            answers=[
+                QueryAnswer(matches=_matches(each, records, {}), problem=None)
+                if isinstance(each, _Found)
+                else QueryAnswer(matches=None, problem=each.body())
+                for each in answered
+            ],
+            coverage=coverage_of(served.snapshot.manifest, served.ends),
+            degraded=_degraded(served, is_complete=is_complete),
+            timing_ms=_timing(found, began_s, lookup_ms),
+        )
+
+    async def _find(self, question: Question, served: ServedGeneration, wanted: Wanted) -> _Found:
+        snapshot, k, max_distance = served.snapshot, wanted.k, wanted.max_distance
+        if isinstance(question, bytes) and wanted.effort == "thorough":
+            query = await served.queries.encode_thoroughly(question)
+            matches, hypotheses, took_s = await search_hypotheses(query, snapshot, k, max_distance, self._searches)
+            return _Found(query, matches, took_s * 1000, hypotheses)
+        if isinstance(question, bytes):
+            query = await served.queries.encode(question)
+        elif isinstance(question, ById):
+            query = await self._query_of(question.image_id, snapshot)
+        else:
+            question.check_encoder(snapshot.manifest.encoder, snapshot.dimensions)
+            query = Query(np.array(question.embedding, np.float32))
+        matches, took_s = await self._searches.run(lambda: snapshot.search(query.embedding, k, max_distance))
+        return _Found(query, matches, took_s * 1000)
+
+    async def _find_or_problem(
+        self, question: Question, served: ServedGeneration, wanted: Wanted
+    ) -> _Found | ProblemError:
+        """What was found, or why this question alone cannot be answered."""
+        try:
+            return await self._find(question, served, wanted)
+        except RejectedError as error:
+            return rejected_problem(error)
+        except ProblemError as error:
+            if error.status >= 500 or error.code == "bad-embedding":  # not this question's fault, or no question at all
+                raise
+            return error
+
+    async def _query_of(self, image_id: str, snapshot: Snapshot) -> Query:
+        """The query that an image of the gallery makes; its hashes come from its record where that is known."""
+        found = snapshot.find(image_id)
+        if found is None:
+            raise unknown_image(image_id)
+        records, _ = await self._records.records([found.source])
+        query = Query(found.embedding)
+        if (record := records.get(found.source)) is not None:
+            shown = Shown(record.thumbnail, record.width, record.height)
+            query = replace(query, bytes_sha256=record.bytes_sha256, pixels_sha256=record.pixels_sha256, shown=shown)
+        return query
+
+
+def _degraded(served: ServedGeneration, *, is_complete: bool) -> list[str]:
+    return [*([] if is_complete else ["metadata"]), *served.stalled_parts]
+
+
+def _matches(
+    found: _Found, records: dict[RecordKey, ImageRecord], explained: dict[RecordKey, Explanation]
+) -> list[SearchMatch]:
+    return [
+        _match(
+            match,
+            records.get(match.source),
+            found.query,
+            explained.get(match.source),
+            found.hypotheses.get(match.image_id),
+        )
+        for match in found.matches
+    ]
+
+
+def _match(
+    match: Match, record: ImageRecord | None, query: Query, told: Explanation | None, hypothesis: str | None
+) -> SearchMatch:
+    return SearchMatch(
+        id=match.image_id,
+        distance=match.distance,
+        metadata=metadata_object(record),
+        width=record.width if record else None,
+        height=record.height if record else None,
+        media_type=record.media_type if record else None,
+        same_bytes=record.bytes_sha256 == query.bytes_sha256 if record and query.bytes_sha256 else None,
+        same_pixels=record.pixels_sha256 == query.pixels_sha256 if record and query.pixels_sha256 else None,
+        truncated=record.is_truncated if record else None,
+        thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
+        source=source_of(match.source, match.kafka_time_ms),
+        larger=larger_by(record, query.shown),
+        hypothesis=hypothesis,
+        verdict=told.verdict if told else None,
+        edits=told.edits if told else None,
+        alignment=told.alignment if told else None,
+        residual=told.residual if told else None,
+        confidence=told.confidence if told else None,
+        outline=told.outline if told else None,
+    )
+
+
+def _timing(found: list[_Found], began_s: float, lookup_ms: float) -> Timing:
+    """What each stage took for all of them; they were worked on side by side, so the total may be less than the sum."""
+    return Timing(
+        decode=_rounded(sum(each.query.decode_ms for each in found)),
+        encode=_rounded(sum(each.query.encode_ms for each in found)),
+        search=_rounded(sum(each.search_ms for each in found)),
+        lookup=_rounded(lookup_ms),
+        total=_rounded((time.perf_counter() - began_s) * 1000),
+    )
+
+
+def _rounded(milliseconds: float) -> float:
+    return round(milliseconds, 3)

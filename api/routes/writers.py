@@ -1,0 +1,32 @@
+"""Who may write: the page and programs, but no foreign page in a person's browser."""
+
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from api.answers.problems import ProblemError
+
+
+def check_writer(request: Request, allowed_hosts: str) -> None:
+    """Let nobody write through a person's browser but the page itself.
+
+    A foreign page's request carries its own Origin; a name that was rebound to this address shows in Host. The scheme is
+    not compared: a proxy may speak TLS for us.
+
+    Raises:
+        ProblemError: 403 ``foreign-host`` or ``foreign-origin``.
+    """
+    host = request.headers.get("host", "")
+    name = urlsplit(f"//{host}").hostname or ""
+    if name not in allowed_hosts.lower().split(","):
+        raise ProblemError(
+            403,
+            "foreign-host",
+            f"The request's Host is {host!r}, writes are taken under {allowed_hosts}. "
+            "Add the name to LOOKALIKE_API_ALLOWED_HOSTS if it is yours.",
+        )
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise ProblemError(
+            403, "foreign-origin", f"The request comes from a page of {origin!r}; writes are taken from {host} alone."
+        )
