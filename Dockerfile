@@ -11,7 +11,7 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin lookalike \
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY . .
-RUN /opt/venv/bin/python -m compileall -q contract runtime topics model gallery producers workers api
+RUN /opt/venv/bin/python -m compileall -q .
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MALLOC_ARENA_MAX=2 \

@@ -34,11 +34,16 @@ class Message(Protocol):
     """What a record carried."""
 
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """The image's id in UTF-8; None when the record named none."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The encoded image; None deletes."""
+
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """Name and value of each header."""
 
 
 class Publisher:

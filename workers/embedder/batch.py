@@ -232,6 +232,7 @@ class Timer:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Time what the block does; a stage that is timed twice keeps its last time."""
         began = time.perf_counter()
         yield
         seconds = time.perf_counter() - began
