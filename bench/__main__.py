@@ -1,4 +1,4 @@
-"""Measure: `python -m bench all`, or one of road, freshness, http, photos, memory, search, systems and explain; `report` and `plots` show results."""
+"""The command line of the measurements: `all` runs every one of them, `report` and `plots` show what was measured."""
 
 import argparse
 import json
@@ -49,13 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     everything.add_argument("--only", nargs="+", metavar="NAME", help="only these results, e.g. search-60000 freshness")
     everything.set_defaults(run=_all)
 
-    road = _measurement(verbs, "road", _road, "images/s from topic to searchable, freshness, embedders by themselves")
-    road.add_argument(
+    pipeline = _measurement(
+        verbs, "road", _pipeline, "images/s from topic to searchable, freshness, embedders by themselves"
+    )
+    pipeline.add_argument(
         "--images", type=int, default=5000, help="published at full speed, up to 60000 (default %(default)s)"
     )
-    road.add_argument("--rate", type=float, default=100, help="images/s of the paced part (default %(default)s)")
-    road.add_argument("--seconds", type=float, default=20, help="length of the paced part (default %(default)s)")
-    road.add_argument(
+    pipeline.add_argument("--rate", type=float, default=100, help="images/s of the paced part (default %(default)s)")
+    pipeline.add_argument("--seconds", type=float, default=20, help="length of the paced part (default %(default)s)")
+    pipeline.add_argument(
         "--embedder-images", type=int, default=6000, help="for each of the embedders by themselves; 0 leaves them out"
     )
 
@@ -90,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     memory = _measurement(
-        verbs, "memory", _memory, "the most memory that each process takes, on a road of their own (servers must run)"
+        verbs,
+        "memory",
+        _memory,
+        "the most memory that each process takes, in a pipeline of their own (servers must run)",
     )
     memory.add_argument("--images", type=int, default=60_000, help="digits, at most 60000 (default %(default)s)")
     memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
@@ -151,7 +156,7 @@ def _settings() -> Settings:
 
 def _all(options: argparse.Namespace) -> int:
     from bench.everything import measure_everything, measurements
-    from bench.goals import verdicts
+    from bench.goals import outcomes
     from bench.report import goals_table
 
     settings = _settings()
@@ -165,15 +170,15 @@ def _all(options: argparse.Namespace) -> int:
     results = read_results(folder)
     _draw(results, folder / "plots" if options.quick else None)
     if not options.quick:
-        print(goals_table(verdicts(results)))
+        print(goals_table(outcomes(results)))
     print(f"Results: {folder}" + (f". Failed: {', '.join(failed)}." if failed else ""))
     return 1 if failed else 0
 
 
-def _road(options: argparse.Namespace) -> dict[str, Any]:
-    from bench.road import measure_road
+def _pipeline(options: argparse.Namespace) -> dict[str, Any]:
+    from bench.pipeline import measure_pipeline
 
-    return measure_road(
+    return measure_pipeline(
         _settings(), options.images, options.rate, options.seconds, embedder_images=options.embedder_images
     )
 

@@ -1,4 +1,4 @@
-"""When what was published became searchable: the measure of everything that is said of the road."""
+"""When each published image became searchable, for images published at a steady rate."""
 
 import threading
 import time

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.own import own_road
+from bench.own_pipeline import own_pipeline
 from contract.errors import DependencyError
 from contract.settings import Settings
 from model import mnist
 from runtime.progress import progress_line
-from stack.child import Child, start_child
+from stack.process import Child, start_child
 from stack.programs import environment
 from stack.service import Service
 from topics.publisher import ImagePublisher
@@ -57,14 +57,14 @@ def measure_embedders(
     """A row a case: images a second, from topic to acknowledged, of the median round.
 
     Images lie in the topic before the embedders, which stand still meanwhile, go on: nothing else is done at that time. Each case
-    has a topic of its own in a keyspace beside the running road's.
+    has a topic of its own in a keyspace beside the one of the running stack.
     """
     compared = cases() if compared is None else compared
     rows = []
     with progress_line("embedders", len(compared), "cases") as bar:
         for case in compared:
-            with own_road(settings, "embedders") as road, _running(road, case) as logs:
-                taken_s = [_round(road, logs, pngs, number) for number in range(rounds)]
+            with own_pipeline(settings, "embedders") as own, _running(own, case) as logs:
+                taken_s = [_round(own, logs, pngs, number) for number in range(rounds)]
                 median_s = float(np.median(taken_s))
                 rows.append(
                     {
@@ -115,16 +115,16 @@ class WorkerLogs:
 
 
 @contextmanager
-def _running(road: Settings, case: Case) -> Iterator[WorkerLogs]:
+def _running(settings: Settings, case: Case) -> Iterator[WorkerLogs]:
     """The case's embedders, once each has finished some images."""
-    files = [road.var_dir / "logs" / f"embedder-{slot}.log" for slot in range(len(case.cores))]
+    files = [settings.var_dir / "logs" / f"embedder-{slot}.log" for slot in range(len(case.cores))]
     children: list[Child] = []
     try:
         for slot, cores in enumerate(case.cores):
-            children.append(start_child(_service(road, case, slot, cores, files[slot])))
+            children.append(start_child(_service(settings, case, slot, cores, files[slot])))
         logs = WorkerLogs(children, files)
         deadline = time.monotonic() + TIMEOUT_S
-        with ImagePublisher(road) as publisher:
+        with ImagePublisher(settings) as publisher:
             sent = 0
             digit = mnist.png(mnist.images("train")[0])
             while not all(logs.counts()):
@@ -143,7 +143,7 @@ def _running(road: Settings, case: Case) -> Iterator[WorkerLogs]:
             child.stop(10.0)
 
 
-def _service(road: Settings, case: Case, slot: int, cores: tuple[int, ...] | None, log: Path) -> Service:
+def _service(settings: Settings, case: Case, slot: int, cores: tuple[int, ...] | None, log: Path) -> Service:
     arguments = ["--slot", str(slot)]
     arguments += ["--cores", *map(str, cores)] if cores else []
     arguments += [] if case.has_store else ["--no-store"]
@@ -151,16 +151,16 @@ def _service(road: Settings, case: Case, slot: int, cores: tuple[int, ...] | Non
         name=f"embedder-{slot}",
         command=lambda: [sys.executable, "-m", "bench.worker", *arguments],
         log=log,
-        environment=environment(road),
+        environment=environment(settings),
     )
 
 
-def _round(road: Settings, logs: WorkerLogs, pngs: list[bytes], number: int) -> float:
+def _round(settings: Settings, logs: WorkerLogs, pngs: list[bytes], number: int) -> float:
     """Seconds that the embedders take for all images."""
     done = sum(logs.counts())
     logs.send(signal.SIGSTOP)
     try:
-        with ImagePublisher(road) as publisher:
+        with ImagePublisher(settings) as publisher:
             for n, png in enumerate(pngs):
                 publisher.put(png, image_id=f"{number}/{n}")
     finally:

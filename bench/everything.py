@@ -13,11 +13,11 @@ from bench.explain import measure_explain
 from bench.freshness import measure_freshness
 from bench.http import measure_http
 from bench.memory import measure_memory
-from bench.own import own_stack
+from bench.own_pipeline import own_stack
 from bench.peers import METHODS, installed_methods
 from bench.photos import measure_photos
+from bench.pipeline import measure_pipeline
 from bench.results import write_result
-from bench.road import measure_road
 from bench.scenarios import measure_during_rebuild, measure_tail
 from bench.search import measure_search
 from bench.systems import SYSTEMS, measure_systems
@@ -125,7 +125,7 @@ def _full() -> list[Measurement]:
         Measurement(
             "road",
             "python -m bench road --images 60000",
-            lambda s: measure_road(s, 60_000, 100, 20),
+            lambda s: measure_pipeline(s, 60_000, 100, 20),
             needs_stack=True,
         ),
         Measurement(
@@ -155,7 +155,7 @@ def _quick() -> list[Measurement]:
         Measurement(
             "road",
             QUICK,
-            lambda s: measure_road(s, 300, 50, 2, embedder_images=300, rounds=1, compared=cases()[:2]),
+            lambda s: measure_pipeline(s, 300, 50, 2, embedder_images=300, rounds=1, compared=cases()[:2]),
             needs_stack=True,
         ),
         Measurement(

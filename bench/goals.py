@@ -21,7 +21,7 @@ class Goal(NamedTuple):
     figure: Callable[[Results], float]
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """A goal and what was measured; `is_met` is None where it was not."""
 
     goal: Goal
@@ -41,16 +41,16 @@ def row(results: Results, name: str, method: str) -> dict[str, Any]:
     raise LookupError(f"{name} has no row {method}")
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def outcomes(results: Results) -> list[Outcome]:
     """All goals, whether measured or not."""
     found = []
     for goal in GOALS:
         try:
             figure = float(goal.figure(results))
         except LookupError:
-            found.append(Verdict(goal, None, None))
+            found.append(Outcome(goal, None, None))
             continue
-        found.append(Verdict(goal, figure, figure <= goal.limit if goal.is_most else figure >= goal.limit))
+        found.append(Outcome(goal, figure, figure <= goal.limit if goal.is_most else figure >= goal.limit))
     return found
 
 

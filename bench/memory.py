@@ -1,4 +1,4 @@
-"""The most memory that embedder, indexer and API take, each with its children, on a road of their own."""
+"""The most memory that embedder, indexer and API take, each with its children, over topics, tables and an index of their own."""
 
 import contextlib
 import io
@@ -13,11 +13,11 @@ from PIL import Image
 
 from api.client import Client
 from bench.machine import machine, versions
-from bench.own import own_programs, own_road, publish_all
+from bench.own_pipeline import own_pipeline, own_programs, publish_all
 from contract.settings import Settings
 from gallery.generations.reader import Reader
 from model import mnist
-from stack.child import Child
+from stack.process import Child
 
 # Noise does not compress: 3 bytes a pixel, 7.9 MiB in all.
 LARGE_SIDE_PX = 1661
@@ -43,19 +43,19 @@ def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any
         "digits": digits,
         "large_images": large,
     }
-    with own_road(settings, "memory") as road:
+    with own_pipeline(settings, "memory") as own:
         pngs = [mnist.png(image) for image in mnist.images("train")[:digits]]
-        with _running(road, with_api=True) as peaks:
-            publish_all(road, pngs, "memory")
-            client = Client(road.api_address)
+        with _running(own, with_api=True) as peaks:
+            publish_all(own, pngs, "memory")
+            client = Client(own.api_address)
             for image in mnist.images("test")[:SEARCHES]:
                 client.search(mnist.png(image))
-            figures["index_mb"] = _current_index_mb(road)
+            figures["index_mb"] = _current_index_mb(own)
         figures |= {f"digits_{name}_mb": peak for name, peak in peaks.mb().items()}
     if large:
-        with own_road(settings, "memory") as road:
-            with _running(road, with_api=False) as peaks:
-                publish_all(road, islice(cycle(large_pictures()), large), "memory")
+        with own_pipeline(settings, "memory") as own:
+            with _running(own, with_api=False) as peaks:
+                publish_all(own, islice(cycle(large_pictures()), large), "memory")
             figures |= {f"large_{name}_mb": peak for name, peak in peaks.mb().items()}
     return figures
 
@@ -113,9 +113,9 @@ def _resident_bytes(process: psutil.Process) -> int:
 
 
 @contextlib.contextmanager
-def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
+def _running(settings: Settings, *, with_api: bool) -> Iterator[Peaks]:
     """The programs, looked at from when they are ready until they are stopped."""
-    with own_programs(road, with_api=with_api) as children:
+    with own_programs(settings, with_api=with_api) as children:
         peaks = Peaks(children)
         try:
             yield peaks
@@ -123,12 +123,14 @@ def _running(road: Settings, *, with_api: bool) -> Iterator[Peaks]:
             peaks.close()
 
 
-def _current_index_mb(road: Settings) -> float:
+def _current_index_mb(settings: Settings) -> float:
     """What the current generation's files hold; older ones lie beside them until they are pruned."""
-    snapshot = Reader(road.encoder_index_dir, fingerprint=None).current()
+    snapshot = Reader(settings.encoder_index_dir, fingerprint=None).current()
     assert snapshot is not None
     manifest = snapshot.manifest
     base = 0
     if manifest.base is not None:
-        base = sum(file.stat().st_size for file in (road.encoder_index_dir / "bases" / manifest.base.name).iterdir())
+        base = sum(
+            file.stat().st_size for file in (settings.encoder_index_dir / "bases" / manifest.base.name).iterdir()
+        )
     return round((base + manifest.tail.size_bytes) / MB, 1)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.kept import Build, Shelf
+from bench.index_cache import Build, IndexCache
 from gallery.nearest.neighbours import build_neighbours, load_neighbours
 from gallery.nearest.tree import frozen
 
@@ -41,7 +41,7 @@ class Lookalike:
 
     effort: int | None = None
 
-    def __init__(self, embeddings: NDArray[np.float32], _shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], _cache: IndexCache) -> None:
         # Loads scikit-learn; the others' libraries are loaded before their clocks start, too.
         build_neighbours(embeddings[:1000])
         began = time.perf_counter()
@@ -66,7 +66,7 @@ class SklearnKDTree:
 
     effort: int | None = None
 
-    def __init__(self, embeddings: NDArray[np.float32], _shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], _cache: IndexCache) -> None:
         from sklearn.neighbors import KDTree
 
         began = time.perf_counter()
@@ -88,7 +88,7 @@ class Numpy:
 
     effort: int | None = None
 
-    def __init__(self, embeddings: NDArray[np.float32], _shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], _cache: IndexCache) -> None:
         began = time.perf_counter()
         self._embeddings = embeddings
         self._squared_norms = np.einsum("ij,ij->i", embeddings, embeddings)
@@ -110,7 +110,7 @@ class FaissFlat:
 
     effort: int | None = None
 
-    def __init__(self, embeddings: NDArray[np.float32], _shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], _cache: IndexCache) -> None:
         import faiss
 
         faiss.omp_set_num_threads(1)
@@ -133,7 +133,7 @@ class FaissFlat:
 class FaissHnsw:
     """FAISS: HNSW with 16 links and 200 candidates while building."""
 
-    def __init__(self, embeddings: NDArray[np.float32], shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], cache: IndexCache) -> None:
         import faiss
 
         self.effort: int | None = EFFORTS[0]
@@ -143,8 +143,8 @@ class FaissHnsw:
         def load(path: str) -> None:
             self._index = faiss.read_index(path)
 
-        faiss.omp_set_num_threads(shelf.threads)
-        self.build = shelf.built(
+        faiss.omp_set_num_threads(cache.threads)
+        self.build = cache.built(
             "faiss-hnsw", lambda: self._index.add(embeddings), lambda path: faiss.write_index(self._index, path), load
         )
         faiss.omp_set_num_threads(1)
@@ -164,7 +164,7 @@ class FaissHnsw:
 class Hnswlib:
     """hnswlib with 16 links and 200 candidates while building."""
 
-    def __init__(self, embeddings: NDArray[np.float32], shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], cache: IndexCache) -> None:
         import hnswlib
 
         self.effort: int | None = EFFORTS[0]
@@ -173,9 +173,9 @@ class Hnswlib:
 
         def build() -> None:
             self._index.init_index(max_elements=len(embeddings), M=16, ef_construction=200, random_seed=1)
-            self._index.add_items(embeddings, num_threads=shelf.threads)
+            self._index.add_items(embeddings, num_threads=cache.threads)
 
-        self.build = shelf.built("hnswlib", build, self._index.save_index, self._index.load_index)
+        self.build = cache.built("hnswlib", build, self._index.save_index, self._index.load_index)
         self._index.set_num_threads(1)
 
     def nearest(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -194,7 +194,7 @@ class Hnswlib:
 class Usearch:
     """usearch with 16 links and 200 candidates while building."""
 
-    def __init__(self, embeddings: NDArray[np.float32], shelf: Shelf) -> None:
+    def __init__(self, embeddings: NDArray[np.float32], cache: IndexCache) -> None:
         from usearch.index import Index
 
         self.effort: int | None = EFFORTS[0]
@@ -204,9 +204,9 @@ class Usearch:
 
         def build() -> None:
             keys = np.arange(len(embeddings), dtype=np.uint64)
-            self._index.add(keys, embeddings, threads=shelf.threads)
+            self._index.add(keys, embeddings, threads=cache.threads)
 
-        self.build = shelf.built("usearch", build, self._index.save, self._index.load)
+        self.build = cache.built("usearch", build, self._index.save, self._index.load)
 
     def nearest(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         """See `Method`."""
@@ -219,7 +219,7 @@ class Usearch:
         return int(self._index.memory_usage)
 
 
-METHODS: dict[str, Callable[[NDArray[np.float32], Shelf], Method]] = {
+METHODS: dict[str, Callable[[NDArray[np.float32], IndexCache], Method]] = {
     "lookalike": Lookalike,
     "sklearn-kdtree": SklearnKDTree,
     "numpy": Numpy,

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from contract.errors import RejectedError
-from model.training.photo_evaluation.easy_edits import EASY, cropped, fitted, from_pixels
+from model.training.photo_evaluation.easy_edits import EASY, cropped, from_pixels, with_longer_side
 from model.training.photo_evaluation.photos import photos_in, read, to_alter
 
 SIDE_PX = 500
@@ -38,7 +38,7 @@ def gallery_photographs(count: int, folder: Path | None) -> Iterator[bytes]:
         part = cropped(samples[number % len(samples)], random.uniform(AREA_MIN, AREA_MAX), random)
         for change in random.permutation(_CHANGES)[:2]:
             part = EASY[change](part, [], random)
-        yield as_jpeg(fitted(part, SIDE_PX))
+        yield as_jpeg(with_longer_side(part, SIDE_PX))
 
 
 def photographs_of(size_px: tuple[int, int], count: int) -> list[bytes]:

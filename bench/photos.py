@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.http import load, search_request
 from bench.machine import machine, versions
-from bench.own import own_programs, own_road, publish_all
+from bench.own_pipeline import own_pipeline, own_programs, publish_all
 from bench.photographs import gallery_photographs, photographs_of
 from contract.settings import Settings
 from model.encoder import Encoder, load_encoder
@@ -54,16 +54,16 @@ def measure_photos(
         "query_mb": round(sum(map(len, queries)) / len(queries) / 1e6, 2),
         "rows": [],
     }
-    own = settings.model_copy(update={"encoder": ENCODER, "next_encoder": ""})
-    with own_road(own, "photos") as road, own_programs(road, with_api=True):
+    with_photo_encoder = settings.model_copy(update={"encoder": ENCODER, "next_encoder": ""})
+    with own_pipeline(with_photo_encoder, "photos") as own, own_programs(own, with_api=True):
         with progress_line("publishing", images) as progress:
             photographs = _counted(gallery_photographs(images, folder), progress)
-            figures["gallery_images"] = publish_all(road, photographs, "photo")
+            figures["gallery_images"] = publish_all(own, photographs, "photo")
         for effort, count in (("normal", searches), ("thorough", thorough)):
             parameters = f"k=10&effort={effort}"
-            requests = [search_request(road, query, "image/jpeg", parameters) for query in queries]
-            asyncio.run(load(road, requests, 1, count=WARM_UP))
-            found = asyncio.run(load(road, requests, 1, count=count))
+            requests = [search_request(own, query, "image/jpeg", parameters) for query in queries]
+            asyncio.run(load(own, requests, 1, count=WARM_UP))
+            found = asyncio.run(load(own, requests, 1, count=count))
             figures["rows"].append({"method": effort, **found})
     return figures
 

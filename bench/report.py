@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.goals import Results, Verdict, verdicts
+from bench.goals import Outcome, Results, outcomes
 
 COLUMNS = {
     "search": ("method", "p50_ms", "p99_ms", "recall_at_10", "effort", "build_s", "build_threads", "bytes_per_vector"),
@@ -24,13 +24,13 @@ _HEAD = {"name", "command", "measured_at", "machine", "versions", "rows"}
 
 def markdown(results: Results) -> str:
     """Everything that there is, goals first."""
-    parts = ["## Goals\n\n" + goals_table(verdicts(results))]
+    parts = ["## Goals\n\n" + goals_table(outcomes(results))]
     for name, figures in results.items():
         parts.append(f"## {name}\n\n{_origin(figures)}\n\n{_facts(figures)}\n\n{_rows(name, figures)}".rstrip())
     return "\n\n".join(parts) + "\n"
 
 
-def goals_table(found: list[Verdict]) -> str:
+def goals_table(found: list[Outcome]) -> str:
     """Goal → figure → met or missed."""
     lines = ["| goal | wanted | figure | |", "|---|---|---|---|"]
     for (what, limit, unit, is_most, _), figure, is_met in found:

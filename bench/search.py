@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from bench.embeddings import gallery, queries
-from bench.kept import Shelf
+from bench.index_cache import IndexCache
 from bench.machine import machine, versions
 from bench.peers import METHODS, Asked, K, Method, recall, sweep
 from contract.settings import Settings
@@ -33,14 +33,14 @@ def measure_search(
         threads: with which approximate peers are built; what was built stays in `var_dir`/bench.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, shelf = search_data(settings, n, query_count, is_uniform=is_uniform, threads=threads)
+    embeddings, asked, cache = search_data(settings, n, query_count, is_uniform=is_uniform, threads=threads)
     with threadpool_limits(limits=1):
         expected = exact_neighbours(embeddings, asked)
         methods: dict[str, Method] = {}
         rows: dict[str, dict[str, Any]] = {}
         with progress_line(f"building over {n:,}", len(names), "methods") as bar:
             for name in names:
-                methods[name] = method = METHODS[name](embeddings, shelf)
+                methods[name] = method = METHODS[name](embeddings, cache)
                 rows[name] = {
                     "method": name,
                     "build_s": method.build.seconds,
@@ -77,16 +77,16 @@ def measure_search(
 
 def search_data(
     settings: Settings, n: int, query_count: int, *, is_uniform: bool = False, threads: int = 1
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Shelf]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], IndexCache]:
     """Embeddings (n, 128), queries (m, 128) that are not among them, and where indexes over them are kept."""
     folder = settings.var_dir / "bench"
     if is_uniform:
         random = np.random.default_rng(0)
         embeddings, asked = random.random((n, 128), np.float32), random.random((query_count, 128), np.float32)
-        return embeddings, asked, Shelf(folder, f"uniform-{n}", threads)
+        return embeddings, asked, IndexCache(folder, f"uniform-{n}", threads)
     encoder = load_encoder(settings.encoder, settings.encoders_dir)
     name = f"digits-{encoder.fingerprint}-{n}"
-    return gallery(encoder, n, folder), queries(encoder, query_count, folder), Shelf(folder, name, threads)
+    return gallery(encoder, n, folder), queries(encoder, query_count, folder), IndexCache(folder, name, threads)
 
 
 def exact_neighbours(embeddings: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ DEPENDENCY_RETRIES = Counter(
     "lookalike_dependency_retries_total", "Failed calls that were tried again.", ["dependency"]
 )
 DEPENDENCY_UP = Gauge("lookalike_dependency_up", "1 while the last call to the dependency worked.", ["dependency"])
-READY = Gauge("lookalike_ready", "1 while the process does its work, 0 while it starts or waits for something.")
+IS_READY = Gauge("lookalike_ready", "1 while the process does its work, 0 while it starts or waits for something.")
 DEGRADED = Gauge("lookalike_degraded", "1 while the process is not ready because of this part.", ["part"])
 STALLED = Gauge(
     "lookalike_stalled", "1 while coverage stands still because of this part, though records wait.", ["part"]

@@ -9,9 +9,9 @@ from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import load_settings
 from model.networks.command import add_import, import_encoder
 
-ENCODER = "contrast"
+_DIGITS = "contrast"
 # The encoder that learns from a folder of photographs; the others learn from MNIST.
-PHOTO = "photo"
+_PHOTOS = "photo"
 
 
 def main() -> int:
@@ -43,14 +43,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on behind the last finished epoch")
     export = verbs.add_parser("export", help="write the trained encoder to model/encoders (needs TensorFlow)")
     for verb in (train, export):
-        verb.add_argument("--encoder", metavar="NAME", default=ENCODER, help="which one (default %(default)s)")
+        verb.add_argument("--encoder", metavar="NAME", default=_DIGITS, help="which one (default %(default)s)")
         verb.add_argument("--folder", type=Path, help="where training keeps its state (default <var>/train/NAME)")
-        verb.add_argument("--images", type=Path, help=f"photographs to learn from, for --encoder {PHOTO} alone")
+        verb.add_argument("--images", type=Path, help=f"photographs to learn from, for --encoder {_PHOTOS} alone")
     export.add_argument(
         "--credit",
         metavar="TEXT",
         action="append",
-        help=f"whose photographs and which licence, for --encoder {PHOTO}; repeat it",
+        help=f"whose photographs and which licence, for --encoder {_PHOTOS}; repeat it",
     )
     _add_evaluate(verbs)
     add_import(verbs)
@@ -113,11 +113,10 @@ def _train(arguments: argparse.Namespace) -> None:
     images, folder = _images(arguments), _state_folder(arguments)
     _check_tensorflow()
     if images:
-        from model.training.photo.train import EPOCHS
-        from model.training.photo.train import train as train_photo
+        from model.training.photo.train import EPOCHS, train_photos
 
         epochs = arguments.epochs or EPOCHS
-        train_photo(images, folder, epochs, resume=arguments.resume)
+        train_photos(images, folder, epochs, resume=arguments.resume)
     else:
         from model.training.recipes import load_recipe
         from model.training.train import train
@@ -137,9 +136,9 @@ def _export(arguments: argparse.Namespace) -> None:
             f'There is no trained encoder in {folder}. Train one: make train ARGS="--encoder {arguments.encoder}"'
         )
     if images:
-        from model.training.photo.export import export as export_photo
+        from model.training.photo.export import export_photos
 
-        export_photo(images, folder, arguments.encoder, arguments.credit or [])
+        export_photos(images, folder, arguments.encoder, arguments.credit or [])
     else:
         from model.training.export import export
         from model.training.recipes import load_recipe
@@ -164,7 +163,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _evaluate_photos(arguments: argparse.Namespace) -> None:
     from model.encoder import encoder_names, imported_names
     from model.training.photo_evaluation.describers import PEERS
-    from model.training.photo_evaluation.evaluation import as_json, as_table, evaluate_photos
+    from model.training.photo_evaluation.evaluation import evaluate_photos
     from model.training.photo_evaluation.plan import Plan
 
     if arguments.write:
@@ -181,7 +180,7 @@ def _evaluate_photos(arguments: argparse.Namespace) -> None:
         **({"processes": arguments.processes} if arguments.processes else {}),
     )
     evaluation = evaluate_photos(plan)
-    print(as_json(evaluation) if arguments.json else as_table(evaluation))
+    print(evaluation.as_json() if arguments.json else evaluation.as_table())
     if arguments.picture:
         from model.training.photo_evaluation.picture import draw_found
 
@@ -193,7 +192,7 @@ def _evaluate_verdicts(arguments: argparse.Namespace) -> None:
     from model.encoder import load_encoder
     from model.training.photo_verdicts.measure import as_text, measure
 
-    encoder = load_encoder(arguments.encoder or PHOTO)
+    encoder = load_encoder(arguments.encoder or _PHOTOS)
     count: int = arguments.copies
     print(as_text(measure(encoder, arguments.photos, arguments.films, count, count, arguments.seed)))
 
@@ -221,11 +220,11 @@ def _evaluate_digits(arguments: argparse.Namespace) -> None:
 def _images(arguments: argparse.Namespace) -> Path | None:
     """The folder of photographs to learn from; None for an encoder that learns from MNIST."""
     images: Path | None = arguments.images
-    if (images is not None) != (arguments.encoder == PHOTO):
+    if (images is not None) != (arguments.encoder == _PHOTOS):
         raise ConfigurationError(
-            f"--encoder {PHOTO} learns from photographs: name their folder with --images FOLDER."
+            f"--encoder {_PHOTOS} learns from photographs: name their folder with --images FOLDER."
             if images is None
-            else f"--images is for --encoder {PHOTO} alone; {arguments.encoder} learns from MNIST, which is here."
+            else f"--images is for --encoder {_PHOTOS} alone; {arguments.encoder} learns from MNIST, which is here."
         )
     if images is not None and not images.is_dir():
         raise ConfigurationError(f"--images {images} is no folder.")

@@ -20,8 +20,7 @@ from PIL import Image
 from contract.errors import ConfigurationError
 from contract.settings import absolute, load_settings
 from model.networks.runtimes import LITE, ONNX, Network, check_onnx_runtime, open_network
-from model.networks.steps import FILE as STEPS
-from model.networks.steps import Steps, read_steps
+from model.networks.steps import STEPS_FILE, Steps, read_steps
 
 ENCODERS = Path(__file__).with_name("encoders")
 IMPORTED_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -40,10 +39,10 @@ class Encoder:
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self.folder = folder
-        self.is_imported = (folder / STEPS).is_file()
+        self.is_imported = (folder / STEPS_FILE).is_file()
         self.network_path = folder / (ONNX if self.is_imported and (folder / ONNX).is_file() else LITE)
         digest = hashlib.sha256()
-        for path in (self.network_path, folder / (STEPS if self.is_imported else "preprocessing.py")):
+        for path in (self.network_path, folder / (STEPS_FILE if self.is_imported else "preprocessing.py")):
             digest.update(f"{path.name}:{path.stat().st_size}:".encode())
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK_SIZE_BYTES):
@@ -144,7 +143,7 @@ def encoder_names() -> list[str]:
 
 def imported_names(encoders_dir: Path | None = None) -> list[str]:
     """Names of all imported encoders; None is the folder that the environment's settings name."""
-    found = _imported_dir(encoders_dir).glob(f"*/{STEPS}")
+    found = _imported_dir(encoders_dir).glob(f"*/{STEPS_FILE}")
     return sorted(path.parent.name for path in found if IMPORTED_NAME.fullmatch(path.parent.name))
 
 

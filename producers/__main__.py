@@ -11,11 +11,11 @@ from typing import Any
 
 from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import Settings, load_settings
-from producers.lines import line_images
 from producers.mnist import mnist_count, mnist_images
 from producers.publish_folder import FolderOptions, publish_folder
 from producers.report import Report
 from producers.run import publish_all
+from producers.stdin import named_images
 from topics.creation import ensure_topics
 from topics.publisher import ImagePublisher
 
@@ -149,7 +149,7 @@ def _folder(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _stdin(settings: Settings, arguments: argparse.Namespace) -> int:
     with _open_publisher(settings, arguments) as publisher:
-        report = publish_all(publisher, line_images(sys.stdin.buffer), total=None, **_pace(arguments))
+        report = publish_all(publisher, named_images(sys.stdin.buffer), total=None, **_pace(arguments))
     return _tell(report, as_json=arguments.json)
 
 

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from producers.outgoing import Departed
-from producers.state import State
+from producers.state import FolderState
 from producers.walk import Identity, Listing, identity_of
 
 Claimed = Callable[[Iterable[str]], dict[str, str]]
 
 
 def find_departed(
-    listing: Listing, no_pictures: Collection[str], state: State, claimed: Claimed
+    listing: Listing, no_pictures: Collection[str], state: FolderState, claimed: Claimed
 ) -> tuple[list[Departed], list[str]]:
     """Images that this folder's publishing made and whose files are gone, or are no pictures any more.
 
@@ -43,7 +43,7 @@ def find_departed(
     return departed, [f"Not deleted: {_count(number)}, since {reason}." for reason, number in kept.items()]
 
 
-def folders_to_know(listing: Listing, state: State) -> dict[str, Identity]:
+def folders_to_know(listing: Listing, state: FolderState) -> dict[str, Identity]:
     """What the folders are, to remember: of an empty one that took another's place, still that other."""
     known = {}
     for prefix, (_, identity, has_entries) in listing.folders.items():
@@ -52,7 +52,7 @@ def folders_to_know(listing: Listing, state: State) -> dict[str, Identity]:
     return known
 
 
-def _why_unsure(key: str, listing: Listing, state: State) -> str:
+def _why_unsure(key: str, listing: Listing, state: FolderState) -> str:
     """Why a file that was not met may still be there; "" when it has surely left."""
     above = list(_folders_above(key))
     for prefix in above:

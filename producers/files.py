@@ -14,7 +14,7 @@ _HEAD_SIZE_BYTES = 4096
 _TAIL_SIZE_BYTES = 64 * 1024
 
 
-def read_file(path: str, image_id: str) -> Outgoing | Failure:
+def read_image(path: str, image_id: str) -> Outgoing | Failure:
     """Read a file whole; whatever is wrong with it becomes a failure, never an exception."""
     read = _read(path, IMAGE_SIZE_BYTES_MAX)
     if isinstance(read, Failure):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from producers.departed import Claimed, find_departed, folders_to_know
-from producers.files import check_file, read_file, seems_whole
-from producers.kinds import kind_of
+from producers.files import check_file, read_image, seems_whole
+from producers.left_out import kind_of
 from producers.outgoing import Departed, Failure, Handed, LeftOut, Outgoing
-from producers.state import State, fresh_file
-from producers.walk import Found, Identity, Listing, walk
+from producers.state import FolderState, fresh_file
+from producers.walk import FoundFile, Identity, Listing, list_folder
 
 # While one watches: somebody may still be writing what has changed since; a file that lacks its end is given longer.
 STILL_S = 1.0
@@ -35,7 +35,7 @@ class Look:
         is_waiting: something is being written, or has only just left: look again soon.
     """
 
-    due: list[Found | Departed | Failure] = field(default_factory=list)
+    due: list[FoundFile | Departed | Failure] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Manner:
 class Folder:
     """One folder that is looked at once, or again and again: each look finds what the ones before have not."""
 
-    def __init__(self, path: str, state: State, manner: Manner) -> None:
+    def __init__(self, path: str, state: FolderState, manner: Manner) -> None:
         self._path = path
         self._state = state
         self._manner = manner
@@ -85,7 +85,7 @@ class Folder:
         Raises:
             ConfigurationError: the folder cannot be read.
         """
-        listing = walk(self._path, follow_links=self._manner.follow_links)
+        listing = list_folder(self._path, follow_links=self._manner.follow_links)
         look = Look(folders={path: identity for path, identity, _ in listing.folders.values()})
         look.due += [each for each in listing.failures if self._is_news(each.name, each.detail)]
         look.left_out += [each for each in listing.left_out if self._is_news(each.name, each.kind)]
@@ -105,9 +105,9 @@ class Folder:
         """What is due, files read one by one; the state is saved now and then."""
         for each in look.due:
             self._state.save_if_due()
-            if isinstance(each, Found):
+            if isinstance(each, FoundFile):
                 self._keys[each.image_id] = each.key
-                read = read_file(each.path, each.image_id)
+                read = read_image(each.path, each.image_id)
                 yield (_left_out(read) or read) if isinstance(read, Failure) else read
             else:
                 yield each
@@ -124,7 +124,7 @@ class Folder:
         self._seen.clear()
         self._told.clear()
 
-    def _sort(self, file: Found, look: Look) -> bool:
+    def _sort(self, file: FoundFile, look: Look) -> bool:
         """Put a file where it belongs; returns whether it is, or may become, a picture."""
         stamp, is_picture = self._seen.get(file.path, ((), True))
         if stamp == file.stamp:
@@ -148,7 +148,7 @@ class Folder:
             look.renamed[file.key] = file.image_id
         return True
 
-    def _is_finished(self, file: Found) -> bool:
+    def _is_finished(self, file: FoundFile) -> bool:
         """Whether nobody seems to write to a file any more."""
         if self._manner.still_s == 0:
             return True

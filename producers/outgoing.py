@@ -38,7 +38,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One thing that is no picture, or is not looked at; `kind` as in `producers/kinds.py`, `detail` a sentence."""
+    """One thing that is no picture, or is not looked at; `kind` as in `producers/left_out.py`, `detail` a sentence."""
 
     name: str
     kind: str

@@ -12,8 +12,8 @@ from contract.settings import Settings
 from producers.folder import STILL_S, Folder, Look, Manner
 from producers.report import Report
 from producers.run import publish_all
-from producers.state import State, claimed_by_others, usual_file
-from producers.walk import Found
+from producers.state import FolderState, claimed_by_others, usual_file
+from producers.walk import FoundFile
 from producers.watch import keep_publishing
 from topics.publisher import ImagePublisher
 
@@ -41,7 +41,7 @@ def publish_folder(settings: Settings, publisher: ImagePublisher, options: Folde
     root = os.path.realpath(options.path)
     file = options.state or _usual_file_if_writable(settings, root, is_needed=options.delete)
     is_known = file is not None and file.exists()
-    state = State(file, root, publisher.log)
+    state = FolderState(file, root, publisher.log)
     if state.forgot:
         _tell(state.forgot)
     if options.delete and not is_known:
@@ -60,7 +60,7 @@ def publish_folder(settings: Settings, publisher: ImagePublisher, options: Folde
             publish = partial(_publish_changes, publisher, folder, state, options)
             return keep_publishing(folder, publish, Report(publisher.log))
         look = folder.look()
-        pictures = sum(isinstance(each, Found) for each in look.due) + look.unchanged
+        pictures = sum(isinstance(each, FoundFile) for each in look.due) + look.unchanged
         _tell(f"{pictures:,} pictures found, {look.unchanged:,} of them unchanged.")
         report = _publish(publisher, folder, options, look)
         for line in report.remarks(verbose=options.verbose):
@@ -88,7 +88,7 @@ def _publish(publisher: ImagePublisher, folder: Folder, options: FolderOptions, 
 
 
 def _publish_changes(
-    publisher: ImagePublisher, folder: Folder, state: State, options: FolderOptions, look: Look
+    publisher: ImagePublisher, folder: Folder, state: FolderState, options: FolderOptions, look: Look
 ) -> Report:
     """Publish what one look of many found, and say so."""
     if state.follow(publisher.log):

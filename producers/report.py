@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from producers.kinds import FOLLOWED, count_kinds, in_words
+from producers.left_out import FOLLOWED, count_kinds, in_words
 from producers.outgoing import Failure, LeftOut
 
 _NAMES_SHOWN_MAX = 20

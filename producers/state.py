@@ -11,14 +11,14 @@ from typing import Any
 
 from contract.errors import ConfigurationError
 from contract.settings import Settings
-from producers.walk import Found, Identity
+from producers.walk import FoundFile, Identity
 from runtime.failpoints import failpoint
 
 # A run that is killed publishes at most this much again, which does no harm.
 _SAVE_INTERVAL_S = 5.0
 
 
-class State:
+class FolderState:
     """The published files of one folder and one log, in one JSON file; without a file nothing is remembered.
 
     Safe to share with Kafka's thread.
@@ -49,7 +49,7 @@ class State:
         if file is not None and file.exists():
             self._load(file)
 
-    def is_published(self, file: Found) -> bool:
+    def is_published(self, file: FoundFile) -> bool:
         """Whether the file was confirmed with this very stamp."""
         return self._published.get(file.image_id) == list(file.stamp)
 

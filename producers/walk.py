@@ -18,7 +18,7 @@ _LINK_DETAILS = {
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """A file that was met: its path to read, and its path below the folder, with `/`."""
 
     path: str
@@ -50,7 +50,7 @@ class Listing:
         others: keys of what is there and is no file to read.
     """
 
-    files: list[Found] = field(default_factory=list)
+    files: list[FoundFile] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     folders: dict[str, tuple[str, Identity, bool]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Listing:
         return {file_id(key) for key in self.others}
 
 
-def walk(folder: str, *, follow_links: bool = False) -> Listing:
+def list_folder(folder: str, *, follow_links: bool = False) -> Listing:
     """List a folder and all below it, sorted within each.
 
     A link to a file within the folder is that file once more. Links to folders, and to files outside, are left out unless
@@ -140,7 +140,7 @@ class _Walk:
         elif is_link and not self._follow_links and not self._is_inside(path):
             self._leave_out(path, key, "link-outside")
         else:
-            self.listing.files.append(Found(path, key, stamp_of(found)))
+            self.listing.files.append(FoundFile(path, key, stamp_of(found)))
 
     def _miss(self, path: str, key: str, is_link: bool, error: OSError) -> None:
         """What was listed cannot be looked at."""

@@ -37,7 +37,7 @@ class Readiness:
     def _tell(self) -> None:
         for part, is_good in self._parts.items():
             telemetry.DEGRADED.labels(part).set(not is_good)
-        telemetry.READY.set(bool(self._parts) and all(self._parts.values()))
+        telemetry.IS_READY.set(bool(self._parts) and all(self._parts.values()))
 
 
 # Of this process.

@@ -1,1 +1,1 @@
-"""The whole road on one machine: Kafka, Cassandra and our own processes, started, watched and stopped."""
+"""The whole pipeline on one machine: Kafka, Cassandra and our own processes, started, watched and stopped."""

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
             "delete Kafka's and Cassandra's data, the indexes, and what is known of published folders; only while nothing runs",
         ),
         ("fetch", _fetch, "fetch the servers' jars and check them; `up` does so by itself"),
-        ("demo", _demo, "the whole road with a folder of pictures, or with MNIST digits, until Ctrl-C"),
+        ("demo", _demo, "the whole pipeline with a folder of pictures, or with MNIST digits, until Ctrl-C"),
         ("supervise", _supervise, "keep one group running in the foreground; `up` uses this"),
     ):
         verb = verbs.add_parser(name, help=summary, description=summary)
@@ -173,7 +173,7 @@ def _supervise(settings: Settings, options: argparse.Namespace) -> int:
 
 def _is_alive(state: GroupState | None) -> bool:
     """Whether the supervisor or any process of it still lives."""
-    from stack.child import is_alive
+    from stack.process import is_alive
 
     return state is not None and (
         state.is_running or any(is_alive(process.pid, process.started_at) for process in state.processes)

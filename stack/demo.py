@@ -1,4 +1,4 @@
-"""The whole road in one command: MNIST digits are published, become searchable, and are found."""
+"""The demo with digits: MNIST digits are published, become searchable, and are found."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings, for_digits
 from model import mnist
 from model.encoder import load_encoder
-from stack.child import last_lines
-from stack.demo_road import publish, running_stack, stay
+from stack.demo_steps import publish_and_follow, running_stack, stay
+from stack.process import last_lines
 
-QUERIES = 5
-NEIGHBOURS = 10
+_QUERIES = 5
+_NEIGHBOURS = 10
 
 
 def demo(settings: Settings, images: int, ends: bool) -> int:
@@ -39,8 +39,8 @@ def demo(settings: Settings, images: int, ends: bool) -> int:
 
     with running_stack(settings, settings) as watcher:
         _check_encoder(settings)
-        publish(settings, ["mnist", "--images", str(images)], images, watcher, count)
-        for number in range(QUERIES):
+        publish_and_follow(settings, ["mnist", "--images", str(images)], images, watcher, count)
+        for number in range(_QUERIES):
             _search(Client(settings.api_address), number)
         stay(settings, watcher, ends=ends)
     return 0
@@ -59,7 +59,7 @@ def _check_encoder(settings: Settings) -> None:
 def _search(api: Client, number: int) -> None:
     """Search one test image and print its neighbours; test images are never published."""
     image, label = mnist.images("test")[number], int(mnist.labels("test")[number])
-    answer = api.search(mnist.png(image), k=NEIGHBOURS)
+    answer = api.search(mnist.png(image), k=_NEIGHBOURS)
     same = sum((match.metadata or {}).get("label") == label for match in answer.matches)
     print(f"\nTest image {number + 1} shows a {label}; so do {same} of its {len(answer.matches)} nearest neighbours:")
     print(neighbours_table(answer), flush=True)

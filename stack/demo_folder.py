@@ -1,4 +1,4 @@
-"""The whole road over a person's own pictures: they are published, become searchable, and are found although altered."""
+"""The demo with a person's own pictures: they are published, become searchable, and are found although altered."""
 
 import hashlib
 import json
@@ -12,19 +12,19 @@ from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
 from producers.folder import Folder, Look, Manner
-from producers.kinds import count_kinds, in_words
-from producers.state import State
-from producers.walk import Found
+from producers.left_out import count_kinds, in_words
+from producers.state import FolderState
+from producers.walk import FoundFile
 from stack.alterations import altered
-from stack.child import last_lines
-from stack.demo_road import publish, running_stack, stay
+from stack.demo_steps import publish_and_follow, running_stack, stay
 from stack.ports import free_ports
+from stack.process import last_lines
 from stack.service import is_taken
 from stack.state import read_state
 
-ENCODER = "photo"
-QUERIES = 5
-NEIGHBOURS = 5
+_ENCODER = "photo"
+_QUERIES = 5
+_NEIGHBOURS = 5
 _PLACES = 10
 _NAMES_SHOWN_MAX = 5
 
@@ -43,13 +43,13 @@ def demo_folder(settings: Settings, folder: str, ends: bool) -> int:
     """
     path = os.path.abspath(os.path.expanduser(folder))
     look = _look(path)
-    ids = [each.image_id for each in look.due if isinstance(each, Found)]
+    ids = [each.image_id for each in look.due if isinstance(each, FoundFile)]
     print(f"{path!r} holds {len(ids):,} pictures. {_left_out(count_kinds(look.left_out))}".rstrip(), flush=True)
-    own = _own_road(settings, path)
+    own = _own_settings(settings, path)
     with running_stack(settings, own) as watcher:
         state = own.var_dir.resolve() / "state.json"
         arguments = ["folder", path, "--state", str(state), "--delete", "--json"]
-        publish(own, arguments, len(ids), watcher, _count)
+        publish_and_follow(own, arguments, len(ids), watcher, _count)
         api = Client(own.api_address)
         _tell_refused(api, set(ids))
         _search_altered(api, ids)
@@ -63,15 +63,15 @@ def _look(path: str) -> Look:
         raise ConfigurationError(f"FOLDER={path!r}: there is no such folder. Name one that holds pictures.")
     if not os.path.isdir(path):
         raise ConfigurationError(f"FOLDER={path!r} is a file. Name the folder that holds it.")
-    look = Folder(path, State(None, path, ""), Manner()).look()
-    if not any(isinstance(each, Found) for each in look.due):
+    look = Folder(path, FolderState(None, path, ""), Manner()).look()
+    if not any(isinstance(each, FoundFile) for each in look.due):
         found = _left_out(count_kinds(look.left_out)) or "It is empty."
         raise ConfigurationError(f"FOLDER={path!r} holds no pictures. {found}")
     return look
 
 
-def _own_road(settings: Settings, path: str) -> Settings:
-    """Settings of this folder's own road, on the same servers; its programs may run beside those of `make up`."""
+def _own_settings(settings: Settings, path: str) -> Settings:
+    """Settings of this folder's own pipeline, on the same servers; its programs may run beside those of `make up`."""
     digest = hashlib.sha256(f"{settings.kafka_topic}\0".encode() + os.fsencode(os.path.realpath(path))).hexdigest()[:12]
     var_dir = settings.var_dir / "demo" / digest
     own = settings.model_copy(
@@ -80,7 +80,7 @@ def _own_road(settings: Settings, path: str) -> Settings:
             "cassandra_keyspace": f"{settings.cassandra_keyspace[:35]}_{digest}",
             "var_dir": var_dir,
             "index_dir": var_dir / "index",
-            "encoder": ENCODER,
+            "encoder": _ENCODER,
             "next_encoder": "",
             "embedder_metrics_port": 0,
             "indexer_metrics_port": 0,
@@ -125,7 +125,7 @@ def _search_altered(api: Client, ids: list[str]) -> None:
     if not originals:
         raise DependencyError("api", "none of the pictures could be decoded. See `python -m workers rejected list`.")
     first = 0
-    for number in range(QUERIES):
+    for number in range(_QUERIES):
         image_id, value = originals[number % len(originals)]
         words, query = altered(value, number)
         answer = api.search(query, k=_PLACES)
@@ -137,14 +137,14 @@ def _search_altered(api: Client, ids: list[str]) -> None:
             f"found at place {place}, distance {found.distance:.4f}" if found else f"not among the {_PLACES} nearest"
         )
         print(f"\n{number + 1}. {image_id!r} {words}: {outcome}")
-        print(neighbours_table(answer, NEIGHBOURS), flush=True)
-    print(f"\n{first} of {QUERIES} altered pictures found the one that they were made of first.", flush=True)
+        print(neighbours_table(answer, _NEIGHBOURS), flush=True)
+    print(f"\n{first} of {_QUERIES} altered pictures found the one that they were made of first.", flush=True)
 
 
 def _some_originals(api: Client, ids: list[str]) -> Iterator[tuple[str, bytes]]:
     """Up to five pictures that are in the gallery and can be altered, from all over the folder."""
-    step = max(1, len(ids) // QUERIES)
-    spread = ids[step // 2 :: step][:QUERIES]
+    step = max(1, len(ids) // _QUERIES)
+    spread = ids[step // 2 :: step][:_QUERIES]
     found = 0
     for image_id in dict.fromkeys([*spread, *ids]):
         try:
@@ -158,7 +158,7 @@ def _some_originals(api: Client, ids: list[str]) -> Iterator[tuple[str, bytes]]:
             continue
         yield image_id, value
         found += 1
-        if found == QUERIES:
+        if found == _QUERIES:
             return
 
 

@@ -15,10 +15,10 @@ from contract.errors import ConfigurationError, LookalikeError
 from contract.settings import PREFIX, Settings
 from stack import programs
 from stack.cassandra import cassandra
-from stack.child import last_lines, stop_stranger
 from stack.jars import ROOT, SERVERS, jars
 from stack.java import find_java
 from stack.kafka import kafka
+from stack.process import last_lines, stop_stranger
 from stack.service import Service, refuse_taken_ports
 from stack.state import GroupState, read_state, state_file
 from stack.supervisor import StartError, Supervisor

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from contract.settings import Settings
-from stack.child import is_alive
+from stack.process import is_alive
 
 STARTING = "starting"
 READY = "ready"

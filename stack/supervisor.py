@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contract.errors import LookalikeError
-from stack.child import Child, start_child, start_time
+from stack.process import Child, start_child, start_time
 from stack.service import Service
 from stack.state import (
     DONE,
@@ -21,7 +21,7 @@ from stack.state import (
     write_state,
 )
 
-POLL_S = 0.1
+_POLL_S = 0.1
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 30.0
 # A process that ran this long had recovered: its next restart begins with the shortest wait again.
@@ -75,13 +75,13 @@ class Supervisor:
                 self._tick(started)
                 if all(watch.state in (READY, DONE) for watch in started):
                     break
-                time.sleep(POLL_S)
+                time.sleep(_POLL_S)
 
     def keep(self, is_wanted: Callable[[], bool]) -> None:
         """Restart whatever dies, until no longer wanted."""
         while is_wanted():
             self._tick(self._watches)
-            time.sleep(POLL_S)
+            time.sleep(_POLL_S)
 
     def stop(self, failure: str = "") -> None:
         """Stop all in reverse order. The state file goes, or stays to tell of `failure`."""

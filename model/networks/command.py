@@ -74,7 +74,7 @@ def import_encoder(arguments: argparse.Namespace, encoders_dir: Path) -> None:
     Raises:
         ConfigurationError: the network cannot be used.
     """
-    from model.networks.importing import Source, import_network
+    from model.networks.importing import NetworkSource, import_network
 
     kind = ".onnx" if arguments.onnx else ".tflite"
     width, height = arguments.size
@@ -91,7 +91,7 @@ def import_encoder(arguments: argparse.Namespace, encoders_dir: Path) -> None:
         arguments.output,
         not arguments.unnormalised,
     )
-    source = Source(arguments.name, arguments.onnx or arguments.tflite, kind, steps, tuple(arguments.credit))
+    source = NetworkSource(arguments.name, arguments.onnx or arguments.tflite, kind, steps, tuple(arguments.credit))
     print(f"Trying {source.network} …", file=sys.stderr)
     encoder = import_network(source, encoders_dir)
     ms = encoder.card["imported"]["ms_a_picture"]

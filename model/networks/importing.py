@@ -26,11 +26,11 @@ from model.training.soundness import hard_pictures
 
 # A vision transformer of base size has 350 MB; one file of 2 GB is more than protobuf can hold.
 NETWORK_SIZE_BYTES_MAX = 512 * 1024 * 1024
-THUMBNAIL_SIDE_PX = 256
+_THUMBNAIL_SIDE_PX = 256
 
 
 @dataclass(frozen=True)
-class Source:
+class NetworkSource:
     """What is imported.
 
     Attributes:
@@ -46,7 +46,7 @@ class Source:
     credits: tuple[str, ...] = ()
 
 
-def import_network(source: Source, encoders_dir: Path) -> Encoder:
+def import_network(source: NetworkSource, encoders_dir: Path) -> Encoder:
     """Make the encoder; what goes wrong leaves nothing behind.
 
     Raises:
@@ -90,7 +90,7 @@ def _check_name(name: str, encoders_dir: Path) -> None:
         )
 
 
-def _check_file(source: Source) -> None:
+def _check_file(source: NetworkSource) -> None:
     if not source.network.is_file():
         raise ConfigurationError(f"{source.network} is no file.")
     size = source.network.stat().st_size
@@ -130,7 +130,7 @@ def _new_folder(encoders_dir: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(parent, ignore_errors=True)
 
 
-def _card(source: Source, trial: Trial, encoder: Encoder) -> dict[str, Any]:
+def _card(source: NetworkSource, trial: Trial, encoder: Encoder) -> dict[str, Any]:
     assert trial.steps is not None
     steps = trial.steps
     with encoder.network_path.open("rb") as file:
@@ -138,7 +138,7 @@ def _card(source: Source, trial: Trial, encoder: Encoder) -> dict[str, Any]:
     return {
         "name": source.name,
         "dimensions": trial.dimensions,
-        "thumbnail_side_px": THUMBNAIL_SIDE_PX,
+        "thumbnail_side_px": _THUMBNAIL_SIDE_PX,
         "knows_drawings": False,
         "accepts_truncated": True,
         "what": f"Any picture, {steps.width} x {steps.height} pixels, to {trial.dimensions} numbers, by a network from outside.",

@@ -15,7 +15,7 @@ from PIL import Image
 from contract.errors import ConfigurationError
 from model.pictures.pillow import on_white
 
-FILE = "steps.json"
+STEPS_FILE = "steps.json"
 SIDE_PX_MAX = 1024
 FITS = ("squeeze", "crop", "pad")
 LAYOUTS = ("nhwc", "nchw")
@@ -140,10 +140,10 @@ def read_steps(folder: Path) -> Steps:
         ConfigurationError: the file is not what `python -m model import` writes.
     """
     try:
-        steps = msgspec.json.decode((folder / FILE).read_bytes(), type=Steps, strict=False)
+        steps = msgspec.json.decode((folder / STEPS_FILE).read_bytes(), type=Steps, strict=False)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigurationError(
-            f"{folder / FILE} cannot be used: {error}. Delete {folder} and import the network again."
+            f"{folder / STEPS_FILE} cannot be used: {error}. Delete {folder} and import the network again."
         ) from error
     steps.check()
     return steps
@@ -151,7 +151,7 @@ def read_steps(folder: Path) -> Steps:
 
 def write_steps(folder: Path, steps: Steps) -> None:
     """Write what `read_steps` reads."""
-    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(steps), indent=2) + b"\n")
+    (folder / STEPS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(steps), indent=2) + b"\n")
 
 
 def _text(numbers: object) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from model import mnist
 from model.encoder import Encoder
 from model.training.drawings import draw_neighbours
-from model.training.evaluate import NEIGHBOURS, Quality, encoder_embed, nearest
+from model.training.evaluate import NEIGHBOURS, Quality, encoder_embed, nearest_rows
 
 
 def write_card(encoder: Encoder, facts: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def write_quality(encoder: Encoder, quality: Quality) -> None:
     embed = encoder_embed(encoder)
     embeddings = embed(map(Image.fromarray, gallery))
     asked = embed(Image.fromarray(mnist.images("test")[query]) for query in queries)
-    found = nearest(embeddings, asked, NEIGHBOURS)
+    found = nearest_rows(embeddings, asked, NEIGHBOURS)
     is_same = mnist.labels("train")[found] == mnist.labels("test")[queries][:, None]
     distances = np.linalg.norm(embeddings[found] - asked[:, None], axis=-1)
     picture = draw_neighbours(mnist.images("test")[queries], gallery[found], is_same, distances)

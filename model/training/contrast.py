@@ -20,9 +20,9 @@ from runtime.progress import progress_line
 TEMPERATURE = 0.15
 # A batch holds as many originals as copies.
 BATCH_DIGITS = 500
-FEATURES = 10 * 10 * 8 + 14 * 14
+_FEATURES = 10 * 10 * 8 + 14 * 14
 # From so many digits and a copy of each come the first weights; the share of the mean that is added to every variance.
-START_DIGITS, RIDGE = 30000, 0.03
+START_DIGITS, _RIDGE = 30000, 0.03
 LEARNING_RATE = 0.002
 # Of the 128 numbers so many say where a digit stands among all, and make up this share of a squared distance.
 PLACE, PLACE_SHARE = 16, 0.2
@@ -38,7 +38,7 @@ def build_head(folder: Path) -> keras.Model:
     originals, copies = (_features(folder, "train", copy)[:START_DIGITS].astype(np.float32) for copy in (0, 1))
     mean = originals.mean(0)
     directions = _telling_directions(originals - mean, copies - originals)
-    features = keras.Input((FEATURES,), name="features")
+    features = keras.Input((_FEATURES,), name="features")
     embedding = layers.Dense(128, name="embedding")
     head = keras.Model(features, layers.UnitNormalization()(embedding(features)), name="head")
     embedding.set_weights([directions, -mean @ directions])
@@ -92,7 +92,7 @@ def _telling_directions(originals: NDArray[np.float32], changes: NDArray[np.floa
     A linear discriminant analysis with each digit as a class of its own.
     """
     scatter, change = (part.T @ part / len(part) for part in (originals, changes))
-    change += np.eye(len(change), dtype=np.float32) * RIDGE * np.trace(change) / len(change)
+    change += np.eye(len(change), dtype=np.float32) * _RIDGE * np.trace(change) / len(change)
     last = [len(change) - 128, len(change) - 1]
     directions: NDArray[np.float32] = eigh(scatter, change, subset_by_index=last)[1][:, ::-1].astype(np.float32)
     return directions
@@ -117,8 +117,8 @@ def _validation(folder: Path) -> Examples:
 
 def _paired(originals: NDArray[np.float16], copies: NDArray[np.float16]) -> Examples:
     """Batches one after the other, each with its originals first; the targets are not looked at."""
-    pairs = np.concatenate([part.reshape(-1, BATCH_DIGITS, FEATURES) for part in (originals, copies)], axis=1)
-    return pairs.reshape(-1, FEATURES), np.zeros(2 * len(originals), np.float32)
+    pairs = np.concatenate([part.reshape(-1, BATCH_DIGITS, _FEATURES) for part in (originals, copies)], axis=1)
+    return pairs.reshape(-1, _FEATURES), np.zeros(2 * len(originals), np.float32)
 
 
 def _features(folder: Path, split: mnist.Split, copy: int) -> NDArray[np.float16]:
@@ -163,7 +163,7 @@ def _placing(head: keras.Model, digits: NDArray[np.float32], copies: NDArray[np.
     """
     print("neighbourhoods of 60,000 digits, which takes a minute or two", flush=True)
     places = neighbourhood_coordinates(head.predict(digits, batch_size=1000, verbose=0), PLACE)
-    features = keras.Input((FEATURES,))
+    features = keras.Input((_FEATURES,))
     hidden = layers.Dense(PLACE_HIDDEN, activation="relu")(features)
     placing = keras.Model(features, layers.UnitNormalization()(layers.Dense(PLACE)(hidden)), name="place")
     inputs, targets = np.concatenate([digits, copies]), np.concatenate([places, places])

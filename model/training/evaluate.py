@@ -17,7 +17,7 @@ from model.encoder import Encoder, encoder_names, load_encoder
 from model.training.alterations import ALTERATIONS
 from runtime.progress import progress_line
 
-SEED = 1
+_SEED = 1
 COPIES = 1000
 NEIGHBOURS = 10
 # The baselines see what this encoder sees, so that they differ in the embedding alone.
@@ -72,15 +72,15 @@ def quality_of(embed: Embed, name: str) -> Quality:
     with progress_line(f"evaluating {name}", None, "steps") as progress:
         gallery = embed(map(Image.fromarray, mnist.images("train")))
         progress.update()
-        found = nearest(gallery, embed(map(Image.fromarray, mnist.images("test"))), NEIGHBOURS)
+        found = nearest_rows(gallery, embed(map(Image.fromarray, mnist.images("test"))), NEIGHBOURS)
         is_same = mnist.labels("train")[found] == mnist.labels("test")[:, None]
         progress.update()
         copies = {}
-        random = np.random.default_rng(SEED)
+        random = np.random.default_rng(_SEED)
         sources = random.choice(len(gallery), COPIES, replace=False)
         for kind, alter in ALTERATIONS.items():
             altered = [alter(Image.fromarray(mnist.images("train")[source]), random) for source in sources]
-            copies[kind] = round(float(np.mean(nearest(gallery, embed(altered), 1)[:, 0] == sources)), 4)
+            copies[kind] = round(float(np.mean(nearest_rows(gallery, embed(altered), 1)[:, 0] == sources)), 4)
             progress.update()
     return Quality(*precision(is_same), copies)
 
@@ -93,7 +93,7 @@ def precision(is_same: NDArray[np.bool_]) -> tuple[float, float, float]:
     return round(float(figures[0]), 4), round(float(figures[1]), 4), round(float(figures[2]), 4)
 
 
-def nearest(gallery: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+def nearest_rows(gallery: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     """Indices (n, k) of each query's k nearest in the gallery, by Euclidean distance in float32, nearest first."""
     norms = np.einsum("ij,ij->i", gallery, gallery)
     blocks = []

@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import NearestNeighbors
 
-NEIGHBOURS = 10
+_NEIGHBOURS = 10
 
 
 def neighbourhood_coordinates(embeddings: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -17,7 +17,7 @@ def neighbourhood_coordinates(embeddings: NDArray[np.float32], count: int) -> ND
     Self-Tuning Spectral Clustering, 2004).
     """
     edges: csr_matrix = (
-        NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(embeddings).kneighbors_graph(mode="distance")
+        NearestNeighbors(n_neighbors=_NEIGHBOURS, algorithm="brute").fit(embeddings).kneighbors_graph(mode="distance")
     )
     reach = np.maximum(edges.max(axis=1).toarray()[:, 0], 1e-6)
     joined = edges.tocoo()

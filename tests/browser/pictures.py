@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from api.client import Client
 from contract.settings import DIGITS_ENCODER, Settings, load_settings
 from stack import groups
-from stack.demo_road import running_stack
+from stack.demo_steps import running_stack
 from stack.jars import ROOT
 from stack.ports import free_ports, own_ports
 from stack.programs import environment

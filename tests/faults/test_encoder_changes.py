@@ -29,8 +29,8 @@ from model import mnist
 from model.encoder import load_encoder
 from runtime.failpoints import VARIABLE
 from stack import programs
-from stack.child import Child, start_child
 from stack.jars import ROOT
+from stack.process import Child, start_child
 from stack.service import Service
 from tests.conftest import fresh_road
 from tests.decoders import decoders_of

@@ -16,7 +16,7 @@ from PIL import Image
 from api.client import Answer, ApiError
 from contract.settings import Settings
 from model.encoder import Encoder, load_encoder
-from model.networks.importing import Source, import_network
+from model.networks.importing import NetworkSource, import_network
 from model.networks.steps import Steps
 from model.pictures.images import decode
 from tests.conftest import fresh_road
@@ -86,7 +86,7 @@ class Searches:
 @pytest.fixture
 def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
     encoders = tmp_path / "encoders"
-    source = Source(NEW, saved(onnx_network(), tmp_path), ".onnx", Steps(SIDE_PX, SIDE_PX, "nchw"))
+    source = NetworkSource(NEW, saved(onnx_network(), tmp_path), ".onnx", Steps(SIDE_PX, SIDE_PX, "nchw"))
     assert import_network(source, encoders).dimensions == 512
     settings = fresh_road(
         stack,

@@ -23,9 +23,9 @@ from gallery.verify import verify
 from model import mnist
 from stack import programs
 from stack.cassandra import cassandra
-from stack.child import Child, start_child
 from stack.kafka import kafka
 from stack.ports import own_ports
+from stack.process import Child, start_child
 from stack.service import Service
 from tests.conftest import COMPILED_DIR
 from tests.waiting import wait_for

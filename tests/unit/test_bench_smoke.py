@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.everything import measure_everything, measurements
-from bench.goals import GOALS, verdicts
+from bench.goals import GOALS, outcomes
 from bench.report import markdown
 from bench.results import read_results
 from contract.settings import Settings
@@ -92,15 +92,15 @@ def test_photographs_are_measured_on_one_core_and_as_queries_of_both_efforts(
 def test_the_report_shows_every_result_and_goals_that_were_not_measured(results: dict[str, dict[str, Any]]) -> None:
     text = markdown(results)
     assert all(f"## {name}\n" in text for name in results)
-    found = verdicts(results)
+    found = outcomes(results)
     assert len(found) == len(GOALS)
-    assert text.count("not measured") == sum(verdict.is_met is None for verdict in found) > 0
+    assert text.count("not measured") == sum(outcome.is_met is None for outcome in found) > 0
     json.dumps(results)
 
 
 def test_a_goal_is_missed_or_met_by_its_figure() -> None:
     rows = [{"method": "lookalike", "p50_ms": 1.0, "p99_ms": 9.0, "same_ids_in_order": True}]
-    found = {verdict.goal.what: verdict.is_met for verdict in verdicts({"search-60000": {"rows": rows}})}
+    found = {outcome.goal.what: outcome.is_met for outcome in outcomes({"search-60000": {"rows": rows}})}
     assert found["60,000: p99 / p50"] is False
     assert found["60,000: answers other than float64 brute force"] is True
     assert found["1,000,000: p99 / p50"] is None

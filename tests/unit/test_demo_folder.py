@@ -10,7 +10,7 @@ from contract.errors import ConfigurationError
 from contract.settings import load_settings
 from stack.__main__ import main
 from stack.alterations import altered
-from stack.demo_folder import _own_road, demo_folder
+from stack.demo_folder import _own_settings, demo_folder
 from tests.people import photographs
 
 
@@ -46,12 +46,12 @@ def test_refusal_is_one_line_and_status_1(
 
 def test_each_folder_has_a_road_of_its_own_and_the_digits_keep_theirs(tmp_path: Path) -> None:
     settings = load_settings(var_dir=tmp_path)
-    roads = [settings, *(_own_road(settings, str(tmp_path / name)) for name in ("a", "b"))]
+    roads = [settings, *(_own_settings(settings, str(tmp_path / name)) for name in ("a", "b"))]
     for name in ("kafka_topic", "cassandra_keyspace", "index_dir", "var_dir"):
         assert len({getattr(road, name) for road in roads}) == 3
     assert len({road.compiled_dir for road in roads}) == 1
     assert load_settings(**roads[1].model_dump()) == roads[1], "its names are acceptable"
-    assert _own_road(settings, str(tmp_path / "a")) == roads[1]
+    assert _own_settings(settings, str(tmp_path / "a")) == roads[1]
 
 
 def test_every_picture_can_be_altered_in_five_ways() -> None:

@@ -19,10 +19,10 @@ from contract.messages import check_image_id
 from model import mnist
 from producers.folder import Folder, Look, Manner
 from producers.ids import file_id
-from producers.kinds import count_kinds, in_words, kind_of
+from producers.left_out import count_kinds, in_words, kind_of
 from producers.outgoing import Departed, Failure, LeftOut, Outgoing
-from producers.state import State
-from producers.walk import Found, walk
+from producers.state import FolderState
+from producers.walk import FoundFile, list_folder
 from tests.unit.test_producers import make_odd_folder
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
@@ -30,15 +30,15 @@ JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(100)
 
 
 def keys(folder: Path, *, follow_links: bool = False) -> list[str]:
-    return [file.key for file in walk(str(folder), follow_links=follow_links).files]
+    return [file.key for file in list_folder(str(folder), follow_links=follow_links).files]
 
 
 def kinds(folder: Path, *, follow_links: bool = False) -> dict[str, str]:
     """Kind of everything that the walk alone leaves out, by name."""
-    return {Path(each.name).name: each.kind for each in walk(str(folder), follow_links=follow_links).left_out}
+    return {Path(each.name).name: each.kind for each in list_folder(str(folder), follow_links=follow_links).left_out}
 
 
-def published(folder: Path, state: State, **manner: object) -> Look:
+def published(folder: Path, state: FolderState, **manner: object) -> Look:
     """Look once, and have all that is due confirmed."""
     source = Folder(str(folder), state, Manner(**manner))  # type: ignore[arg-type]
     look = source.look()
@@ -71,8 +71,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def state() -> State:
-    return State(None, "", "images:x")
+def state() -> FolderState:
+    return FolderState(None, "", "images:x")
 
 
 def test_every_file_is_met_once_and_nothing_odd_ends_the_walk(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_folder_nested_deeper_than_python_recurses_is_walked(tmp_path: Path) -> 
         here = below
     os.close(here)
     # A path may have 4,096 bytes: what lies deeper than that has its folder told of.
-    listing = walk(str(tmp_path))
+    listing = list_folder(str(tmp_path))
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # Python's own way recurses
     assert len(listing.folders) + len(listing.failures) >= min(depth, 1_000)
 
@@ -198,7 +198,7 @@ def test_path_that_can_be_an_id_is_its_id_and_others_can_still_be_read() -> None
     assert file_id("ü" * 300 + ".png").startswith("ü" * 100)
 
 
-def test_pictures_are_told_by_their_first_bytes_and_the_rest_is_counted(pictures: Path, state: State) -> None:
+def test_pictures_are_told_by_their_first_bytes_and_the_rest_is_counted(pictures: Path, state: FolderState) -> None:
     (pictures / "really.txt").write_bytes(PNG)
     (pictures / "no picture.jpg").write_text("no picture")
     (pictures / "notes.txt").write_text("some notes")
@@ -210,7 +210,9 @@ def test_pictures_are_told_by_their_first_bytes_and_the_rest_is_counted(pictures
     assert count_kinds(look.left_out) == {".DS_Store": 1, ".jpg": 1, ".txt": 1, ".xmp": 1, "empty": 1}
 
 
-def test_file_that_vanishes_or_is_emptied_between_look_and_publishing_is_left_out(pictures: Path, state: State) -> None:
+def test_file_that_vanishes_or_is_emptied_between_look_and_publishing_is_left_out(
+    pictures: Path, state: FolderState
+) -> None:
     source = Folder(str(pictures), state, Manner())
     look = source.look()
     (pictures / "a.png").unlink()
@@ -219,7 +221,7 @@ def test_file_that_vanishes_or_is_emptied_between_look_and_publishing_is_left_ou
     assert sorted(each.kind for each in left_out if isinstance(each, LeftOut)) == ["empty", "vanished"]
 
 
-def test_metadata_of_an_odd_name_can_be_published(pictures: Path, state: State) -> None:
+def test_metadata_of_an_odd_name_can_be_published(pictures: Path, state: FolderState) -> None:
     (pictures / os.fsdecode(b"latin-\xe9.png")).write_bytes(PNG)
     source = Folder(str(pictures), state, Manner())
     for image in source.images(source.look()):
@@ -227,7 +229,7 @@ def test_metadata_of_an_odd_name_can_be_published(pictures: Path, state: State) 
         str(image.metadata["name"]).encode()
 
 
-def test_what_left_the_folder_is_deleted_and_nothing_else(pictures: Path, state: State) -> None:
+def test_what_left_the_folder_is_deleted_and_nothing_else(pictures: Path, state: FolderState) -> None:
     odd = pictures / os.fsdecode(b"latin-\xe9.png")
     odd.write_bytes(PNG)
     published(pictures, state, deletes=True)
@@ -240,21 +242,21 @@ def test_what_left_the_folder_is_deleted_and_nothing_else(pictures: Path, state:
     assert departed(published(pictures, state, deletes=True)) == set(), "once is enough"
 
 
-def test_without_delete_nothing_is_deleted(pictures: Path, state: State) -> None:
+def test_without_delete_nothing_is_deleted(pictures: Path, state: FolderState) -> None:
     published(pictures, state)
     (pictures / "a.png").unlink()
     assert departed(published(pictures, state)) == set()
     assert departed(published(pictures, state, deletes=True)) == {"a.png"}, "it was remembered meanwhile"
 
 
-def test_picture_that_became_something_else_has_left(pictures: Path, state: State) -> None:
+def test_picture_that_became_something_else_has_left(pictures: Path, state: FolderState) -> None:
     published(pictures, state)
     (pictures / "a.png").write_text("a story")
     (pictures / "deep" / "b.png").write_bytes(b"")  # perhaps about to be written
     assert departed(published(pictures, state, deletes=True)) == {"a.png"}
 
 
-def test_ids_that_another_folder_was_published_under_stay(pictures: Path, state: State) -> None:
+def test_ids_that_another_folder_was_published_under_stay(pictures: Path, state: FolderState) -> None:
     published(pictures, state)
     (pictures / "a.png").unlink()
     (pictures / "deep" / "b.png").unlink()
@@ -263,7 +265,7 @@ def test_ids_that_another_folder_was_published_under_stay(pictures: Path, state:
     assert look.notes == ["Not deleted: 1 image, since the folder '/other' was published under the same id."]
 
 
-def test_nothing_is_deleted_when_the_folder_itself_is_gone(pictures: Path, state: State) -> None:
+def test_nothing_is_deleted_when_the_folder_itself_is_gone(pictures: Path, state: FolderState) -> None:
     published(pictures, state)
     pictures.rename(pictures.with_name("elsewhere"))
     with pytest.raises(ConfigurationError, match="nothing deleted"):
@@ -272,7 +274,9 @@ def test_nothing_is_deleted_when_the_folder_itself_is_gone(pictures: Path, state
 
 
 @pytest.mark.parametrize(("place", "lost"), [("", 3), ("deep", 2)])
-def test_empty_folder_in_anothers_place_deletes_nothing(pictures: Path, state: State, place: str, lost: int) -> None:
+def test_empty_folder_in_anothers_place_deletes_nothing(
+    pictures: Path, state: FolderState, place: str, lost: int
+) -> None:
     """As when a disk is not mounted: its mount point is an empty folder. Twice, since the first look must not forget it."""
     published(pictures, state)
     mounted = pictures / place
@@ -287,7 +291,7 @@ def test_empty_folder_in_anothers_place_deletes_nothing(pictures: Path, state: S
     assert published(pictures, state, deletes=True, skips=True).unchanged == 3
 
 
-def test_folder_that_somebody_emptied_is_emptied_in_the_gallery(pictures: Path, state: State) -> None:
+def test_folder_that_somebody_emptied_is_emptied_in_the_gallery(pictures: Path, state: FolderState) -> None:
     published(pictures, state)
     (pictures / "a.png").unlink()
     shutil.rmtree(pictures / "deep")
@@ -295,7 +299,7 @@ def test_folder_that_somebody_emptied_is_emptied_in_the_gallery(pictures: Path, 
 
 
 def test_what_lies_behind_a_link_that_is_not_followed_any_more_stays(
-    tmp_path: Path, pictures: Path, state: State
+    tmp_path: Path, pictures: Path, state: FolderState
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -308,7 +312,7 @@ def test_what_lies_behind_a_link_that_is_not_followed_any_more_stays(
     (pictures / "link").unlink()
 
 
-def test_what_a_broken_link_led_to_stays(tmp_path: Path, pictures: Path, state: State) -> None:
+def test_what_a_broken_link_led_to_stays(tmp_path: Path, pictures: Path, state: FolderState) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x.png").write_bytes(PNG)
@@ -337,7 +341,7 @@ def as_nobody() -> Iterator[Path]:
                 os.seteuid(0)
 
 
-def test_what_cannot_be_read_is_a_failure_that_stops_nothing_and_deletes_nothing(state: State) -> None:
+def test_what_cannot_be_read_is_a_failure_that_stops_nothing_and_deletes_nothing(state: FolderState) -> None:
     with as_nobody() as folder:
         for key in ("a.png", "b.png", "deep/c.png"):
             (folder / key).parent.mkdir(exist_ok=True)
@@ -353,7 +357,7 @@ def test_what_cannot_be_read_is_a_failure_that_stops_nothing_and_deletes_nothing
     assert "'deep' was not read" in look.notes[0]
 
 
-def test_folder_that_cannot_be_read_at_all_deletes_nothing(state: State) -> None:
+def test_folder_that_cannot_be_read_at_all_deletes_nothing(state: FolderState) -> None:
     with as_nobody() as folder:
         (folder / "a.png").write_bytes(PNG)
         published(folder, state)
@@ -363,7 +367,7 @@ def test_folder_that_cannot_be_read_at_all_deletes_nothing(state: State) -> None
         folder.chmod(0o755)
 
 
-def test_later_looks_find_only_what_is_new(pictures: Path, state: State) -> None:
+def test_later_looks_find_only_what_is_new(pictures: Path, state: FolderState) -> None:
     source = Folder(str(pictures), state, Manner(deletes=True))
     (pictures / "notes.txt").write_text("notes")
     (pictures / "gone.png").symlink_to("nothing")
@@ -377,10 +381,10 @@ def test_later_looks_find_only_what_is_new(pictures: Path, state: State) -> None
     assert confirm(source, look) == ["a.png", "-deep/b.png"]
     assert [each.kind for each in look.left_out] == [".txt"]
     source.begin_anew()
-    assert len([each for each in source.look().due if isinstance(each, Found)]) == 2
+    assert len([each for each in source.look().due if isinstance(each, FoundFile)]) == 2
 
 
-def test_file_that_left_and_comes_back_as_it_was_is_published_again(pictures: Path, state: State) -> None:
+def test_file_that_left_and_comes_back_as_it_was_is_published_again(pictures: Path, state: FolderState) -> None:
     source = Folder(str(pictures), state, Manner(deletes=True))
     confirm(source, source.look())
     kept = pictures.with_name("kept.png")
@@ -391,7 +395,9 @@ def test_file_that_left_and_comes_back_as_it_was_is_published_again(pictures: Pa
     assert confirm(source, source.look()) == ["a.png"]
 
 
-def test_file_that_is_being_written_is_taken_once_it_stands_still_and_is_whole(pictures: Path, state: State) -> None:
+def test_file_that_is_being_written_is_taken_once_it_stands_still_and_is_whole(
+    pictures: Path, state: FolderState
+) -> None:
     source = Folder(str(pictures), state, Manner(still_s=0.2))
     assert source.look().is_waiting, "all of it is new"
     taken: list[str] = []
@@ -413,7 +419,7 @@ def test_file_that_is_being_written_is_taken_once_it_stands_still_and_is_whole(p
     assert not source.look().is_waiting
 
 
-def test_file_has_left_once_it_has_been_away_for_a_while(pictures: Path, state: State) -> None:
+def test_file_has_left_once_it_has_been_away_for_a_while(pictures: Path, state: FolderState) -> None:
     published(pictures, state)
     source = Folder(str(pictures), state, Manner(still_s=0.2, deletes=True, skips=True))
     (pictures / "a.png").rename(pictures.with_name("a.png"))

@@ -13,7 +13,7 @@ import pytest
 from contract.errors import ConfigurationError
 from model import mnist
 from model.encoder import Encoder, encoder_names, load_encoder
-from model.training.evaluate import encoder_embed, nearest, precision, quality_of
+from model.training.evaluate import encoder_embed, nearest_rows, precision, quality_of
 from model.training.soundness import hard_pictures
 
 REPORT = load_encoder("report-autoencoder")
@@ -124,7 +124,7 @@ def test_nearest_are_the_nearest_in_order() -> None:
     random = np.random.default_rng(1)
     gallery, queries = (random.normal(size=(n, 8)).astype(np.float32) for n in (300, 20))
     distances = np.linalg.norm(gallery[None] - queries[:, None], axis=-1)
-    assert (nearest(gallery, queries, 5) == np.argsort(distances, axis=1)[:, :5]).all()
+    assert (nearest_rows(gallery, queries, 5) == np.argsort(distances, axis=1)[:, :5]).all()
 
 
 def test_unknown_encoder_is_refused_with_the_names_of_the_known_ones() -> None:

@@ -21,8 +21,8 @@ from sklearn.datasets import load_sample_images
 from contract.errors import ConfigurationError
 from model.encoder import ENCODERS, Encoder, imported_names, load_encoder
 from model.limited_process import CPU_LIMIT_S
-from model.networks.importing import Source, import_network
-from model.networks.steps import FILE, Steps, read_steps, write_steps
+from model.networks.importing import NetworkSource, import_network
+from model.networks.steps import STEPS_FILE, Steps, read_steps, write_steps
 from model.pictures.decoder import Decoder
 from model.training.soundness import hard_pictures
 from tests.networks import PHOTO, SIDE_PX, endless, lite_with_two_outputs, onnx_network, saved
@@ -34,7 +34,7 @@ Tail = list[tuple[str, list[str], dict[str, Any]]]
 
 
 def imported(path: Path, encoders: Path, steps: Steps = STEPS, name: str = "mine", **more: Any) -> Encoder:
-    return import_network(Source(name, path, path.suffix, steps, **more), encoders)
+    return import_network(NetworkSource(name, path, path.suffix, steps, **more), encoders)
 
 
 @pytest.fixture
@@ -234,9 +234,9 @@ def test_name_that_is_no_name_or_taken_is_refused(encoders: Path, tmp_path: Path
 def test_files_that_changed_are_not_loaded(encoders: Path, tmp_path: Path) -> None:
     folder = imported(saved(onnx_network(), tmp_path), encoders).folder
     assert imported_names(encoders) == ["mine"]
-    for name in ("encoder.onnx", FILE, "card.json"):
+    for name in ("encoder.onnx", STEPS_FILE, "card.json"):
         before = (folder / name).read_bytes()
-        changed = before.replace(b'"squeeze"', b'"crop"') if name == FILE else before[:-5] + b"other"
+        changed = before.replace(b'"squeeze"', b'"crop"') if name == STEPS_FILE else before[:-5] + b"other"
         (folder / name).write_bytes(changed)
         with pytest.raises(ConfigurationError, match=r"not those that were imported|not whole"):
             load_encoder("mine", encoders)
@@ -324,7 +324,7 @@ def test_steps_are_read_as_they_were_written(tmp_path: Path) -> None:
     write_steps(tmp_path, steps)
     assert read_steps(tmp_path) == steps
     for name, value in (("layout", "hwcn"), ("width", -1), ("run", "code"), ("version", 2)):
-        (tmp_path / FILE).write_text(json.dumps(json.loads((tmp_path / FILE).read_text()) | {name: value}))
+        (tmp_path / STEPS_FILE).write_text(json.dumps(json.loads((tmp_path / STEPS_FILE).read_text()) | {name: value}))
         with pytest.raises(ConfigurationError):
             read_steps(tmp_path)
         write_steps(tmp_path, steps)

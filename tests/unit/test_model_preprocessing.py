@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import mnist
 from model.encoder import Encoder, encoder_names, load_encoder
-from model.training.evaluate import encoder_embed, nearest
+from model.training.evaluate import encoder_embed, nearest_rows
 from tests.photographs import photograph
 
 ENCODER = load_encoder("report-autoencoder")
@@ -53,7 +53,7 @@ def gallery(encoder: Encoder) -> NDArray[np.float32]:
 @pytest.mark.parametrize("depiction", DEPICTIONS.values(), ids=DEPICTIONS)
 def test_depicted_digit_finds_its_label(encoder: Encoder, gallery: NDArray[np.float32], depiction: Depiction) -> None:
     embeddings = encoder_embed(encoder)(depiction(digit, seed) for seed, digit in enumerate(DIGITS))
-    found = mnist.labels("train")[nearest(gallery, embeddings, 10)]
+    found = mnist.labels("train")[nearest_rows(gallery, embeddings, 10)]
     assert (found == mnist.labels("test")[: len(DIGITS), None]).mean() >= 0.85
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_sample_images
 
 from model.encoder import load_encoder
-from model.training.evaluate import encoder_embed, nearest
+from model.training.evaluate import encoder_embed, nearest_rows
 
 ENCODER = load_encoder("photo")
 TILE_PX = 160
@@ -54,13 +54,13 @@ def gallery() -> NDArray[np.float32]:
 def test_altered_copies_find_their_photograph_first(
     gallery: NDArray[np.float32], edit: Callable[[Image.Image], Image.Image]
 ) -> None:
-    found = nearest(gallery, encoder_embed(ENCODER)(map(edit, tiles())), 1)[:, 0]
+    found = nearest_rows(gallery, encoder_embed(ENCODER)(map(edit, tiles())), 1)[:, 0]
     assert (found == np.arange(len(gallery))).mean() >= 0.9
 
 
 def test_pieces_of_one_photograph_are_alike(gallery: NDArray[np.float32]) -> None:
     of = np.arange(len(gallery)) >= len(gallery) // 2
-    beside_itself = nearest(gallery, gallery, 4)[:, 1:]
+    beside_itself = nearest_rows(gallery, gallery, 4)[:, 1:]
     assert (of[beside_itself] == of[:, None]).mean() >= 0.8
 
 

@@ -17,8 +17,8 @@ from model.pictures.hypotheses import NAMES, WHOLE, hypotheses, margins
 from model.training.evaluate import digit_encoder_names
 from model.training.photo_evaluation.copies import first_thoroughly, others_of
 from model.training.photo_evaluation.describers import PEERS, load_describer, missing
-from model.training.photo_evaluation.edits import EDITS, altered
-from model.training.photo_evaluation.evaluation import Evaluation, as_json, as_table, evaluate_photos
+from model.training.photo_evaluation.edits import EDITS, edited_copy
+from model.training.photo_evaluation.evaluation import Evaluation, evaluate_photos
 from model.training.photo_evaluation.photos import read, to_alter
 from model.training.photo_evaluation.picture import draw_found
 from model.training.photo_evaluation.plan import Plan
@@ -78,7 +78,7 @@ def test_recalls_are_those_of_brute_force_over_the_same_copies(evaluation: Evalu
         for place, row in enumerate(chosen):
             original = read(gallery.photos[row])
             others = [to_alter(read(gallery.photos[other])) for other in others_of(chosen, place)]
-            copy = altered(to_alter(original), others, edit, original.pixels_sha256, evaluation.plan.seed)
+            copy = edited_copy(to_alter(original), others, edit, original.pixels_sha256, evaluation.plan.seed)
             order = np.argsort(np.linalg.norm(everything - describe(copy), axis=1), kind="stable")
             found += row in [rows[first] for first in order[: edit.shown]]
         assert getattr(recalls, edit.group)[edit.name] == pytest.approx(found / COPIES)
@@ -95,7 +95,7 @@ def test_thorough_recalls_are_those_of_every_hypothesis_with_its_margin(evaluati
         for place, row in enumerate(chosen[:THOROUGH]):
             original = read(gallery.photos[row])
             others = [to_alter(read(gallery.photos[other])) for other in others_of(chosen, place)]
-            copy = altered(to_alter(original), others, edit, original.pixels_sha256, evaluation.plan.seed)
+            copy = edited_copy(to_alter(original), others, edit, original.pixels_sha256, evaluation.plan.seed)
             embeddings = {name: encoder.embed(encoder.pixels(each)) for name, each in hypotheses(copy)}
             added = margins(embeddings[WHOLE])
             scores = [np.linalg.norm(everything - each, axis=1) + added[name] for name, each in embeddings.items()]
@@ -142,7 +142,7 @@ def test_several_processes_find_the_same(plan: Plan, evaluation: Evaluation) -> 
 
 
 def test_table_and_picture_show_every_edit(evaluation: Evaluation) -> None:
-    table = as_table(evaluation)
+    table = evaluation.as_table()
     assert all(f"\n  {edit.name} " in table for edit in EDITS)
     assert "contrast, thorough" in table and "1 truncated, 1 unsupported-type" in table
     picture = draw_found(evaluation)
@@ -151,7 +151,7 @@ def test_table_and_picture_show_every_edit(evaluation: Evaluation) -> None:
 
 
 def test_json_has_the_figures_of_every_encoder_and_what_they_were_measured_on(evaluation: Evaluation) -> None:
-    told = json.loads(as_json(evaluation))
+    told = json.loads(evaluation.as_json())
     assert told["measured_on"] | {"photos": 13, "gallery": 16, "classes": 2, "distractors": 4} == told["measured_on"]
     encoder = told["encoders"][ENCODER]
     assert set(encoder) == {"p_at_1", "p_at_10", "map_at_10", "copies"}

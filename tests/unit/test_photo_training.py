@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from model.training.photo.edits import SIDE_PX_MAX, altered
+from model.training.photo.edits import COPY_SIDE_PX_MAX, edited_at_random
 from model.training.photo.projections import discriminant, whitening
 
 PHOTOGRAPHS = [Image.fromarray(image) for image in load_sample_images().images]
@@ -18,9 +18,9 @@ def test_training_copies_are_pictures_of_bounded_size_and_the_same_for_one_seed(
     seed: int, width: int, height: int
 ) -> None:
     picture, *others = (photograph.resize((width, height)) for photograph in PHOTOGRAPHS * 2)
-    copy, again = (altered(picture, np.random.default_rng(seed), others) for _ in range(2))
+    copy, again = (edited_at_random(picture, np.random.default_rng(seed), others) for _ in range(2))
     assert copy.mode == "RGB"
-    assert max(copy.size) <= SIDE_PX_MAX
+    assert max(copy.size) <= COPY_SIDE_PX_MAX
     assert copy.tobytes() == again.tobytes()
 
 

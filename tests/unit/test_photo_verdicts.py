@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.training.photo_verdicts.edits import EDITS, is_right
+from model.training.photo_verdicts.edits import KNOWN_EDITS, is_right
 from model.training.photo_verdicts.lookalikes import PLAIN, SHIFTED, plain
 from model.training.photo_verdicts.measure import as_sent, explained, stored
 from model.verdicts.frames import UNREADABLE, Explained, Shown
@@ -25,12 +25,12 @@ def told(query: Image.Image, match: Image.Image) -> Explained:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=Explained)
 
 
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("name", KNOWN_EDITS)
 def test_an_edit_is_named_with_its_amount(name: str) -> None:
     random = np.random.default_rng(5)
     right = 0
     for seed in (20, 21, 22):
-        edited = EDITS[name](scene(seed), scene(seed + 10), random)
+        edited = KNOWN_EDITS[name](scene(seed), scene(seed + 10), random)
         said = told(edited.image, scene(seed))
         right += said.verdict == "altered copy" and is_right(edited, {edit: amount for edit, amount, _ in said.edits})
     assert right >= 2

@@ -13,13 +13,13 @@ from contract.errors import ConfigurationError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, log_of
 from contract.settings import load_settings
 from model import mnist
-from producers.files import read_file
-from producers.lines import line_images
+from producers.files import read_image
 from producers.mnist import mnist_images
 from producers.outgoing import Failure, LeftOut, Outgoing
 from producers.report import Report
-from producers.state import State, claimed_by_others, usual_file
-from producers.walk import Found, Identity
+from producers.state import FolderState, claimed_by_others, usual_file
+from producers.stdin import named_images
+from producers.walk import FoundFile, Identity
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
 
@@ -41,7 +41,7 @@ def test_file_becomes_an_image_with_its_name_size_and_time(tmp_path: Path) -> No
     path = tmp_path / "a b.png"
     path.write_bytes(PNG)
     os.utime(path, (1_700_000_000, 1_700_000_000))
-    read = read_file(str(path), "the/key")
+    read = read_image(str(path), "the/key")
     assert isinstance(read, Outgoing)
     assert (read.image_id, read.value) == ("the/key", PNG)
     assert read.metadata == {"name": "a b.png", "size_bytes": len(PNG), "modified": "2023-11-14T22:13:20Z"}
@@ -67,7 +67,7 @@ def test_what_is_no_readable_file_is_a_failure_with_its_reason(tmp_path: Path) -
         "a\0b": "unreadable",
     }
     for path, reason in cases.items():
-        failed = read_file(path, "key")
+        failed = read_image(path, "key")
         assert isinstance(failed, Failure)
         assert failed.reason == reason
 
@@ -75,7 +75,7 @@ def test_what_is_no_readable_file_is_a_failure_with_its_reason(tmp_path: Path) -
 def test_lines_name_files_and_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a b.png").write_bytes(PNG)
-    read = list(line_images([b"./a b.png\n", b"\n", b"missing.png\n", b"a b.png"]))
+    read = list(named_images([b"./a b.png\n", b"\n", b"missing.png\n", b"a b.png"]))
     assert [image.image_id if isinstance(image, Outgoing) else image.reason for image in read] == [
         "a b.png",
         "vanished",
@@ -92,16 +92,16 @@ def test_mnist_keys_and_metadata_count_alike_from_zero() -> None:
 
 def test_state_remembers_what_was_confirmed_across_runs(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "state.json"
-    state = State(file, "/photos", "images:a")
-    odd = Found("/photos/new\nline.png", "new\nline.png", (1, 2, 3))
-    for found in (Found("/photos/a.png", "a.png", (1, 2, 3)), odd):
+    state = FolderState(file, "/photos", "images:a")
+    odd = FoundFile("/photos/new\nline.png", "new\nline.png", (1, 2, 3))
+    for found in (FoundFile("/photos/a.png", "a.png", (1, 2, 3)), odd):
         state.add(found.image_id, found.stamp, found.key)
     state.know_folders({"": Identity(1, 2)})
     state.save()
-    again = State(file, "/photos", "images:a")
+    again = FolderState(file, "/photos", "images:a")
     assert again.is_published(odd)
-    assert not again.is_published(Found("", "a.png", (1, 2, 4))), "a changed file is new"
-    assert not again.is_published(Found("", "b.png", (1, 2, 3)))
+    assert not again.is_published(FoundFile("", "a.png", (1, 2, 4))), "a changed file is new"
+    assert not again.is_published(FoundFile("", "b.png", (1, 2, 3)))
     assert again.ids() == {"a.png", odd.image_id}
     assert [again.key_of(each) for each in ("a.png", odd.image_id)] == ["a.png", "new\nline.png"]
     assert again.folder_before("") == Identity(1, 2)
@@ -110,10 +110,10 @@ def test_state_remembers_what_was_confirmed_across_runs(tmp_path: Path) -> None:
 
 
 def test_state_of_a_topic_that_was_made_anew_is_forgotten(tmp_path: Path) -> None:
-    state = State(tmp_path / "state.json", "/photos", "images:a")
+    state = FolderState(tmp_path / "state.json", "/photos", "images:a")
     state.add("a.png", (1, 2, 3), "a.png")
     state.save()
-    again = State(tmp_path / "state.json", "/photos", "images:b")
+    again = FolderState(tmp_path / "state.json", "/photos", "images:b")
     assert again.ids() == set()
     assert "images:b" in again.forgot
     assert state.follow("images:b")
@@ -123,13 +123,13 @@ def test_state_of_a_topic_that_was_made_anew_is_forgotten(tmp_path: Path) -> Non
 
 def test_state_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "s").write_text('{"folder": "/photos", "log": "x", "published": {"a.png": [1, 2, 3]}}')
-    assert State(tmp_path / "s", "/photos", "x").is_published(Found("/photos/a.png", "a.png", (1, 2, 3)))
+    assert FolderState(tmp_path / "s", "/photos", "x").is_published(FoundFile("/photos/a.png", "a.png", (1, 2, 3)))
 
 
 def test_ids_of_another_folder_are_known_by_its_state_file(tmp_path: Path) -> None:
     settings = load_settings(var_dir=tmp_path)
     for folder, log, image_id in (("/a", "x", "1.png"), ("/b", "x", "2.png"), ("/c", "y", "3.png")):
-        state = State(usual_file(settings, folder), folder, log)
+        state = FolderState(usual_file(settings, folder), folder, log)
         state.add(image_id, (1, 2, 3), image_id)
         state.save()
     assert claimed_by_others(settings, "/a", "x", ["1.png", "2.png", "3.png", "4.png"]) == {"2.png": "/b"}
@@ -142,7 +142,7 @@ def test_foreign_state_file_is_refused_and_kept(tmp_path: Path, text: str) -> No
     file = tmp_path / "state.json"
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=r"state\.json"):
-        State(file, "/photos", "x")
+        FolderState(file, "/photos", "x")
     assert file.read_text() == text
 
 

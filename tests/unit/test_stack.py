@@ -15,9 +15,9 @@ from contract.errors import ConfigurationError
 from contract.settings import load_settings
 from stack import groups, jars
 from stack.cassandra import cassandra
-from stack.child import is_alive, start_child, start_time, stop_stranger
 from stack.java import find_java, find_maven
 from stack.kafka import kafka
+from stack.process import is_alive, start_child, start_time, stop_stranger
 from stack.programs import environment
 from stack.progress import Progress
 from stack.service import Service, refuse_taken_ports

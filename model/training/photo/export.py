@@ -22,9 +22,8 @@ from model.training.export import to_lite
 from model.training.photo import network
 from model.training.photo.pretrained import PACKAGE, load_weights
 from model.training.photo.projections import Projection, discriminant, whitening
-from model.training.photo.train import BATCH_PHOTOGRAPHS, CHECKPOINT, copies_model, is_held_out
-from model.training.photo.views import SIDE_PX as VIEW_SIDE_PX
-from model.training.photo.views import Views, load_photograph, make_views
+from model.training.photo.train import BATCH_PHOTOGRAPHS, COPIES_CHECKPOINT, copies_model, is_held_out
+from model.training.photo.views import VIEW_SIDE_PX, Views, load_photograph, make_views
 from model.training.soundness import check_embeddings, hard_pictures
 from model.training.train import read_history
 from runtime.progress import progress_line
@@ -39,7 +38,7 @@ _ALTERED_PHOTOGRAPHS, _ALTERED_VIEWS = 2000, 4
 _WORKING_SIDE_PX = 512
 
 
-def export(images: Path, trained: Path, name: str, credits: list[str]) -> None:
+def export_photos(images: Path, trained: Path, name: str, credits: list[str]) -> None:
     """Write the encoder's folder but its preprocessing, from what `train` left in `trained` and the same photographs.
 
     Args:
@@ -66,7 +65,7 @@ def _encoder(trained: Path, views: Views) -> keras.Model:
     weights = load_weights()
     front, alike = network.front(weights, SIDE_PX), network.tail(weights, SIDE_PX, "alike")
     copies = copies_model(network.tail(weights, SIDE_PX, "copies"))
-    copies.load_weights(trained / CHECKPOINT)
+    copies.load_weights(trained / COPIES_CHECKPOINT)
     parts = keras.Model(front.input, [alike(front.output), copies(front.output)])
     learnt = np.flatnonzero(~is_held_out(np.arange(len(views.paths))))
     features, tuned = _features(parts, [views.paths[place] for place in learnt])

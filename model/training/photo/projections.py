@@ -10,7 +10,7 @@ Floats = NDArray[np.float32]
 
 # How much photographs of one folder, and altered views of one photograph, are drawn together; and what is added to either
 # scatter, as a share of its mean, so that directions in which there is little of it are not blown up.
-FOLDER_SHARE, RIDGE = 0.5, 1.0
+FOLDER_SHARE, _RIDGE = 0.5, 1.0
 # Directions of little spread are mostly noise: they count less than whitening would make them.
 WHITENING_FLOOR = 0.3
 
@@ -61,7 +61,7 @@ def _scatter(rows: Floats) -> NDArray[np.float64]:
 
 def _ridged(scatter: NDArray[np.float64]) -> NDArray[np.float64]:
     level = float(np.trace(scatter)) / len(scatter)
-    ridged: NDArray[np.float64] = scatter / level + RIDGE * np.eye(len(scatter))
+    ridged: NDArray[np.float64] = scatter / level + _RIDGE * np.eye(len(scatter))
     return ridged
 
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from contract.errors import ConfigurationError
 from model.training.photo import network
 from model.training.photo.pretrained import load_weights
-from model.training.photo.views import SEED, SIDE_PX, VIEWS, make_views
+from model.training.photo.views import VIEW_SIDE_PX, VIEWS, VIEWS_SEED, make_views
 from model.training.train import check_resume, read_history, write_history
 from runtime.progress import progress_line
 
 EPOCHS = 12
 NUMBERS = 256
-CHECKPOINT = "copies.weights.h5"
+COPIES_CHECKPOINT = "copies.weights.h5"
 BATCH_PHOTOGRAPHS = 64
 # Every twelfth run of 25 photographs is never learnt from: neighbours in a folder often show the same thing.
 HELD_OUT_RUN, HELD_OUT_OF, HELD_OUT_PLACE = 25, 12, 5
@@ -40,7 +40,7 @@ def is_held_out(places: NDArray[np.intp]) -> NDArray[np.bool_]:
     return held_out
 
 
-def train(images: Path, folder: Path, epochs: int, *, resume: bool = False) -> None:
+def train_photos(images: Path, folder: Path, epochs: int, *, resume: bool = False) -> None:
     """Learn from all photographs below `images` until `epochs` epochs are done.
 
     After each one it writes the weights and ``history.csv`` to `folder`, so that `resume` goes on behind the last finished one.
@@ -49,8 +49,8 @@ def train(images: Path, folder: Path, epochs: int, *, resume: bool = False) -> N
         ConfigurationError: there is an earlier run and `resume` is not set, or the other way round; too few photographs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    check_resume(folder / CHECKPOINT, resume=resume)
-    keras.utils.set_random_seed(SEED)
+    check_resume(folder / COPIES_CHECKPOINT, resume=resume)
+    keras.utils.set_random_seed(VIEWS_SEED)
     views = make_views(images, folder)
     places = np.arange(len(views.paths))
     learner = Learner(views.maps, places[~is_held_out(places)], epochs)
@@ -70,7 +70,7 @@ class Learner:
         self._maps, self._places = maps, places
         self._steps_an_epoch = len(places) // BATCH_PHOTOGRAPHS
         self._steps = epochs * self._steps_an_epoch
-        self.model = copies_model(network.tail(load_weights(), SIDE_PX, "copies"))
+        self.model = copies_model(network.tail(load_weights(), VIEW_SIDE_PX, "copies"))
         self._begin_head()
         self._optimizer = keras.optimizers.AdamW(_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         self._optimizer.build(self.model.trainable_variables)
@@ -107,18 +107,18 @@ class Learner:
         np.savez(folder / "unfinished.npz", **state)
         (folder / "unfinished.npz").replace(folder / "optimizer.npz")
         self.model.save_weights(folder / "unfinished.weights.h5")
-        (folder / "unfinished.weights.h5").replace(folder / CHECKPOINT)
+        (folder / "unfinished.weights.h5").replace(folder / COPIES_CHECKPOINT)
 
     def restore(self, folder: Path) -> list[dict[str, float]]:
         """Take weights and optimizer up again; returns the history."""
-        self.model.load_weights(folder / CHECKPOINT)
+        self.model.load_weights(folder / COPIES_CHECKPOINT)
         with np.load(folder / "optimizer.npz") as state:
             for place, variable in enumerate(self._optimizer.variables):
                 variable.assign(state[f"{place}"])
         return read_history(folder / "history.csv")
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.float16]]:
-        random = np.random.default_rng((SEED, epoch))
+        random = np.random.default_rng((VIEWS_SEED, epoch))
         order = random.permutation(self._places)[: self._steps_an_epoch * BATCH_PHOTOGRAPHS]
         for batch in order.reshape(-1, BATCH_PHOTOGRAPHS):
             first = random.integers(0, VIEWS, len(batch))

@@ -16,16 +16,16 @@ from contract.messages import check_value
 from model.pictures.images import decode
 from model.pictures.pillow import as_rgb
 from model.training.photo import network
-from model.training.photo.edits import altered
+from model.training.photo.edits import edited_at_random
 from model.training.photo.pretrained import load_weights
 from runtime.progress import progress_line
 
 # At this side the network learns; it is used at a larger one, since what is cropped looks larger (Touvron et al. 2019,
 # arXiv 1906.06423).
-SIDE_PX = 160
+VIEW_SIDE_PX = 160
 # The photograph itself and eight copies.
 VIEWS = 9
-SEED = 1
+VIEWS_SEED = 1
 PHOTOGRAPHS_MIN = 500
 _WORKING_SIDE_PX = 300
 _OTHERS = 3
@@ -38,7 +38,7 @@ class Views:
 
     Attributes:
         paths: the photographs, sorted.
-        maps: (photographs, VIEWS, SIDE_PX / 8, SIDE_PX / 8, 40) float16, on disk; the first view is the photograph itself.
+        maps: (photographs, VIEWS, VIEW_SIDE_PX / 8, VIEW_SIDE_PX / 8, 40) float16, on disk; the first view is the photograph itself.
     """
 
     paths: list[Path]
@@ -56,10 +56,10 @@ def make_views(images: Path, folder: Path) -> Views:
     if not outline.exists():
         kept = _write(candidates, file)
         names = [str(path.relative_to(images)) for path in candidates]
-        outline.write_text(json.dumps({"candidates": names, "kept": kept, "views": VIEWS, "side_px": SIDE_PX}))
+        outline.write_text(json.dumps({"candidates": names, "kept": kept, "views": VIEWS, "side_px": VIEW_SIDE_PX}))
     written = json.loads(outline.read_text())
     names = [str(path.relative_to(images)) for path in candidates]
-    if (written["candidates"], written["views"], written["side_px"]) != (names, VIEWS, SIDE_PX):
+    if (written["candidates"], written["views"], written["side_px"]) != (names, VIEWS, VIEW_SIDE_PX):
         raise ConfigurationError(f"{folder} holds views of other photographs than {images}: delete it to start anew.")
     paths = [candidates[place] for place in written["kept"]]
     if len(paths) < PHOTOGRAPHS_MIN:
@@ -101,7 +101,7 @@ def _begins_as_picture(path: Path) -> bool:
 
 def _write(paths: list[Path], file: Path) -> list[int]:
     """Write the views of all photographs that can be decoded; returns which those are."""
-    model = network.front(load_weights(), SIDE_PX)
+    model = network.front(load_weights(), VIEW_SIDE_PX)
     kept: list[int] = []
     unfinished = file.with_suffix(".tmp")
     maps = np.lib.format.open_memmap(unfinished, "w+", np.float16, (len(paths), VIEWS, *model.output_shape[1:]))
@@ -128,8 +128,8 @@ def _remember(paths: list[Path]) -> None:
 
 
 def _views_of(place: int) -> NDArray[np.uint8] | None:
-    """Pixels (VIEWS, SIDE_PX, SIDE_PX, 3) of a photograph and its copies; None if it cannot be decoded."""
-    random = np.random.default_rng((SEED, place))
+    """Pixels (VIEWS, VIEW_SIDE_PX, VIEW_SIDE_PX, 3) of a photograph and its copies; None if it cannot be decoded."""
+    random = np.random.default_rng((VIEWS_SEED, place))
     try:
         photograph = load_photograph(_paths[place])
     except RejectedError:
@@ -138,5 +138,5 @@ def _views_of(place: int) -> NDArray[np.uint8] | None:
     while len(others) < _OTHERS:
         with contextlib.suppress(RejectedError):
             others.append(load_photograph(_paths[int(random.integers(len(_paths)))]))
-    copies = [altered(photograph, random, others) for _ in range(VIEWS - 1)]
-    return np.stack([squeezed(view, SIDE_PX) for view in (photograph, *copies)])
+    copies = [edited_at_random(photograph, random, others) for _ in range(VIEWS - 1)]
+    return np.stack([squeezed(view, VIEW_SIDE_PX) for view in (photograph, *copies)])

@@ -19,7 +19,7 @@ from PIL import Image
 from contract.errors import DependencyError, RejectedError
 from model.pictures.hypotheses import hypotheses
 from model.training.photo_evaluation.describers import Describer, load_describer
-from model.training.photo_evaluation.edits import EDITS, OTHERS, altered
+from model.training.photo_evaluation.edits import EDITS, OTHERS, edited_copy
 from model.training.photo_evaluation.photos import Photo, read, to_alter
 
 # A chunk of copies is altered together with the photos after it, which lie beneath and beside them, so that each is decoded about once.
@@ -130,7 +130,7 @@ def describe_copies(task: CopiesTask) -> list[Copies]:
         numbers: dict[str, list[NDArray[Any]]] = {name: [] for name in task.ways.names}
         guessed: dict[str, list[NDArray[np.float32]]] = {}
         for edit in EDITS:
-            copy = altered(photo, others, edit, pixels_sha256, task.seed)
+            copy = edited_copy(photo, others, edit, pixels_sha256, task.seed)
             for way in task.ways.describers():
                 if is_thorough and way.encoder is not None:
                     all_of_them = np.stack([way.describe(picture) for _, picture in hypotheses(copy)])

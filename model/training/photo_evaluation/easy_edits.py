@@ -13,15 +13,15 @@ Alter = Callable[[Image.Image, Sequence[Image.Image], np.random.Generator], Imag
 BICUBIC = Image.Resampling.BICUBIC
 
 
-def resized(photo: Image.Image, width: float, height: float) -> Image.Image:
+def scaled(photo: Image.Image, width: float, height: float, resampling: Image.Resampling = BICUBIC) -> Image.Image:
     """The photo at another size, at least one pixel wide and high."""
-    return photo.resize((max(1, round(width)), max(1, round(height))), BICUBIC)
+    return photo.resize((max(1, round(width)), max(1, round(height))), resampling)
 
 
-def fitted(photo: Image.Image, side_px: float) -> Image.Image:
+def with_longer_side(photo: Image.Image, side_px: float) -> Image.Image:
     """The photo with its longer side of so many pixels."""
     scale = side_px / max(photo.size)
-    return resized(photo, photo.width * scale, photo.height * scale)
+    return scaled(photo, photo.width * scale, photo.height * scale)
 
 
 def cropped(photo: Image.Image, area: float, random: np.random.Generator) -> Image.Image:
@@ -98,7 +98,7 @@ def _border(photo: Image.Image, _: Sequence[Image.Image], random: np.random.Gene
 
 def _shot(photo: Image.Image, others: Sequence[Image.Image], random: np.random.Generator) -> Image.Image:
     """At 60 % of the side in another photo, as a picture in a picture."""
-    return pasted(resized(photo, 0.6 * photo.width, 0.6 * photo.height), others[0].resize(photo.size), random)
+    return pasted(scaled(photo, 0.6 * photo.width, 0.6 * photo.height), others[0].resize(photo.size), random)
 
 
 def _mild(photo: Image.Image, _: Sequence[Image.Image], random: np.random.Generator) -> Image.Image:
@@ -120,6 +120,6 @@ EASY: dict[str, Alter] = {
     "text": _text,
     "border": _border,
     "shot": _shot,
-    "small": lambda photo, _, __: resized(photo, photo.width // 6, photo.height // 6),
+    "small": lambda photo, _, __: scaled(photo, photo.width // 6, photo.height // 6),
     "mild": _mild,
 }

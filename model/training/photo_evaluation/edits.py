@@ -15,7 +15,7 @@ _SHOWN = {"shot": 2, "paste30": 2, "paste45": 2, "collage": 4}
 OTHERS = 3
 
 
-class Edit(NamedTuple):
+class NamedEdit(NamedTuple):
     """A way to alter a photo.
 
     Attributes:
@@ -29,13 +29,13 @@ class Edit(NamedTuple):
 
 
 EDITS = (
-    *(Edit(name, "easy", _SHOWN.get(name, 1), alter) for name, alter in EASY.items()),
-    *(Edit(name, "hard", _SHOWN.get(name, 1), alter) for name, alter in HARD.items()),
+    *(NamedEdit(name, "easy", _SHOWN.get(name, 1), alter) for name, alter in EASY.items()),
+    *(NamedEdit(name, "hard", _SHOWN.get(name, 1), alter) for name, alter in HARD.items()),
 )
 
 
-def altered(
-    photo: Image.Image, others: Sequence[Image.Image], edit: Edit, pixels_sha256: bytes, seed: int
+def edited_copy(
+    photo: Image.Image, others: Sequence[Image.Image], edit: NamedEdit, pixels_sha256: bytes, seed: int
 ) -> Image.Image:
     """The photo altered, RGB: the same for the same seed and pixels.
 

@@ -46,6 +46,48 @@ class Evaluation:
     gallery: Gallery
     chosen: list[int]
 
+    def as_json(self) -> str:
+        """The figures for programs."""
+        figures = {"encoders": {name: asdict(quality) for name, quality in self.qualities.items()}}
+        return json.dumps({"measured_on": self.measured_on(), **figures, "absent": self.absent}, indent=2)
+
+    def measured_on(self) -> dict[str, Any]:
+        """How many photos of what kind; figures mean little without."""
+        gallery = self.gallery
+        return {
+            "photos": gallery.count,
+            "classes": len(set(gallery.labels.tolist())),
+            "distractors": len(gallery.photos) - gallery.count,
+            "gallery": len(gallery.different),
+            "altered": len(self.chosen),
+            "unreadable": gallery.unreadable,
+            "seed": self.plan.seed,
+        }
+
+    def as_table(self) -> str:
+        """The figures for people: a line for each edit, a column for each encoder, peer and effort."""
+        columns = [(name, effort) for name, quality in self.qualities.items() for effort in quality.copies]
+        heads = [name if effort == "normal" else f"{name}, {effort}" for name, effort in columns]
+        widths = [max(len(head), 6) + 2 for head in heads]
+        lines = [_facts(self), "", _line("", heads, widths)]
+        for title, figure in (("P@1", "p_at_1"), ("P@10", "p_at_10"), ("mAP@10", "map_at_10")):
+            shown = [
+                f"{getattr(self.qualities[name], figure):.3f}" if effort == "normal" else "" for name, effort in columns
+            ]
+            lines.append(_line(title, shown, widths))
+        found = [self.qualities[name].copies[effort] for name, effort in columns]
+        lines.append(_line("altered photos", [str(recalls.photos) for recalls in found], widths))
+        for group in ("easy", "hard"):
+            lines.append(
+                _line(f"{group}, mean", [f"{getattr(recalls, f'mean_{group}'):.4f}" for recalls in found], widths)
+            )
+            for edit in EDITS:
+                if edit.group == group:
+                    shown = [f"{getattr(recalls, group)[edit.name]:.3f}" for recalls in found]
+                    lines.append(_line(f"  {edit.name}", shown, widths))
+        lines += [f"{peer} was not measured: {lack}." for peer, lack in self.absent.items()]
+        return "\n".join(lines)
+
 
 def evaluate_photos(plan: Plan) -> Evaluation:
     """Measure every encoder and peer of the plan on the same photos and the same copies of them.
@@ -72,52 +114,8 @@ def evaluate_photos(plan: Plan) -> Evaluation:
     return Evaluation(plan, qualities, absent, gallery, chosen)
 
 
-def as_json(evaluation: Evaluation) -> str:
-    """The figures for programs."""
-    figures = {"encoders": {name: asdict(quality) for name, quality in evaluation.qualities.items()}}
-    return json.dumps({"measured_on": measured_on(evaluation), **figures, "absent": evaluation.absent}, indent=2)
-
-
-def measured_on(evaluation: Evaluation) -> dict[str, Any]:
-    """How many photos of what kind; figures mean little without."""
-    gallery = evaluation.gallery
-    return {
-        "photos": gallery.count,
-        "classes": len(set(gallery.labels.tolist())),
-        "distractors": len(gallery.photos) - gallery.count,
-        "gallery": len(gallery.different),
-        "altered": len(evaluation.chosen),
-        "unreadable": gallery.unreadable,
-        "seed": evaluation.plan.seed,
-    }
-
-
-def as_table(evaluation: Evaluation) -> str:
-    """The figures for people: a line for each edit, a column for each encoder, peer and effort."""
-    columns = [(name, effort) for name, quality in evaluation.qualities.items() for effort in quality.copies]
-    heads = [name if effort == "normal" else f"{name}, {effort}" for name, effort in columns]
-    widths = [max(len(head), 6) + 2 for head in heads]
-    lines = [_facts(evaluation), "", _line("", heads, widths)]
-    for title, figure in (("P@1", "p_at_1"), ("P@10", "p_at_10"), ("mAP@10", "map_at_10")):
-        shown = [
-            f"{getattr(evaluation.qualities[name], figure):.3f}" if effort == "normal" else ""
-            for name, effort in columns
-        ]
-        lines.append(_line(title, shown, widths))
-    found = [evaluation.qualities[name].copies[effort] for name, effort in columns]
-    lines.append(_line("altered photos", [str(recalls.photos) for recalls in found], widths))
-    for group in ("easy", "hard"):
-        lines.append(_line(f"{group}, mean", [f"{getattr(recalls, f'mean_{group}'):.4f}" for recalls in found], widths))
-        for edit in EDITS:
-            if edit.group == group:
-                shown = [f"{getattr(recalls, group)[edit.name]:.3f}" for recalls in found]
-                lines.append(_line(f"  {edit.name}", shown, widths))
-    lines += [f"{peer} was not measured: {lack}." for peer, lack in evaluation.absent.items()]
-    return "\n".join(lines)
-
-
 def _facts(evaluation: Evaluation) -> str:
-    on = measured_on(evaluation)
+    on = evaluation.measured_on()
     left_out = ", ".join(f"{count} {reason}" for reason, count in on["unreadable"].items())
     return (
         f"{on['photos']} photos of {on['classes']} classes, each searched among the others; {on['altered']} of them altered in "

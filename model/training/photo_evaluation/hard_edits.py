@@ -11,10 +11,10 @@ from model.training.photo_evaluation.easy_edits import (
     Alter,
     as_jpeg,
     cropped,
-    fitted,
     from_pixels,
     pasted,
-    resized,
+    scaled,
+    with_longer_side,
 )
 
 GROUND_SIDE_PX = 500
@@ -28,7 +28,9 @@ _LETTERS = "loremipsumdolor"
 
 def _paste(share: float) -> Alter:
     def alter(photo: Image.Image, others: Sequence[Image.Image], random: np.random.Generator) -> Image.Image:
-        return pasted(fitted(photo, share * GROUND_SIDE_PX), fitted(others[0], GROUND_SIDE_PX), random)
+        return pasted(
+            with_longer_side(photo, share * GROUND_SIDE_PX), with_longer_side(others[0], GROUND_SIDE_PX), random
+        )
 
     return alter
 
@@ -50,7 +52,7 @@ def _screen(photo: Image.Image, _: Sequence[Image.Image], random: np.random.Gene
     sheet = Image.new("RGB", SCREEN_SIZE_PX, (ground,) * 3)
     shown = max(1, min(photo.height, SCREEN_PHOTO_HEIGHT_PX * photo.width // width))
     photo = photo.crop((0, 0, photo.width, shown))
-    photo = resized(photo, width, min(SCREEN_PHOTO_HEIGHT_PX, width * photo.height / photo.width))
+    photo = scaled(photo, width, min(SCREEN_PHOTO_HEIGHT_PX, width * photo.height / photo.width))
     top = int(random.integers(150, height - photo.height - 100))
     sheet.paste(photo, (0, top))
     draw = ImageDraw.Draw(sheet)
@@ -104,7 +106,7 @@ def _perspective(source: np.ndarray, target: np.ndarray) -> list[float]:
 
 def _screenphoto(photo: Image.Image, _: Sequence[Image.Image], random: np.random.Generator) -> Image.Image:
     """A screen photographed by a telephone: stripes, a colour cast, noise, blur, seen from aside."""
-    pixels = np.asarray(fitted(photo, 640), np.float32)
+    pixels = np.asarray(with_longer_side(photo, 640), np.float32)
     y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
     stripes = 1 + 0.12 * np.sin(1.9 * x + 0.3 * y)
     seen = pixels * stripes[..., None] * (1.08, 1, 0.86) + random.normal(0, 9, pixels.shape)
@@ -129,7 +131,7 @@ def _chain(photo: Image.Image, others: Sequence[Image.Image], random: np.random.
     names = [name for name in EASY if name != "shot"]
     for which in random.permutation(len(names))[:CHAINED].tolist():
         photo = EASY[names[which]](photo, others, random)
-        photo = fitted(photo, min(900, max(200, *photo.size)))
+        photo = with_longer_side(photo, min(900, max(200, *photo.size)))
     return photo
 
 
@@ -141,8 +143,8 @@ HARD: dict[str, Alter] = {
     "screen": _screen,
     "meme": _meme,
     "persp20": lambda photo, _, random: _slanted(photo, 0.2, random),
-    "squeeze": lambda photo, _, __: resized(photo, photo.width * SQUEEZE, photo.height / SQUEEZE),
-    "pixel24": lambda photo, _, __: fitted(fitted(photo, 24), 400),
+    "squeeze": lambda photo, _, __: scaled(photo, photo.width * SQUEEZE, photo.height / SQUEEZE),
+    "pixel24": lambda photo, _, __: with_longer_side(with_longer_side(photo, 24), 400),
     "rot45": _turned,
     "negative": lambda photo, _, __: ImageOps.invert(photo),
     "screenphoto": _screenphoto,

@@ -9,7 +9,7 @@ from PIL import Image
 from contract.errors import ConfigurationError, RejectedError
 from model.pictures.images import Picture, decode
 from model.pictures.pillow import as_rgb
-from model.training.photo_evaluation.easy_edits import fitted
+from model.training.photo_evaluation.easy_edits import with_longer_side
 
 # Copies are made of a photo of at most this size: what people share is rarely larger, and edits of 50 Mpx would take seconds and gigabytes.
 ALTERED_SIDE_PX = 1024
@@ -64,5 +64,5 @@ def to_alter(picture: Picture) -> Image.Image:
     """The picture as RGB, at most `ALTERED_SIDE_PX` on its longer side: what copies are made of."""
     photo = picture.image
     if max(photo.size) > ALTERED_SIDE_PX:
-        photo = fitted(photo, ALTERED_SIDE_PX)
+        photo = with_longer_side(photo, ALTERED_SIDE_PX)
     return as_rgb(photo)

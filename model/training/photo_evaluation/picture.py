@@ -6,7 +6,7 @@ from model.encoder import load_encoder
 from model.pictures.pillow import as_rgb
 from model.training.photo_evaluation.copies import others_of
 from model.training.photo_evaluation.describers import load_describer
-from model.training.photo_evaluation.edits import EDITS, Edit, altered
+from model.training.photo_evaluation.edits import EDITS, NamedEdit, edited_copy
 from model.training.photo_evaluation.evaluation import Evaluation
 from model.training.photo_evaluation.photos import read, to_alter
 from model.training.photo_evaluation.searching import nearest
@@ -40,13 +40,13 @@ def _knows_photos(name: str, evaluation: Evaluation) -> bool:
     return name in evaluation.plan.encoders and not load_encoder(name).card["knows_drawings"]
 
 
-def _draw_row(sheet: Image.Image, at: tuple[int, int], evaluation: Evaluation, name: str, edit: Edit) -> None:
+def _draw_row(sheet: Image.Image, at: tuple[int, int], evaluation: Evaluation, name: str, edit: NamedEdit) -> None:
     gallery, chosen = evaluation.gallery, evaluation.chosen
     place = EDITS.index(edit) * max(1, len(chosen) // len(EDITS)) % len(chosen)
     original = read(gallery.photos[chosen[place]])
     beside = others_of(chosen, place)
     others = [to_alter(read(gallery.photos[row])) for row in beside]
-    copy = altered(to_alter(original), others, edit, original.pixels_sha256, evaluation.plan.seed)
+    copy = edited_copy(to_alter(original), others, edit, original.pixels_sha256, evaluation.plan.seed)
     query = load_describer(name, evaluation.plan.sscd).describe(copy)
     (answer,) = nearest(query[None], gallery.numbers[name][gallery.different], FOUND)
     shown = {chosen[place], *beside[: edit.shown - 1]}

@@ -6,7 +6,7 @@ from pathlib import Path
 from model.training.photo_evaluation.crew import cores
 from model.training.photo_evaluation.describers import PEERS
 
-SEED = 1
+_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,5 @@ class Plan:
     sscd: Path | None = None
     copies: int = 1000
     thorough_copies: int = 100
-    seed: int = SEED
+    seed: int = _SEED
     processes: int = field(default_factory=cores)

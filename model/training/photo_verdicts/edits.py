@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from model.training.photo_evaluation.easy_edits import BICUBIC, as_jpeg, colour, from_pixels, resized
+from model.training.photo_evaluation.easy_edits import BICUBIC, as_jpeg, colour, from_pixels, scaled
 from model.training.single_edits import Edited
 
-Alter = Callable[[Image.Image, Image.Image, np.random.Generator], Edited]
+MakeCopy = Callable[[Image.Image, Image.Image, np.random.Generator], Edited]
 TOLERANCE = 0.2
 # Named, they have no amount that could be wrong.
 WITHOUT_AMOUNT = ("mirrored", "grey", "inversion")
@@ -62,7 +62,7 @@ def _scale(photo: Image.Image, _: Image.Image, random: np.random.Generator) -> E
     scale = math.exp(
         random.uniform(math.log(0.25), math.log(0.8)) if random.random() < 0.6 else random.uniform(0.22, 1.1)
     )
-    return Edited(resized(photo, photo.width * scale, photo.height * scale), "scale", scale)
+    return Edited(scaled(photo, photo.width * scale, photo.height * scale), "scale", scale)
 
 
 def _border(photo: Image.Image, _: Image.Image, random: np.random.Generator) -> Edited:
@@ -108,7 +108,7 @@ def _pasted(photo: Image.Image, other: Image.Image, random: np.random.Generator)
     """At 35 to 75 % of the sides of another photo, somewhere."""
     ground = other.resize(photo.size, BICUBIC)
     share = random.uniform(0.35, 0.75)
-    small = resized(photo, photo.width * share, photo.height * share)
+    small = scaled(photo, photo.width * share, photo.height * share)
     left, top = (int(random.integers(2, room - 1)) for room in np.subtract(ground.size, small.size))
     ground.paste(small, (left, top))
     return Edited(ground, "pasted", small.width * small.height / (ground.width * ground.height))
@@ -130,7 +130,7 @@ def _grey(photo: Image.Image, _: Image.Image, __: np.random.Generator) -> Edited
     return Edited(ImageOps.grayscale(photo).convert("RGB"), "grey", 1.0)
 
 
-def _enhanced(name: str, enhance: type) -> Alter:
+def _enhanced(name: str, enhance: type) -> MakeCopy:
     def alter(photo: Image.Image, _: Image.Image, random: np.random.Generator) -> Edited:
         factor = float(random.uniform(0.4, 0.8) if random.random() < 0.5 else random.uniform(1.25, 1.8))
         return Edited(enhance(photo).enhance(factor), name, factor)
@@ -159,7 +159,7 @@ def _jpeg(photo: Image.Image, _: Image.Image, random: np.random.Generator) -> Ed
     return Edited(as_jpeg(photo, quality), "jpeg", float(quality))
 
 
-EDITS: dict[str, Alter] = {
+KNOWN_EDITS: dict[str, MakeCopy] = {
     "crop": _crop,
     "mirrored": _mirrored,
     "turned": _rotation,

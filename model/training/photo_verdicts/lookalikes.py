@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from model.training.photo_evaluation.easy_edits import BICUBIC, from_pixels, resized
+from model.training.photo_evaluation.easy_edits import BICUBIC, from_pixels, scaled
 
 Pair = tuple[Image.Image, Image.Image]
-Alter = Callable[[Image.Image, Image.Image, np.random.Generator], Pair]
+MakePair = Callable[[Image.Image, Image.Image, np.random.Generator], Pair]
 PLAIN_SIZE = (300, 225)
 FILMS = ("*.mp4", "*.avi", "*.mov", "*.mkv")
 # So much of white two frames differ on average, at least, where something moves.
@@ -27,7 +27,7 @@ def _other_part(photo: Image.Image, _: Image.Image, random: np.random.Generator)
 def _moved_thing(photo: Image.Image, other: Image.Image, random: np.random.Generator) -> Pair:
     """A part of another photo, in the shape of an egg, before the same ground at two places."""
     width, height = (round(side * random.uniform(0.15, 0.4)) for side in photo.size)
-    thing = resized(other, width, height)
+    thing = scaled(other, width, height)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     mask = Image.fromarray(np.uint8(np.clip((1 - x**2 - y**2) * 8, 0, 1) * 255))
     left, top = (int(random.integers(0, room)) for room in np.subtract(photo.size, thing.size))
@@ -58,7 +58,7 @@ def _grainy(photo: Image.Image, random: np.random.Generator) -> Image.Image:
     return from_pixels(pixels + 2.5 * random.standard_normal(pixels.shape, np.float32))
 
 
-SHIFTED: dict[str, Alter] = {"other part": _other_part, "moved thing": _moved_thing, "other place": _other_place}
+SHIFTED: dict[str, MakePair] = {"other part": _other_part, "moved thing": _moved_thing, "other place": _other_place}
 
 
 def _sky(random: np.random.Generator) -> np.ndarray:

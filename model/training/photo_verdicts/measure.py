@@ -16,7 +16,7 @@ from model.pictures.images import decode
 from model.pictures.pillow import as_rgb
 from model.training.photo_evaluation.photos import Photo, photos_in, read, to_alter
 from model.training.photo_evaluation.searching import nearest
-from model.training.photo_verdicts.edits import EDITS, is_right
+from model.training.photo_verdicts.edits import KNOWN_EDITS, is_right
 from model.training.photo_verdicts.lookalikes import PLAIN, SHIFTED, film_pairs, plain
 from model.verdicts.explainer import Explainer
 from model.verdicts.frames import Explained, Shown
@@ -54,12 +54,12 @@ def as_text(figures: dict[str, Any]) -> str:
 
 def _copies(photos: list[Photo], random: np.random.Generator, side_px: int) -> dict[str, Any]:
     lines: dict[str, Counter[str]] = defaultdict(Counter)
-    names = list(EDITS)
+    names = list(KNOWN_EDITS)
     with progress_line("altered copies", len(photos), "copies") as progress:
         for number, photo in enumerate(photos):
             name = names[number % len(names)]
             image, other = _rgb(photo), _rgb(photos[(number + 1) % len(photos)])
-            edited = EDITS[name](image, other, random)
+            edited = KNOWN_EDITS[name](image, other, random)
             query = as_sent(edited.image, is_png=number % 2 == 0)
             told = explained(query, stored(image, side_px))
             amounts = {edit: amount for edit, amount, _ in told.edits}

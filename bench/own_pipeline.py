@@ -1,4 +1,4 @@
-"""What a measurement has to itself: a whole stack, or a road on the servers of one that runs, with programs and images."""
+"""What a measurement has to itself: a whole stack, or a pipeline on the servers of a running one: topics, tables, an index, programs and images."""
 
 import shutil
 import time
@@ -12,8 +12,8 @@ from contract.errors import DependencyError
 from contract.settings import Settings, load_settings
 from gallery.generations.reader import Reader
 from stack import groups
-from stack.child import Child, start_child
 from stack.ports import free_ports, own_ports
+from stack.process import Child, start_child
 from stack.programs import answers_ready, api, embedder, indexer
 from topics.clients import open_admin
 from topics.creation import ensure_topics
@@ -42,10 +42,11 @@ def own_stack(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def own_road(settings: Settings, name: str) -> Iterator[Settings]:
-    """Topics, a keyspace, folders and an API port on the running servers; at the end topics and folders go.
+def own_pipeline(settings: Settings, name: str) -> Iterator[Settings]:
+    """Settings of a pipeline of its own on the running servers: topics, a keyspace, folders and an API port.
 
-    Embedders of one keyspace are one consumer group, and another one may be running.
+    Topics and folders go at the end; the keyspace stays. Embedders of one keyspace are one consumer group, and another
+    one may be running.
     """
     with TemporaryDirectory(prefix=f"lookalike-{name}-") as folder:
         changes = {
@@ -55,28 +56,30 @@ def own_road(settings: Settings, name: str) -> Iterator[Settings]:
             "index_dir": Path(folder) / "index",
             "api_port": free_ports(1)[0],
         }
-        road = load_settings(**{**settings.model_dump(), **changes})
-        ensure_topics(road)
+        own = load_settings(**{**settings.model_dump(), **changes})
+        ensure_topics(own)
         try:
-            yield road
+            yield own
         finally:
-            admin = open_admin(road)
-            admin.delete_topics([road.kafka_topic, road.rejected_topic])
+            admin = open_admin(own)
+            admin.delete_topics([own.kafka_topic, own.rejected_topic])
             admin.close()
 
 
 @contextmanager
-def own_programs(road: Settings, *, with_api: bool) -> Iterator[dict[str, Child]]:
-    """Embedder, indexer and API of a road, as `make up` starts them: ready, and stopped at the end.
+def own_programs(settings: Settings, *, with_api: bool) -> Iterator[dict[str, Child]]:
+    """Embedder, indexer and API of a pipeline, as `make up` starts them: ready, and stopped at the end.
 
     Raises:
         DependencyError: one of them ended, or there is no generation after two minutes.
     """
-    services = [embedder(road), indexer(road), *([api(road)] if with_api else [])]
+    services = [embedder(settings), indexer(settings), *([api(settings)] if with_api else [])]
     children = {service.name: start_child(service) for service in services}
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not ((road.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(road.api_address))):
+        while not (
+            (settings.encoder_index_dir / "CURRENT").exists() and (not with_api or answers_ready(settings.api_address))
+        ):
             for name, child in children.items():
                 if child.exit_code() is not None:
                     raise DependencyError(name, f"It ended. {child.last_words()}")
@@ -89,19 +92,19 @@ def own_programs(road: Settings, *, with_api: bool) -> Iterator[dict[str, Child]
             child.stop(10.0)
 
 
-def publish_all(road: Settings, images: Iterable[bytes], prefix: str) -> int:
+def publish_all(settings: Settings, images: Iterable[bytes], prefix: str) -> int:
     """Publish images at once, numbered under a prefix, and return how many when all are searchable, or refused.
 
     Raises:
         DependencyError: nothing went on for three minutes.
     """
-    with ImagePublisher(road) as publisher:
+    with ImagePublisher(settings) as publisher:
         futures = [publisher.put(image, image_id=f"{prefix}/{number}") for number, image in enumerate(images)]
         confirmed = [future.result(600) for future in futures]
     ends = {str(record.partition): 0 for record in confirmed}
     for record in confirmed:
         ends[str(record.partition)] = max(ends[str(record.partition)], record.offset + 1)
-    reader = Reader(road.encoder_index_dir, fingerprint=None)
+    reader = Reader(settings.encoder_index_dir, fingerprint=None)
     covered, since = -1, time.monotonic()
     while covered < sum(ends.values()):
         snapshot = reader.current()

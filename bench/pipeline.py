@@ -27,7 +27,7 @@ SEARCHES = 200
 EMBEDDER_IMAGES = 6000
 
 
-def measure_road(
+def measure_pipeline(
     settings: Settings,
     images: int,
     rate: float,

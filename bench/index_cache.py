@@ -23,7 +23,7 @@ class Build:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class IndexCache:
     """Where the indexes over one set of embeddings are kept; a file's name says over what and with how many threads.
 
     Attributes:

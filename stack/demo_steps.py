@@ -15,8 +15,8 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from stack import groups
-from stack.child import last_lines
 from stack.jars import ROOT
+from stack.process import last_lines
 from stack.programs import environment
 from stack.progress import Progress, Watcher
 from topics.clients import open_admin
@@ -59,7 +59,7 @@ def running_stack(servers: Settings, programs: Settings) -> Iterator[Watcher]:
             groups.down(settings, group)
 
 
-def publish(
+def publish_and_follow(
     settings: Settings,
     arguments: list[str],
     total: int,
@@ -75,7 +75,7 @@ def publish(
     log = settings.var_dir.resolve() / "logs" / "producer.log"
     api = Client(settings.api_address)
     published: Mapping[int, int] | None = None
-    with _road_ends(settings) as read_end_offsets, closing(Store.connect(settings)) as store:
+    with _end_offsets_of(settings) as read_end_offsets, closing(Store.connect(settings)) as store:
         progress = Progress(total, read_end_offsets().offsets)
         with _producer(settings, arguments, log) as producer, closing(progress):
             while True:
@@ -118,7 +118,7 @@ def stay(settings: Settings, watcher: Watcher, *, ends: bool) -> None:
 
 
 @contextmanager
-def _road_ends(settings: Settings) -> Iterator[Callable[[], Ends]]:
+def _end_offsets_of(settings: Settings) -> Iterator[Callable[[], Ends]]:
     """A function that asks Kafka where the topic's partitions end."""
     with closing(open_admin(settings)) as admin:
 
