@@ -117,7 +117,7 @@ async def publish_zeros(settings: Settings, sizes: list[int], codec: str) -> lis
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("codec", "count"), [("gzip", 1), ("zstd", 11)])
+@pytest.mark.parametrize(("codec", "count"), [("gzip", 1), ("zstd", 2)])
 def test_zeros_in_a_compressed_batch_are_refused_within_bounded_memory(
     settings: Settings, log: str, store: Store, tmp_path: Path, codec: str, count: int
 ) -> None:
