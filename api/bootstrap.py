@@ -15,7 +15,6 @@ from api.live.arrivals import Arrivals
 from api.live.follower import Follower
 from api.live.publishing import Publishing
 from api.live.rate import Rate
-from api.live.rejections import Rejections
 from api.live.served import ServedIndex
 from api.live.services import Services
 from api.live.stalled import StallWatch
@@ -23,8 +22,10 @@ from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
 from gallery.store.store import Store
 from runtime.memory import collect_rarely
-from topics.end_offsets import Ends, EndsPoller
+from topics.end_offsets import EndOffsetsPoller
 from topics.publisher import ImagePublisher
+from topics.rejected import NewestRejected
+from topics.topic import EndOffsets
 
 # A search takes about a millisecond, so this many wait for well under a second.
 SEARCHES_WAITING_MAX = 256
@@ -51,17 +52,17 @@ async def open_services(settings: Settings, clock: Callable[[], float] = time.ti
         records=records,
         searcher=Searcher(records=records, explanations=explanations, searches=searches),
         publishing=Publishing(partial(ImagePublisher, settings)),
-        rejections=Rejections(settings),
+        rejected=NewestRejected(settings),
         arrivals=Arrivals(clock),
         produced_rate=Rate(),
         stalls=StallWatch(settings.stalled_after_s, clock),
     )
     loop = asyncio.get_running_loop()
 
-    def report_ends(ends: Ends | None, is_up: bool) -> None:
+    def report_ends(ends: EndOffsets | None, is_up: bool) -> None:
         loop.call_soon_threadsafe(opened.take_ends, ends, is_up)
 
-    poller = EndsPoller(settings, report_ends)
+    poller = EndOffsetsPoller(settings, report_ends)
     opened.served.on_swap(opened.arrivals.on_swap)
     await opened.served.start()
     records.start()
@@ -78,5 +79,5 @@ async def open_services(settings: Settings, clock: Callable[[], float] = time.ti
         await opened.served.stop()
         await records.stop()
         await opened.publishing.stop()
-        await asyncio.to_thread(opened.rejections.close)
+        await asyncio.to_thread(opened.rejected.close)
         await asyncio.to_thread(explanations.close)

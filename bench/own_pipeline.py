@@ -16,8 +16,8 @@ from stack.ports import free_ports, own_ports
 from stack.process import Child, start_child
 from stack.programs import answers_ready, api, embedder, indexer
 from topics.clients import open_admin
-from topics.creation import ensure_topics
 from topics.publisher import ImagePublisher
+from topics.topic import ensure_topics
 
 START_TIMEOUT_S = 120.0
 STALLED_TIMEOUT_S = 180.0

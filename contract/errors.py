@@ -1,13 +1,20 @@
-"""Everything that can go wrong, as one tree.
+"""Every exception of ours, as one tree.
 
-LookalikeError
-├── ConfigurationError    a setting is wrong: the process must not start
-├── RejectedError         this message or query is at fault: recorded with a stable reason, never retried
-├── DependencyError       something we rely on failed: back off and retry for ever
-├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
-└── TopicReplacedError    the topic was deleted and created again while it was being read
+Exception
+├── LookalikeError            something went wrong that a person is told of in one sentence
+│   ├── ConfigurationError    a setting is wrong: the process must not start
+│   ├── RejectedError         this message or query is at fault: recorded with a stable reason, never retried
+│   ├── DependencyError       something we rely on failed: back off and retry for ever
+│   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
+│   ├── TopicReplacedError    the topic was deleted and created again while it was being read
+│   └── StartError            a program that `stack` started ended, or was not ready in time
+├── StoppedError              the process was told to end while it waited for a dependency
+├── ChildEndedError           a confined child ended on what it was asked: it is asked again, one image at a time
+├── ProblemError              the API answers a request with a problem
+└── ApiError                  the API refused its client, or could not be reached
 
-Any other exception is a bug and ends the process.
+Those that many modules raise are defined here, the others where they are raised. Any other exception is a bug and ends
+the process.
 """
 
 

@@ -19,6 +19,7 @@ METADATA_SIZE_BYTES_MAX = 16 * 1024
 # Far below what any JSON library can read and write, ours and those of who asks.
 METADATA_DEPTH_MAX = 64
 INLINE_ORIGINAL_SIZE_BYTES_MAX = 16 * 1024
+REJECTION_HEADER_PREFIX = "lookalike-"
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -113,7 +114,7 @@ def log_of(topic: str, topic_id: uuid.UUID | str) -> str:
     return f"{topic}:{base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rejection:
     """Why a record was refused, and which: `key` identifies a repeat."""
 
@@ -125,7 +126,10 @@ class Rejection:
     def headers(self) -> list[tuple[str, bytes]]:
         """The headers that the rejected topic carries beside the original ones."""
         fields = {"reason": self.reason, "detail": self.detail[:1000], "topic": self.topic, **self.key._asdict()}
-        return [(f"lookalike-{name}", str(value).encode("utf-8", "replace")) for name, value in fields.items()]
+        return [
+            (f"{REJECTION_HEADER_PREFIX}{name}", str(value).encode("utf-8", "replace"))
+            for name, value in fields.items()
+        ]
 
     @classmethod
     def from_headers(cls, headers: Headers) -> "Rejection":
@@ -134,14 +138,14 @@ class Rejection:
         Raises:
             ValueError: a header is missing or malformed, so the record was not written by an embedder.
         """
-        found = {name.removeprefix("lookalike-"): value for name, value in headers if name.startswith("lookalike-")}
+        found = dict(headers)
         try:
             reason, detail, topic, log, partition, offset = (
-                (found[name] or b"").decode() for name in _REJECTION_FIELDS
+                (found[f"{REJECTION_HEADER_PREFIX}{name}"] or b"").decode() for name in _REJECTION_FIELDS
             )
         except KeyError as error:
-            raise ValueError(f"The record has no header lookalike-{error.args[0]}.") from error
-        return cls(reason, detail, topic, RecordKey(log, int(partition), int(offset)))
+            raise ValueError(f"The record has no header {error.args[0]}.") from error
+        return cls(reason=reason, detail=detail, topic=topic, key=RecordKey(log, int(partition), int(offset)))
 
 
 def _refuse_constant(name: str) -> float:

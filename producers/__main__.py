@@ -16,8 +16,8 @@ from producers.publish_folder import FolderOptions, publish_folder
 from producers.report import Report
 from producers.run import publish_all
 from producers.stdin import named_images
-from topics.creation import ensure_topics
 from topics.publisher import ImagePublisher
+from topics.topic import ensure_topics
 
 
 def main() -> int:

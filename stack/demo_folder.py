@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.client import ApiError, Client
-from api.live.rejections import REJECTED_MAX
 from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
@@ -21,6 +20,7 @@ from stack.ports import free_ports
 from stack.process import last_lines
 from stack.service import is_taken
 from stack.state import read_state
+from topics.rejected import NEWEST_MAX
 
 _ENCODER = "photo"
 _QUERIES = 5
@@ -109,7 +109,7 @@ def _count(status: int, log: Path) -> int:
 
 
 def _tell_refused(api: Client, ids: set[str]) -> None:
-    refused = {each["key"]: each["reason"] for each in api.rejected(REJECTED_MAX) if each["key"] in ids}
+    refused = {each["key"]: each["reason"] for each in api.rejected(NEWEST_MAX) if each["key"] in ids}
     _tell_some("could not be decoded", [f"{image_id!r}: {reason}" for image_id, reason in refused.items()])
 
 

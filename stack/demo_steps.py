@@ -19,8 +19,7 @@ from stack.jars import ROOT
 from stack.process import last_lines
 from stack.programs import environment
 from stack.progress import Progress, Watcher
-from topics.clients import open_admin
-from topics.end_offsets import Ends, read_ends
+from topics.topic import EndOffsets, Topic
 
 _POLL_S = 0.25
 
@@ -75,17 +74,17 @@ def publish_and_follow(
     log = settings.var_dir.resolve() / "logs" / "producer.log"
     api = Client(settings.api_address)
     published: Mapping[int, int] | None = None
-    with _end_offsets_of(settings) as read_end_offsets, closing(Store.connect(settings)) as store:
-        progress = Progress(total, read_end_offsets().offsets)
+    with closing(Topic(settings)) as topic, closing(Store.connect(settings)) as store:
+        progress = Progress(total, _end_offsets(topic).offsets)
         with _producer(settings, arguments, log) as producer, closing(progress):
             while True:
                 status = producer.poll()
                 if status is not None and published is None:
                     progress.total = count(status, log)
-                    published = read_end_offsets().offsets
+                    published = _end_offsets(topic).offsets
                 for message in watcher.news():
                     progress.interrupt(message)
-                ends, coverage = read_end_offsets(), api.index()["coverage"]
+                ends, coverage = _end_offsets(topic), api.index()["coverage"]
                 searchable = {int(partition): offset for partition, offset in coverage["offsets"].items()}
                 progress.show(
                     published=ends.offsets,
@@ -117,18 +116,11 @@ def stay(settings: Settings, watcher: Watcher, *, ends: bool) -> None:
         print()
 
 
-@contextmanager
-def _end_offsets_of(settings: Settings) -> Iterator[Callable[[], Ends]]:
-    """A function that asks Kafka where the topic's partitions end."""
-    with closing(open_admin(settings)) as admin:
-
-        def ends() -> Ends:
-            found = read_ends(admin, settings.kafka_topic)
-            if found is None:
-                raise DependencyError("kafka", f"the topic {settings.kafka_topic} is gone. Run this again.")
-            return found
-
-        yield ends
+def _end_offsets(topic: Topic) -> EndOffsets:
+    found = topic.end_offsets()
+    if found is None:
+        raise DependencyError("kafka", f"the topic {topic.name} is gone. Run this again.")
+    return found
 
 
 @contextmanager

@@ -24,8 +24,9 @@ from model.encoder import load_encoder
 from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
-from topics.creation import ensure_topics, topic_log
-from topics.rejected import NO_KEY, KeySerializer
+from tests.kafka_topic import topic_log
+from topics.batch_publisher import NO_KEY, KeySerializer
+from topics.topic import ensure_topics
 
 
 class Sent(NamedTuple):

@@ -1,10 +1,25 @@
 """What a topic holds, read from a real Kafka."""
 
+from contextlib import closing
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
 from contract.settings import Settings
+from topics.topic import EndOffsets, Topic
+
+
+def end_offsets(settings: Settings) -> EndOffsets:
+    """The topic of images as it is now: its log, and where its partitions end."""
+    with closing(Topic(settings)) as topic:
+        found = topic.end_offsets()
+    assert found is not None
+    return found
+
+
+def topic_log(settings: Settings) -> str:
+    """The topic's log now."""
+    return end_offsets(settings).log
 
 
 def read_topic(settings: Settings, topic: str = "") -> list[Any]:

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,7 +30,7 @@ _OVERHEAD_BYTES = 2 * 1024
 _CLIENT_DELIVERY_TIMEOUT_MS = 24 * 3_600_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Confirmation:
     """Where Kafka stored one record; (log, partition, offset) names it for ever."""
 
@@ -47,7 +47,7 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class _Sending:
-    """A record on its way, and until when its caller is content to wait (monotonic seconds)."""
+    """A record on its way, and until when its caller is content to wait, by the publisher's clock."""
 
     image_id: str
     deadline_s: float
@@ -65,16 +65,23 @@ class ImagePublisher:
         settings: names the brokers and the topic.
         connect_timeout_s: how long the constructor, and later a call that needs to know the topic anew, may take.
         delivery_timeout_s: how long Kafka may take to confirm a record, including all retries, before its future fails.
+        clock: tells seconds, for these deadlines.
 
     Raises:
         DependencyError: no broker answers, or the topic does not exist.
     """
 
     def __init__(
-        self, settings: Settings, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, delivery_timeout_s: float = 30.0
+        self,
+        settings: Settings,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        delivery_timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topic = settings.kafka_topic
         self._delivery_timeout_s = delivery_timeout_s
+        self._clock = clock
         self._changed = threading.Condition()
         self._sendings: dict[int, _Sending] = {}  # Oldest first.
         self._numbers = itertools.count()
@@ -137,7 +144,7 @@ class ImagePublisher:
         key = None if image_id is None else check_image_id(image_id).encode()
         check_value(value)
         headers = [] if metadata is None else [("metadata", _metadata_bytes(metadata))]
-        return self._send(image_id or hashlib.sha256(value).hexdigest(), value, key, headers)
+        return self._send(image_id or hashlib.sha256(value).hexdigest(), key=key, value=value, headers=headers)
 
     def delete(self, image_id: str) -> Future[Confirmation]:
         """Publish that an image is gone; deleting what does not exist is fine.
@@ -146,7 +153,7 @@ class ImagePublisher:
             RejectedError: the id could not name an image.
             DependencyError: Kafka takes no more.
         """
-        return self._send(image_id, None, check_image_id(image_id).encode(), [])
+        return self._send(image_id, key=check_image_id(image_id).encode(), value=None, headers=[])
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything published so far is settled, and every future is done.
@@ -184,7 +191,7 @@ class ImagePublisher:
             self.close()
 
     def _send(
-        self, image_id: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]]
+        self, image_id: str, *, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> Future[Confirmation]:
         size_bytes = _OVERHEAD_BYTES + len(value or b"")
         number, future = self._begin(image_id, size_bytes)
@@ -192,7 +199,7 @@ class ImagePublisher:
         try:
             sent = self._producer.send(self._topic, value=value, key=key, headers=headers)
         except (KafkaError, ValueError) as error:  # ValueError: the topic vanished between two looks at the cluster.
-            refused = _unconfirmed(self._topic, image_id, error)
+            refused = _unconfirmed(image_id, error, topic=self._topic)
             self._end(number, size_bytes, refused)
             raise refused from error
 
@@ -205,10 +212,13 @@ class ImagePublisher:
                     number, size_bytes, DependencyError("kafka", f"Kafka did not say where it stored {image_id!r}.")
                 )
             else:
-                self._end(number, size_bytes, Confirmation(image_id, self.log, stored.partition, stored.offset))
+                confirmed = Confirmation(
+                    image_id=image_id, log=self.log, partition=stored.partition, offset=stored.offset
+                )
+                self._end(number, size_bytes, confirmed)
 
         sent.add_callback(confirm)
-        sent.add_errback(lambda error: self._end(number, size_bytes, _unconfirmed(self._topic, image_id, error)))
+        sent.add_errback(lambda error: self._end(number, size_bytes, _unconfirmed(image_id, error, topic=self._topic)))
         return future
 
     def _begin(self, image_id: str, size_bytes: int) -> tuple[int, Future[Confirmation]]:
@@ -225,7 +235,7 @@ class ImagePublisher:
                     "kafka", f"It has confirmed nothing for {self._delivery_timeout_s:g} s, and the buffer is full."
                 )
             number = next(self._numbers)
-            self._sendings[number] = _Sending(image_id, time.monotonic() + self._delivery_timeout_s, future)
+            self._sendings[number] = _Sending(image_id, self._clock() + self._delivery_timeout_s, future)
             self._unsettled += 1
             self._buffered_bytes += size_bytes
         return number, future
@@ -254,7 +264,7 @@ class ImagePublisher:
 
     def _watch_deadlines(self) -> None:
         while not self._is_closed.wait(min(1.0, self._delivery_timeout_s / 4)):
-            self._expire(time.monotonic())
+            self._expire(self._clock())
 
     def _expire(self, now_s: float) -> None:
         """Fail what should have been confirmed by now; the client still holds it, and it may arrive later."""
@@ -276,7 +286,7 @@ def _metadata_bytes(metadata: Mapping[str, object] | str) -> bytes:
     return metadata_of([("metadata", raw)]).encode()
 
 
-def _unconfirmed(topic: str, image_id: str, error: Exception) -> DependencyError:
+def _unconfirmed(image_id: str, error: Exception, *, topic: str) -> DependencyError:
     remedy = ""
     if isinstance(error, MessageSizeTooLargeError):
         remedy = f" The topic {topic} takes smaller messages than expected: `python -m producers topics` sets it right."

@@ -1,37 +1,44 @@
-"""Messages of the rejected topic: refused records, each with the reason and the place that it came from."""
+"""The rejected topic: how a refused record is written to it, and how its messages are read.
+
+Each message is a refused record as it was, with why it was refused and where it stood in further headers.
+"""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.serializer import Serializer
 
-from contract.errors import DependencyError
-from contract.messages import IMAGE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX, Headers, Rejection
+from contract.errors import ConfigurationError, DependencyError
+from contract.messages import IMAGE_SIZE_BYTES_MAX, REJECTION_HEADER_PREFIX, Headers, Rejection
+from contract.record_key import RecordKey
 from contract.settings import Settings
-from topics.clients import CONNECT_TIMEOUT_S, close_producer, connect
+from topics.batch_publisher import Message
+from topics.clients import CONNECT_TIMEOUT_S, open_reader
 
-DELIVERY_TIMEOUT_S = 30.0
 # A compressed batch may bring keys and headers that are larger than any message of ours can be.
 KEY_SIZE_BYTES_MAX = 64 * 1024
 HEADERS_SIZE_BYTES_MAX = 2 * 1024 * 1024
-CUT_HEADER = "lookalike-cut"
-NO_KEY = object()
+CUT_HEADER = f"{REJECTION_HEADER_PREFIX}cut"
+
+NEWEST_MAX = 50
+# A request waits for these, so they are short, and what is not read by then is read for the next one.
+_NEWEST_CONNECT_TIMEOUT_S = 2.0
+_NEWEST_POLL_TIMEOUT_MS = 200
+_NEWEST_POLLS_MAX = 50
+# A refused image may have 32 MiB; the consumer holds no more than one such of each partition.
+_NEWEST_FETCH_SIZE_BYTES_MAX = 1024 * 1024
+_POLL_TIMEOUT_MS = 500
+_POLL_RECORDS_MAX = 64
 
 
-class KeySerializer(Serializer):  # type: ignore[misc]
-    """Lets `NO_KEY` stand for no key: kafka-python refuses a record without key and value, but only looks before this."""
-
-    def serialize(self, topic: str, headers: object, data: bytes | object) -> bytes | None:  # noqa: ARG002
-        """The key's bytes as they are."""
-        return data if isinstance(data, bytes) else None
-
-
-class Message(Protocol):
-    """What a record carried."""
+class Original(Protocol):
+    """What a refused record carried."""
 
     @property
     def key(self) -> bytes | None:
@@ -46,52 +53,40 @@ class Message(Protocol):
         """Name and value of each header."""
 
 
-class Publisher:
-    """Publishes to one topic, and returns when Kafka has confirmed. Not thread-safe."""
+@dataclass(frozen=True, kw_only=True)
+class RejectedMessage:
+    """One message of the rejected topic.
 
-    def __init__(self, settings: Settings, topic: str) -> None:
-        self._settings = settings
-        self._topic = topic
-        self._producer: KafkaProducer | None = None
+    Attributes:
+        time_ms: when the record was refused, by Kafka's clock.
+        key, value, headers: of the refused record, without the headers that say why it was refused.
+        size_bytes: of the value; None of a null value.
+        cut: what was not kept because it was too large: "", or some of ``key,value,headers``.
+    """
 
-    def publish(self, messages: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
-        """Publish messages, given by their key, value and headers, and return partition and offset of each.
+    rejection: Rejection
+    time_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    size_bytes: int | None
+    cut: str
 
-        Raises:
-            DependencyError: Kafka did not confirm all of them; publishing them again may repeat some.
-        """
-        try:
-            if self._producer is None:
-                self._producer = _open(self._settings)
-            sent = [
-                self._producer.send(
-                    self._topic, value=m["value"], key=NO_KEY if m["key"] is None else m["key"], headers=m["headers"]
-                )
-                for m in messages
-            ]
-            confirmed = [future.get(DELIVERY_TIMEOUT_S + 5) for future in sent]
-        except KafkaError as error:
-            # A producer may not recover from what it has met; a new one knows nothing of it.
-            self.close()
-            raise DependencyError("kafka", f"publishing to {self._topic} failed: {error}") from error
-        return [(found.partition, found.offset) for found in confirmed]
-
-    def close(self) -> None:
-        """Close the connection without waiting for what is not confirmed."""
-        if self._producer is not None:
-            close_producer(self._producer, 0)
-            self._producer = None
+    @property
+    def key_text(self) -> str | None:
+        """The key for people to read, its first 300 characters."""
+        return None if self.key is None else self.key.decode("utf-8", "backslashreplace")[:300]
 
 
-def rejected_message(message: Message, rejection: Rejection) -> dict[str, Any]:
-    """Key, value and headers of a refused record, with why it was refused in further headers.
+def rejected_message(original: Original, rejection: Rejection) -> Message:
+    """What is published of a refused record.
 
     What would not fit into a message is cut, and the header `lookalike-cut` names it: a value over 32 MiB becomes JSON with
     its size and SHA-256, a key over 64 KiB is shortened, headers over 2 MiB are left out. A header's null value becomes an
     empty one, since kafka-python sends no other.
     """
-    key, value = message.key, message.value
-    headers = [(name, content or b"") for name, content in message.headers]
+    key, value = original.key, original.value
+    headers = [(name, content or b"") for name, content in original.headers]
     cut = []
     if key is not None and len(key) > KEY_SIZE_BYTES_MAX:
         cut.append("key")
@@ -103,23 +98,134 @@ def rejected_message(message: Message, rejection: Rejection) -> dict[str, Any]:
         cut.append("headers")
         headers = []
     why = [*rejection.headers(), *([(CUT_HEADER, ",".join(cut).encode())] if cut else [])]
-    return {"key": key, "value": value, "headers": [*headers, *why]}
+    return Message(key=key, value=value, headers=[*headers, *why])
 
 
-def _open(settings: Settings) -> KafkaProducer:
-    producer, _ = connect(
-        KafkaProducer,
-        settings,
-        connect_timeout_s=CONNECT_TIMEOUT_S,
-        client_id="lookalike-rejected",
-        key_serializer=KeySerializer(),
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=5,
-        max_request_size=MESSAGE_SIZE_BYTES_MAX,
-        max_block_ms=round(CONNECT_TIMEOUT_S * 1000),
-        request_timeout_ms=10_000,
-        delivery_timeout_ms=round(DELIVERY_TIMEOUT_S * 1000),
-        allow_auto_create_topics=False,
+def parse_rejected(record: Any) -> RejectedMessage | None:
+    """What a record of the rejected topic says; None when no embedder wrote it."""
+    headers: list[tuple[str, bytes | None]] = list(record.headers)
+    try:
+        rejection = Rejection.from_headers(headers)
+    except ValueError:
+        return None
+    return RejectedMessage(
+        rejection=rejection,
+        time_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=[(name, value) for name, value in headers if not name.startswith(REJECTION_HEADER_PREFIX)],
+        size_bytes=None if record.value is None else len(record.value),
+        cut=next(((value or b"").decode("utf-8", "replace") for name, value in headers if name == CUT_HEADER), ""),
     )
-    return producer
+
+
+def read_rejected(settings: Settings) -> Iterator[RejectedMessage]:
+    """Every message up to now, oldest first within a partition, repeats left out.
+
+    Raises:
+        ConfigurationError: the rejected topic does not exist.
+        DependencyError: Kafka did not answer.
+    """
+    consumer = open_reader(settings, connect_timeout_s=CONNECT_TIMEOUT_S, client_id="lookalike-rejected")
+    seen = set()
+    try:
+        consumer.seek_to_beginning(*_assign(consumer, settings.rejected_topic))
+        for message in _read_on(consumer, timeout_ms=_POLL_TIMEOUT_MS):
+            if message.rejection.key not in seen:
+                seen.add(message.rejection.key)
+                yield message
+    except KafkaError as error:
+        raise DependencyError("kafka", f"reading {settings.rejected_topic} failed: {error}") from error
+    finally:
+        consumer.close()
+
+
+class NewestRejected:
+    """Follows the newest messages, on demand: each is fetched once, and the last ones are kept.
+
+    Called from any thread.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: KafkaConsumer | None = None
+        self._reading = threading.Lock()
+        self._kept: dict[RecordKey, RejectedMessage] = {}
+
+    def read(self) -> tuple[list[RejectedMessage], bool]:
+        """The last 50 messages, newest first, and whether nothing is missing: Kafka may be away.
+
+        Their values and headers, which may have 34 MiB, are not kept.
+        """
+        with self._reading:
+            try:
+                self._read_on()
+                is_complete = True
+            except (KafkaError, DependencyError, ConfigurationError, OSError):
+                self._close()
+                is_complete = False
+            return sorted(self._kept.values(), key=_time_ms, reverse=True), is_complete
+
+    def close(self) -> None:
+        """Let go of Kafka."""
+        with self._reading:
+            self._close()
+
+    def _read_on(self) -> None:
+        if self._consumer is None:
+            self._consumer = self._open()
+        for message in _read_on(self._consumer, timeout_ms=_NEWEST_POLL_TIMEOUT_MS, polls_max=_NEWEST_POLLS_MAX):
+            self._kept.setdefault(message.rejection.key, replace(message, value=None, headers=()))
+        newest = sorted(self._kept.values(), key=_time_ms)[-NEWEST_MAX:]
+        self._kept = {message.rejection.key: message for message in newest}
+
+    def _open(self) -> KafkaConsumer:
+        consumer = open_reader(
+            self._settings,
+            connect_timeout_s=_NEWEST_CONNECT_TIMEOUT_S,
+            client_id="lookalike-api-rejected",
+            fetch_max_bytes=_NEWEST_FETCH_SIZE_BYTES_MAX,
+            max_partition_fetch_bytes=_NEWEST_FETCH_SIZE_BYTES_MAX,
+        )
+        try:
+            partitions = _assign(consumer, self._settings.rejected_topic)
+            starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+            for partition in partitions:
+                consumer.seek(partition, max(starts[partition], ends[partition] - NEWEST_MAX))
+        except BaseException:
+            consumer.close(timeout_ms=500)
+            raise
+        return consumer
+
+    def _close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close(timeout_ms=500)
+            self._consumer = None
+
+
+def _assign(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Let the consumer read all partitions of the topic, and return them."""
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise ConfigurationError(f"Topic {topic} does not exist. Create it: `python -m producers topics`.")
+    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+    consumer.assign(partitions)
+    return partitions
+
+
+def _read_on(consumer: KafkaConsumer, *, timeout_ms: int, polls_max: int | None = None) -> Iterator[RejectedMessage]:
+    """The messages from where the consumer stands to where the topic ends now, or as far as so many polls bring it."""
+    partitions = list(consumer.assignment())
+    ends = consumer.end_offsets(partitions)
+    for _ in itertools.count() if polls_max is None else range(polls_max):
+        if all(consumer.position(partition) >= ends[partition] for partition in partitions):
+            break
+        for records in consumer.poll(timeout_ms=timeout_ms, max_records=_POLL_RECORDS_MAX).values():
+            for record in records:
+                message = parse_rejected(record)
+                if message is not None:
+                    yield message
+
+
+def _time_ms(message: RejectedMessage) -> int:
+    return message.time_ms

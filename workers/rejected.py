@@ -3,37 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
-
-from contract.errors import ConfigurationError, DependencyError, LookalikeError
-from contract.messages import Rejection
-from contract.record_key import RecordKey
+from contract.errors import LookalikeError
 from contract.settings import Settings
-from topics.clients import CONNECT_TIMEOUT_S, open_reader
-from topics.rejected import CUT_HEADER, Publisher
-
-_PREFIX = "lookalike-"
-
-
-class Refused(NamedTuple):
-    """One message of the rejected topic.
-
-    Attributes:
-        key, value, headers: the original ones, without those that say why it was refused.
-        cut: what of them was not kept because it was too large: "", or some of ``key,value,headers``.
-    """
-
-    rejection: Rejection
-    time_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
-    cut: str
+from topics.batch_publisher import BatchPublisher, Message
+from topics.rejected import RejectedMessage, read_rejected
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,38 +41,6 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     return int(options.run_rejected(settings, options))
 
 
-def read_rejected(settings: Settings) -> Iterator[Refused]:
-    """Every refused message up to now, oldest first within a partition, repeats left out.
-
-    Raises:
-        ConfigurationError: the rejected topic does not exist.
-        DependencyError: Kafka did not answer.
-    """
-    consumer = open_reader(settings, connect_timeout_s=CONNECT_TIMEOUT_S, client_id="lookalike-rejected")
-    seen = set()
-    try:
-        partitions = consumer.partitions_for_topic(settings.rejected_topic)
-        if not partitions:
-            raise ConfigurationError(
-                f"Topic {settings.rejected_topic} does not exist. Create it: `python -m producers topics`."
-            )
-        places = [TopicPartition(settings.rejected_topic, partition) for partition in sorted(partitions)]
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
-        ends = consumer.end_offsets(places)
-        while any(consumer.position(place) < ends[place] for place in places):
-            for records in consumer.poll(timeout_ms=500, max_records=64).values():
-                for record in records:
-                    refused = _refused(record)
-                    if refused and (where := _where(refused)) not in seen:
-                        seen.add(where)
-                        yield refused
-    except KafkaError as error:
-        raise DependencyError("kafka", f"reading {settings.rejected_topic} failed: {error}") from error
-    finally:
-        consumer.close()
-
-
 def _list(settings: Settings, options: argparse.Namespace) -> int:
     count = 0
     for refused in read_rejected(settings):
@@ -108,7 +51,7 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
                 print(f"{'PLACE':<14}{'REASON':<20}{'BYTES':>10}  KEY / DETAIL")
             rejection = refused.rejection
             place = f"{rejection.key.partition}:{rejection.key.offset}"
-            print(f"{place:<14}{rejection.reason:<20}{len(refused.value or b''):>10}  {_shown(refused.key)}")
+            print(f"{place:<14}{rejection.reason:<20}{refused.size_bytes or 0:>10}  {refused.key_text}")
             print(f"{'':<14}{rejection.detail}")
         count += 1
     print(f"{count} rejected message{'' if count == 1 else 's'}", file=sys.stderr)
@@ -135,9 +78,9 @@ def _replay(settings: Settings, options: argparse.Namespace) -> int:
             raise LookalikeError(
                 f"{rejection.key.partition}:{rejection.key.offset} cannot be published again: its {refused.cut} was too large to be kept."
             )
-    publisher = Publisher(settings, settings.kafka_topic)
+    publisher = BatchPublisher(settings, settings.kafka_topic)
     try:
-        places = publisher.publish([{"key": r.key, "value": r.value, "headers": r.headers} for r in found])
+        places = publisher.publish([Message(key=r.key, value=r.value, headers=r.headers) for r in found])
     finally:
         publisher.close()
     for refused, (partition, offset) in zip(found, places, strict=True):
@@ -147,9 +90,9 @@ def _replay(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _find(settings: Settings, places: list[tuple[int, int]], log: str | None) -> list[Refused]:
+def _find(settings: Settings, places: list[tuple[int, int]], log: str | None) -> list[RejectedMessage]:
     """The messages at these places, in this order."""
-    found: dict[tuple[int, int], Refused] = {}
+    found: dict[tuple[int, int], RejectedMessage] = {}
     for refused in read_rejected(settings):
         rejection = refused.rejection
         place = rejection.key.partition, rejection.key.offset
@@ -166,35 +109,19 @@ def _find(settings: Settings, places: list[tuple[int, int]], log: str | None) ->
     return [found[place] for place in places]
 
 
-def _refused(record: object) -> Refused | None:
-    """None for a message that no embedder wrote."""
-    headers: list[tuple[str, bytes | None]] = list(record.headers)  # type: ignore[attr-defined]
-    try:
-        rejection = Rejection.from_headers(headers)
-    except ValueError:
-        return None
-    cut = next(((value or b"").decode() for name, value in headers if name == CUT_HEADER), "")
-    original = [(name, value) for name, value in headers if not name.startswith(_PREFIX)]
-    return Refused(rejection, record.timestamp, record.key, record.value, original, cut)  # type: ignore[attr-defined]
-
-
-def _where(refused: Refused) -> RecordKey:
-    return refused.rejection.key
-
-
-def _described(refused: Refused) -> dict[str, object]:
+def _described(refused: RejectedMessage) -> dict[str, object]:
+    rejection = refused.rejection
     return {
-        **vars(refused.rejection),
+        "reason": rejection.reason,
+        "detail": rejection.detail,
+        "topic": rejection.topic,
+        **rejection.key._asdict(),
         "time_ms": refused.time_ms,
-        "key": _shown(refused.key),
-        "value_bytes": None if refused.value is None else len(refused.value),
+        "key": refused.key_text,
+        "value_bytes": refused.size_bytes,
         "headers": [name for name, _ in refused.headers],
         "not_kept": refused.cut,
     }
-
-
-def _shown(key: bytes | None) -> str | None:
-    return key if key is None else key.decode("utf-8", "backslashreplace")[:300]
 
 
 def _place(text: str) -> tuple[int, int]:

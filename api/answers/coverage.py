@@ -7,7 +7,7 @@ from pydantic import Field
 
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
-from topics.end_offsets import Ends
+from topics.topic import EndOffsets
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Coverage:
     ]
 
 
-def coverage_of(manifest: Manifest, ends: Ends | None) -> Coverage:
+def coverage_of(manifest: Manifest, ends: EndOffsets | None) -> Coverage:
     """What an answer from this generation covers."""
     is_known = ends is not None and ends.log == manifest.log
     return Coverage(

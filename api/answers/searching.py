@@ -27,7 +27,7 @@ from contract.telemetry import SEARCH_SECONDS
 from gallery.generations.snapshot import Match, Snapshot
 from gallery.store.rows import ImageRecord
 from model.verdicts.frames import Shown
-from topics.end_offsets import Ends
+from topics.topic import EndOffsets
 
 # So many of a batch's queries are worked on at once: others come in between.
 BATCH_CONCURRENCY = 16
@@ -47,7 +47,7 @@ class ServedGeneration:
 
     snapshot: Snapshot
     queries: QueryEncoder
-    ends: Ends | None
+    ends: EndOffsets | None
     stalled_parts: Sequence[str]
 
 

@@ -13,14 +13,14 @@ from api.answers.stored_records import StoredRecords
 from api.live.arrivals import Arrivals
 from api.live.publishing import Publishing
 from api.live.rate import Rate
-from api.live.rejections import Rejections
 from api.live.served import ServedIndex
 from api.live.stalled import StallWatch, Waiting
 from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.generations.manifest import Manifest
 from gallery.generations.snapshot import Snapshot
-from topics.end_offsets import Ends
+from topics.rejected import NewestRejected
+from topics.topic import EndOffsets
 
 STALL_INTERVAL_S = 1.0
 
@@ -43,11 +43,11 @@ class Services:
     records: StoredRecords
     searcher: Searcher
     publishing: Publishing
-    rejections: Rejections
+    rejected: NewestRejected
     arrivals: Arrivals
     produced_rate: Rate
     stalls: StallWatch
-    ends: Ends | None = None
+    ends: EndOffsets | None = None
     kafka_is_up: bool = False
 
     @property
@@ -123,7 +123,7 @@ class Services:
         except DependencyError:
             return Waiting(in_kafka, None)
 
-    def take_ends(self, ends: Ends | None, is_up: bool) -> None:
+    def take_ends(self, ends: EndOffsets | None, is_up: bool) -> None:
         """Take what Kafka said of the topic's ends."""
         self.kafka_is_up = is_up
         self.ends = ends

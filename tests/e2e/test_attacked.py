@@ -25,10 +25,11 @@ from stack.state import read_state
 from tests.bad_messages import bad_messages
 from tests.conftest import fresh_road
 from tests.embedding import Sent, producer, publish
+from tests.kafka_topic import topic_log
 from tests.verified import verified_ids
 from tests.waiting import wait_for
-from topics.creation import ensure_topics, topic_log
-from topics.rejected import NO_KEY
+from topics.batch_publisher import NO_KEY
+from topics.topic import ensure_topics
 
 GOOD = 600
 A_SECOND = 100

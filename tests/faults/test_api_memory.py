@@ -17,7 +17,7 @@ from tests.bad_messages import PNG, padded
 from tests.conftest import fresh_road
 from tests.peaks import watched
 from tests.waiting import wait_for
-from topics.creation import ensure_topics
+from topics.topic import ensure_topics
 
 GIB = 1024**3
 

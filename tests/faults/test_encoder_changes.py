@@ -35,8 +35,8 @@ from stack.service import Service
 from tests.conftest import fresh_road
 from tests.decoders import decoders_of
 from tests.waiting import wait_for
-from topics.creation import ensure_topics
 from topics.publisher import ImagePublisher
+from topics.topic import ensure_topics
 
 OLD, NEW = "report-autoencoder", "contrast"
 # Without a pause clients take both of two cores, and nothing that is measured ever comes to its end.

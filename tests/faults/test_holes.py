@@ -14,12 +14,11 @@ from contract.settings import Settings
 from stack import groups
 from tests.conftest import fresh_road
 from tests.embedding import Sent, picture, producer, publish
-from tests.kafka_topic import read_topic
+from tests.kafka_topic import end_offsets, read_topic
 from tests.verified import verified_ids
 from tests.waiting import wait_for
 from topics.clients import open_admin
-from topics.creation import ensure_topics
-from topics.end_offsets import read_ends
+from topics.topic import ensure_topics
 
 
 @pytest.fixture
@@ -65,11 +64,7 @@ def index_when(settings: Settings, offsets: dict[str, int]) -> set[str]:
 
 def end_of(settings: Settings) -> dict[str, int]:
     """Where Kafka says that its partitions end."""
-    admin = open_admin(settings)
-    ends = read_ends(admin, settings.kafka_topic)
-    admin.close()
-    assert ends is not None
-    return {str(partition): offset for partition, offset in ends.offsets.items()}
+    return {str(partition): offset for partition, offset in end_offsets(settings).offsets.items()}
 
 
 @pytest.mark.timeout(240)

@@ -14,7 +14,7 @@ from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
 from tests.servers.test_producers_commands import by_key, make_images, run
-from topics.creation import ensure_topics
+from topics.topic import ensure_topics
 
 STEPS = (
     "publisher-before-send:40",

@@ -29,8 +29,8 @@ from stack.process import Child, start_child
 from stack.service import Service
 from tests.conftest import COMPILED_DIR
 from tests.waiting import wait_for
-from topics.creation import ensure_topics
 from topics.publisher import Confirmation, ImagePublisher
+from topics.topic import ensure_topics
 
 DIGITS = mnist.images("test")
 FROZEN_S = 8.0

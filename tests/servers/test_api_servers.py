@@ -21,7 +21,8 @@ from gallery.store.store import Store
 from model.pictures.images import decode
 from tests.api_gallery import Gallery, digit, running_api, wait_until
 from tests.conftest import fresh_road
-from topics.creation import ensure_topics, topic_log
+from tests.kafka_topic import topic_log
+from topics.topic import ensure_topics
 
 PNG = {"Content-Type": "image/png"}
 HOSTILE = {"label": "<img src=x onerror=alert(1)>", "rtl": "\u202eabc"}

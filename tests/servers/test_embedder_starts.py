@@ -30,7 +30,7 @@ from tests.embedding import (
     running_embedder,
     wait_for_feed,
 )
-from topics.creation import topic_log
+from tests.kafka_topic import topic_log
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from model import mnist
 from stack.ports import free_ports
 from stack.programs import environment
 from tests.conftest import fresh_road
-from tests.kafka_topic import read_topic
-from topics.creation import ensure_topics, topic_log
+from tests.kafka_topic import read_topic, topic_log
+from topics.topic import ensure_topics
 
 ROOT = Path(__file__).parents[2]
 

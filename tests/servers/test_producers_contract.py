@@ -13,9 +13,10 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from model import mnist
 from tests.kafka_topic import read_topic
-from topics.creation import ensure_topics
+from topics.batch_publisher import BatchPublisher
 from topics.publisher import ImagePublisher
-from topics.rejected import Publisher, rejected_message
+from topics.rejected import rejected_message
+from topics.topic import ensure_topics
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
 DOCUMENT = Path(__file__).parents[2] / "docs" / "kafka.asyncapi.yaml"
@@ -75,11 +76,17 @@ def test_rejections_agree_with_the_document(road: Settings, messages: Any) -> No
         log = publisher.log
     refused = [
         rejected_message(
-            record, Rejection("corrupt", "It is cut.", record.topic, RecordKey(log, record.partition, record.offset))
+            record,
+            Rejection(
+                reason="corrupt",
+                detail="It is cut.",
+                topic=record.topic,
+                key=RecordKey(log, record.partition, record.offset),
+            ),
         )
         for record in read_topic(road)
     ]
-    rejected = Publisher(road, road.rejected_topic)
+    rejected = BatchPublisher(road, road.rejected_topic)
     rejected.publish(refused)
     rejected.close()
     records = read_topic(road, road.rejected_topic)

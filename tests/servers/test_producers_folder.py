@@ -22,7 +22,7 @@ from tests.kafka_topic import read_topic
 from tests.people import make_people_folder
 from tests.servers.test_producers_commands import handles_interrupt, make_images, run, start, wait_until
 from tests.unit.test_producers import make_odd_folder
-from topics.creation import ensure_topics
+from topics.topic import ensure_topics
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from contract.messages import IMAGE_SIZE_BYTES_MAX, image_id_of, metadata_of
 from contract.settings import Settings, load_settings
 from model import mnist
 from stack.ports import free_ports
-from tests.kafka_topic import read_topic
+from tests.kafka_topic import read_topic, topic_log
 from tests.waiting import wait_for
 from topics.clients import open_admin
-from topics.creation import ensure_topics, topic_log
 from topics.publisher import ImagePublisher
+from topics.topic import ensure_topics
 
 PNG = mnist.png(np.zeros((28, 28), np.uint8))
 

@@ -1,17 +1,19 @@
 """The topics on a real Kafka."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from contract.errors import ConfigurationError, DependencyError
+from contract.errors import ConfigurationError
 from contract.settings import Settings
 from tests.conftest import fresh_road
+from tests.kafka_topic import topic_log
 from topics.clients import open_admin
-from topics.creation import ensure_topics, topic_log
+from topics.topic import Topic, ensure_topics
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def test_topic_whose_records_carry_their_producers_time_is_refused(road: Setting
 
 
 def test_log_is_another_when_the_topic_was_created_anew(road: Settings, admin: KafkaAdminClient) -> None:
-    with pytest.raises(DependencyError, match="producers topics"):
-        topic_log(road)
+    with closing(Topic(road)) as topic, pytest.raises(ConfigurationError, match="producers topics"):
+        topic.check()
     ensure_topics(road)
     before = topic_log(road)
     admin.delete_topics([road.kafka_topic])

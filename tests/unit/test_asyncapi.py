@@ -64,7 +64,9 @@ def test_key_pattern_agrees_with_the_code(document: Any, image_id: str) -> None:
 
 def test_headers_of_a_rejection_are_those_of_the_document(document: Any) -> None:
     schema = document["components"]["schemas"]["rejectionHeaders"]
-    headers = Rejection("corrupt", "It is cut.", "images", RecordKey(f"images:{'a' * 22}", 1, 17)).headers()
+    headers = Rejection(
+        reason="corrupt", detail="It is cut.", topic="images", key=RecordKey(f"images:{'a' * 22}", 1, 17)
+    ).headers()
     found = {name: value.decode() for name, value in headers}
     jsonschema.validate(found, schema, jsonschema.Draft7Validator)
     assert set(found) == set(schema["required"])

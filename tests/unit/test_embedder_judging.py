@@ -15,7 +15,7 @@ from topics.rejected import rejected_message
 from workers.embedder.batch import Record, judge
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
-WHY = Rejection("too-large", "It is.", "images", RecordKey("images:x", 3, 7))
+WHY = Rejection(reason="too-large", detail="It is.", topic="images", key=RecordKey("images:x", 3, 7))
 
 
 def record(
@@ -46,19 +46,20 @@ def test_a_record_is_judged_by_its_own_bytes(given: Record, outcome: str, reason
 
 def test_a_rejected_message_keeps_what_was_sent_and_says_why() -> None:
     message = rejected_message(record(value=b"x", headers=(("a", b"1"), ("a", None))), WHY)
-    assert (message["key"], message["value"]) == (b"a", b"x")
-    assert message["headers"][:2] == [("a", b"1"), ("a", b"")]
-    assert Rejection.from_headers(message["headers"]) == WHY
+    assert (message.key, message.value) == (b"a", b"x")
+    assert message.headers[:2] == [("a", b"1"), ("a", b"")]
+    assert Rejection.from_headers(message.headers) == WHY
 
 
 def test_what_is_too_large_for_a_message_is_cut_and_named() -> None:
     value = bytes(IMAGE_SIZE_BYTES_MAX + 1)
     headers = (("h", bytes(3 * 1024 * 1024)),)
     message = rejected_message(record(key=b"k" * 100_000, value=value, headers=headers), WHY)
-    assert json.loads(message["value"]) == {"size_bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
-    assert len(message["key"]) == 64 * 1024
-    assert dict(message["headers"])["lookalike-cut"] == b"key,value,headers"
-    assert "h" not in dict(message["headers"])
+    assert message.key is not None and message.value is not None
+    assert json.loads(message.value) == {"size_bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+    assert len(message.key) == 64 * 1024
+    assert dict(message.headers)["lookalike-cut"] == b"key,value,headers"
+    assert "h" not in dict(message.headers)
 
 
 def test_a_failing_dependency_is_asked_again_until_it_answers() -> None:

@@ -102,5 +102,7 @@ def test_what_cannot_be_an_image_is_refused_before_decoding(value: bytes, reason
 @given(st.text(max_size=40), st.integers(0, 100), st.integers(0, 2**62))
 def test_rejection_headers_round_trip(detail: str, partition: int, offset: int) -> None:
     detail = detail.encode("utf-8", "replace").decode()
-    rejection = Rejection("corrupt", detail, "images", RecordKey("images:id", partition, offset))
+    rejection = Rejection(
+        reason="corrupt", detail=detail, topic="images", key=RecordKey("images:id", partition, offset)
+    )
     assert Rejection.from_headers(rejection.headers()) == rejection

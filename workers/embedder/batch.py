@@ -30,8 +30,9 @@ from gallery.store.store import Store
 from model.pictures.decoder import Decoded, Decoder
 from runtime.failpoints import failpoint
 from runtime.retrying import retrying
-from topics.incarnation import Topic
-from topics.rejected import Publisher, rejected_message
+from topics.batch_publisher import BatchPublisher
+from topics.rejected import rejected_message
+from topics.topic import Topic
 
 logger = structlog.get_logger()
 
@@ -87,7 +88,7 @@ class BatchEmbedder:
         encoder_fingerprint: str,
         decoder: Decoder,
         store: Store,
-        rejected: Publisher,
+        rejected: BatchPublisher,
         stop: threading.Event,
     ) -> None:
         self._topic = topic
@@ -186,7 +187,12 @@ class BatchEmbedder:
     def _rejection(self, judged: Judged) -> Rejection:
         topic, _, _ = self._log.rpartition(":")
         record = judged.record
-        return Rejection(judged.reason, judged.detail, topic, RecordKey(self._log, record.partition, record.offset))
+        return Rejection(
+            reason=judged.reason,
+            detail=judged.detail,
+            topic=topic,
+            key=RecordKey(self._log, record.partition, record.offset),
+        )
 
     def _feed_row(self, judged: Judged) -> FeedRow:
         record = judged.record

@@ -28,8 +28,8 @@ from runtime.failpoints import failpoint
 from runtime.memory import collect_rarely, give_back_large_blocks
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
-from topics.incarnation import Topic
-from topics.rejected import Publisher
+from topics.batch_publisher import BatchPublisher
+from topics.topic import Topic
 from workers.embedder.batch import Batch, BatchEmbedder, Record
 from workers.embedder.consumer import FETCH_SIZE_BYTES_MAX, FeedConsumer, FeedTransport
 from workers.embedder.pace import Pace, Piece, Pieces
@@ -69,13 +69,13 @@ def run(settings: Settings, *, slot: int = 0) -> int:
     fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     topic = Topic(settings)
     try:
-        log_of_topic = retrying(topic.open, "kafka", stop)
+        log_of_topic = retrying(topic.check, "kafka", stop)
         store = retrying(lambda: Store.connect(settings), "cassandra", stop)
         retrying(lambda: store.feed.add_log(topic=settings.kafka_topic, log=log_of_topic), "cassandra", stop)
     except StoppedError:
         return 0
     decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
-    rejected = Publisher(settings, settings.rejected_topic)
+    rejected = BatchPublisher(settings, settings.rejected_topic)
     batches = BatchEmbedder(topic, log_of_topic, fingerprint, decoder, store, rejected, stop)
     logger.info("embedding", log=log_of_topic, encoder=fingerprint, slot=slot)
     embedder = _Embedder(settings, slot, fingerprint, log_of_topic, topic, store, batches, stop)

@@ -22,7 +22,7 @@ from gallery.store.store import Store
 from model.encoder import load_encoder
 from model.pictures.decoder import Decoded, Decoder
 from runtime.progress import progress_line
-from topics.incarnation import Topic
+from topics.topic import Topic
 
 _BATCH_IMAGES_MAX = 256
 _BATCH_BYTES_MAX = 16 * 1024 * 1024
@@ -70,7 +70,7 @@ def _kafka_begins(settings: Settings) -> tuple[str, dict[int, int]]:
     """The topic's log now, and each partition's first offset that Kafka still holds: the embedder reads from there on."""
     topic = Topic(settings)
     try:
-        return topic.open(), topic.begins()
+        return topic.check(), topic.first_offsets()
     except ConfigurationError:
         return "", {}  # There is no topic any more, so all that is left of it is stored.
     finally:

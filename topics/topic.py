@@ -1,0 +1,268 @@
+"""The topics of images and of rejected messages: created once, checked every time, and described as they are now."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.protocol.consumer.offsets import IsolationLevel
+
+from contract.errors import ConfigurationError, DependencyError, TopicReplacedError
+from contract.messages import MESSAGE_SIZE_BYTES_MAX, log_of
+from contract.settings import PREFIX, Settings
+from topics.clients import open_admin
+
+_UNKNOWN_TOPIC = 3
+_TIMESTAMP_TYPE = "message.timestamp.type"
+_RETENTION = "retention.ms"
+
+
+def ensure_topics(settings: Settings) -> list[str]:
+    """Create the topic of images and the one of rejected messages, or repair their settings where no record is at stake.
+
+    Returns:
+        One sentence for each topic.
+
+    Raises:
+        ConfigurationError: a topic cannot serve as it is; the message says what to do.
+        DependencyError: Kafka did not do it.
+    """
+    admin = open_admin(settings)
+    try:
+        return [_ensure_topic(admin, settings, name) for name in (settings.kafka_topic, settings.rejected_topic)]
+    except KafkaError as error:
+        raise DependencyError("kafka", f"The topics could not be created or checked: {error}") from error
+    finally:
+        admin.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndOffsets:
+    """A topic's log, and where its partitions end.
+
+    Attributes:
+        offsets: behind the last record of each partition.
+        stable: the same, but not beyond the first record of a transaction that is open.
+    """
+
+    log: str
+    offsets: dict[int, int]
+    stable: dict[int, int]
+
+
+class Topic:
+    """Asks Kafka about the topic of images; connects at the first question. Thread-safe: callers take turns."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.name = settings.kafka_topic
+        self._lock = threading.Lock()
+        self._admin: KafkaAdminClient | None = None
+
+    def check(self) -> str:
+        """Check that the topic can be embedded, and return its log.
+
+        Raises:
+            ConfigurationError: it does not exist, or its records carry their producers' times.
+            DependencyError: Kafka did not answer.
+        """
+        described = self._ask(lambda admin: _describe(admin, self.name))
+        if described is None:
+            raise ConfigurationError(
+                f"Topic {self.name} does not exist. Create it: `python -m producers topics`, or choose another with "
+                f"{PREFIX}KAFKA_TOPIC."
+            )
+        found = self._ask(lambda admin: _configs(admin, self.name, [_TIMESTAMP_TYPE]))[_TIMESTAMP_TYPE]
+        wanted = _wanted_configs(self._settings)[_TIMESTAMP_TYPE]
+        if found != wanted:
+            raise ConfigurationError(
+                f"Topic {self.name} has {_TIMESTAMP_TYPE}={found}, expected {wanted}: its records carry "
+                "their producers' clocks, which cannot order images. See `python -m producers topics`."
+            )
+        return log_of(self.name, described["topic_id"])
+
+    def verify(self, log: str) -> None:
+        """Return when the topic is still the incarnation that `log` names.
+
+        Kafka never gives an id twice. So when the topic has this id before and after records were fetched by its name,
+        they belong to it.
+
+        Raises:
+            TopicReplacedError: it is another one now.
+            DependencyError: Kafka did not answer, or does not know the topic now.
+        """
+        described = self._ask(lambda admin: _describe(admin, self.name))
+        if described is None:
+            raise DependencyError("kafka", f"Topic {self.name} does not exist now.")
+        now = log_of(self.name, described["topic_id"])
+        if now != log:
+            raise TopicReplacedError(
+                f"Topic {self.name} was deleted and created again while it was read: its log was {log}, now it is {now}. "
+                "Images of both stay in the gallery; start the embedder again and it goes on with the new one."
+            )
+
+    def first_offsets(self) -> dict[int, int]:
+        """The first offset that Kafka holds, by partition; none while the topic does not exist.
+
+        Raises:
+            DependencyError: Kafka did not answer.
+        """
+
+        def ask(admin: KafkaAdminClient) -> dict[int, int]:
+            described = _describe(admin, self.name)
+            return {} if described is None else _offsets(admin, described, OffsetSpec.EARLIEST)
+
+        found: dict[int, int] = self._ask(ask)
+        return found
+
+    def end_offsets(self) -> EndOffsets | None:
+        """Where the partitions end; None while the topic does not exist.
+
+        Raises:
+            DependencyError: Kafka did not answer.
+        """
+
+        def ask(admin: KafkaAdminClient) -> EndOffsets | None:
+            described = _describe(admin, self.name)
+            if described is None:
+                return None
+            return EndOffsets(
+                log=log_of(self.name, described["topic_id"]),
+                offsets=_offsets(admin, described, OffsetSpec.LATEST),
+                stable=_offsets(admin, described, OffsetSpec.LATEST, isolation_level=IsolationLevel.READ_COMMITTED),
+            )
+
+        found: EndOffsets | None = self._ask(ask)
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._drop()
+
+    def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+        with self._lock:
+            try:
+                if self._admin is None:
+                    self._admin = open_admin(self._settings)
+                return question(self._admin)
+            except (KafkaError, OSError) as error:
+                self._drop()
+                raise DependencyError("kafka", f"describing topic {self.name} failed: {error}") from error
+
+    def _drop(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+
+
+def _wanted_configs(settings: Settings) -> dict[str, str]:
+    hours = settings.kafka_retention_hours
+    return {
+        # The broker's clock orders images; a producer's could be years off.
+        _TIMESTAMP_TYPE: "LogAppendTime",
+        "max.message.bytes": str(MESSAGE_SIZE_BYTES_MAX),
+        # Compaction would refuse images without a key.
+        "cleanup.policy": "delete",
+        # For ever unless told otherwise: while the topic holds them, everything else can be rebuilt with another encoder.
+        _RETENTION: str(-1 if hours < 0 else hours * 3_600_000),
+    }
+
+
+def _ensure_topic(admin: KafkaAdminClient, settings: Settings, topic: str) -> str:
+    wanted = _wanted_configs(settings)
+    described = _describe(admin, topic)
+    if described is None:
+        try:
+            # A replication factor of -1 is the broker's own default.
+            admin.create_topics(
+                {
+                    topic: {
+                        "num_partitions": settings.kafka_partitions,
+                        "replication_factor": -1,
+                        "configs": wanted,
+                    }
+                },
+                wait_for_metadata=True,
+            )
+        except TopicAlreadyExistsError:  # Another process was a moment faster.
+            admin.wait_for_topics([topic])
+            described = _describe(admin, topic)
+            assert described is not None
+        else:
+            return f"Created {topic} with {settings.kafka_partitions} partitions."
+    return _repair(admin, described, wanted, settings.kafka_partitions)
+
+
+def _repair(
+    admin: KafkaAdminClient, described: dict[str, Any], wanted: dict[str, str], partition_count_wanted: int
+) -> str:
+    """Bring an existing topic's settings to what is wanted, but lose no record and reinterpret none."""
+    topic, partition_count = described["name"], len(described["partitions"])
+    found = _configs(admin, topic, list(wanted))
+    notes = []
+    if partition_count != partition_count_wanted:
+        notes.append(f"the setting {PREFIX}KAFKA_PARTITIONS={partition_count_wanted} applies to new topics only")
+    changes = {name: value for name, value in wanted.items() if found[name] != value}
+    if _TIMESTAMP_TYPE in changes and (records := _count_records(admin, described)):
+        raise ConfigurationError(
+            f"Topic {topic} has {_TIMESTAMP_TYPE}={found[_TIMESTAMP_TYPE]}, expected {wanted[_TIMESTAMP_TYPE]}, and holds "
+            f"{records} records whose times came from their producers and cannot order images. Choose another topic with "
+            f"{PREFIX}KAFKA_TOPIC, or delete this one, run `python -m producers topics` and publish again."
+        )
+    if _RETENTION in changes and _is_shorter(changes[_RETENTION], than_ms=found[_RETENTION]):
+        # Shortening deletes records at once, and could come from a forgotten setting in one terminal.
+        del changes[_RETENTION]
+        notes.append(
+            f"{_RETENTION} stays at {found[_RETENTION]}, since {wanted[_RETENTION]} would delete records; to do so: "
+            f"`kafka-python admin -b BROKER:PORT configs alter -r topic -n {topic} -c {_RETENTION}={wanted[_RETENTION]}`"
+        )
+    if changes:
+        _alter(admin, topic, changes)
+        notes.append("set " + ", ".join(f"{name}={value} (was {found[name]})" for name, value in changes.items()))
+    return f"{topic} exists with {partition_count} partitions" + "".join(f"; {note}" for note in notes) + "."
+
+
+def _alter(admin: KafkaAdminClient, topic: str, changes: dict[str, str]) -> None:
+    answer = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(changes))])["topic"][topic]
+    if answer != "OK":
+        raise DependencyError("kafka", f"Settings {changes} of topic {topic} were refused: {answer}.")
+
+
+def _describe(admin: KafkaAdminClient, topic: str) -> dict[str, Any] | None:
+    """Kafka's description of a topic, None when there is none."""
+    described: dict[str, Any] = admin.describe_topics([topic])[0]
+    if described["error_code"] == _UNKNOWN_TOPIC:
+        return None
+    if described["error_code"]:
+        raise DependencyError("kafka", f"Topic {topic} cannot be described: error code {described['error_code']}.")
+    return described
+
+
+def _configs(admin: KafkaAdminClient, topic: str, names: list[str]) -> dict[str, str]:
+    """These settings of a topic."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, names)
+    configs = admin.describe_configs([resource], config_filter="all")["topic"][topic]
+    if not isinstance(configs, dict) or not configs:  # It was deleted a moment ago.
+        raise DependencyError("kafka", f"The settings of topic {topic} cannot be read: {configs!r}.")
+    return {name: configs[name]["value"] for name in names}
+
+
+def _offsets(admin: KafkaAdminClient, described: dict[str, Any], spec: OffsetSpec, **options: object) -> dict[int, int]:
+    """The first or last offset of each partition."""
+    places = [TopicPartition(described["name"], found["partition_index"]) for found in described["partitions"]]
+    answers = admin.list_partition_offsets(dict.fromkeys(places, spec), **options)
+    return {place.partition: answer.offset for place, answer in answers.items()}
+
+
+def _count_records(admin: KafkaAdminClient, described: dict[str, Any]) -> int:
+    """Offsets between the first and the last record, summed over the partitions."""
+    first, last = (_offsets(admin, described, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+    return sum(last.values()) - sum(first.values())
+
+
+def _is_shorter(retention_ms: str, *, than_ms: str) -> bool:
+    return int(retention_ms) >= 0 and (int(than_ms) < 0 or int(retention_ms) < int(than_ms))
