@@ -27,7 +27,7 @@ HEADERS_SIZE_BYTES_MAX = 2 * 1024 * 1024
 CUT_HEADER = f"{REJECTION_HEADER_PREFIX}cut"
 
 NEWEST_MAX = 50
-# A request waits for these, so they are short, and what is not read by then is read for the next one.
+# A request waits for this long; what is not read by then is read for the next one.
 _NEWEST_CONNECT_TIMEOUT_S = 2.0
 _NEWEST_POLL_TIMEOUT_MS = 200
 _NEWEST_POLLS_MAX = 50
@@ -42,15 +42,15 @@ class Original(Protocol):
 
     @property
     def key(self) -> bytes | None:
-        """The image's id in UTF-8; None when the record named none."""
+        """Names the image; null without one."""
 
     @property
     def value(self) -> bytes | None:
-        """The encoded image; None deletes."""
+        """The image's file; null deletes."""
 
     @property
     def headers(self) -> Headers:
-        """Name and value of each header."""
+        """Those that its producer sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def read_rejected(settings: Settings) -> Iterator[RejectedMessage]:
     seen = set()
     try:
         consumer.seek_to_beginning(*_assign(consumer, settings.rejected_topic))
-        for message in _read_on(consumer, timeout_ms=_POLL_TIMEOUT_MS):
+        for message in _messages_to_end(consumer, timeout_ms=_POLL_TIMEOUT_MS):
             if message.rejection.key not in seen:
                 seen.add(message.rejection.key)
                 yield message
@@ -174,7 +174,9 @@ class NewestRejected:
     def _read_on(self) -> None:
         if self._consumer is None:
             self._consumer = self._open()
-        for message in _read_on(self._consumer, timeout_ms=_NEWEST_POLL_TIMEOUT_MS, polls_max=_NEWEST_POLLS_MAX):
+        for message in _messages_to_end(
+            self._consumer, timeout_ms=_NEWEST_POLL_TIMEOUT_MS, polls_max=_NEWEST_POLLS_MAX
+        ):
             self._kept.setdefault(message.rejection.key, replace(message, value=None, headers=()))
         newest = sorted(self._kept.values(), key=_time_ms)[-NEWEST_MAX:]
         self._kept = {message.rejection.key: message for message in newest}
@@ -213,7 +215,9 @@ def _assign(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return partitions
 
 
-def _read_on(consumer: KafkaConsumer, *, timeout_ms: int, polls_max: int | None = None) -> Iterator[RejectedMessage]:
+def _messages_to_end(
+    consumer: KafkaConsumer, *, timeout_ms: int, polls_max: int | None = None
+) -> Iterator[RejectedMessage]:
     """The messages from where the consumer stands to where the topic ends now, or as far as so many polls bring it."""
     partitions = list(consumer.assignment())
     ends = consumer.end_offsets(partitions)
