@@ -15,7 +15,7 @@ from model import mnist
 from model.encoder import load_encoder
 from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
-from model.verdicts.digits.explanation import explain
+from model.verdicts.digits.explanation import explain_digit
 from model.verdicts.explainer import Explainer
 from model.verdicts.frames import Shown
 from runtime.progress import progress_line
@@ -60,7 +60,7 @@ def _copies(count: int) -> dict[str, Any]:
         for number in range(count):
             digit = mnist.images("test")[random.integers(10_000)]
             edited = SINGLE_EDITS[names[number % len(names)]](Image.fromarray(digit), random)
-            told = explain(np.asarray(edited.image), digit)
+            told = explain_digit(np.asarray(edited.image), digit)
             is_named = [edit.name for edit in told.edits] == [edited.name]
             line = lines[edited.name]
             line["copies"] += 1
@@ -85,7 +85,7 @@ def _mild(count: int) -> dict[str, Any]:
     """Copies that were turned, scaled, cropped, blurred, made noisy, inverted and saved as JPEG, each a little."""
     random = np.random.default_rng(SEED + 1)
     told = [
-        explain(np.asarray(ALTERATIONS["mild"](Image.fromarray(digit), random)), digit)
+        explain_digit(np.asarray(ALTERATIONS["mild"](Image.fromarray(digit), random)), digit)
         for digit in mnist.images("test")[random.integers(0, 10_000, count)]
     ]
     return {
@@ -118,7 +118,7 @@ def _pairs(neighbours: NDArray[np.intp]) -> dict[str, Any]:
     with progress_line("near neighbours", len(neighbours), "pairs") as progress:
         for query, match in neighbours:
             began = time.thread_time()
-            told = explain(digits[query], digits[match])
+            told = explain_digit(digits[query], digits[match])
             took_ms.append((time.thread_time() - began) * 1000)
             confidences.append(told.confidence)
             false[labels[query]] += told.verdict != "similar"

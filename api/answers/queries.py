@@ -16,16 +16,15 @@ from api.answers.bounded_work import BoundedWork, busy
 from contract.errors import RejectedError
 from contract.messages import check_value
 from model.encoder import load_encoder
-from model.pictures.decoder import Decoder
+from model.pictures.decoder import QUESTION_SIZE_BYTES_MAX, Decoder
 from model.verdicts.frames import Kind, Shown
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
 # A query with its hypotheses costs as much as 24.
 THOROUGH_WAITING_MAX = 8
-# What one question to the child holds at most: with more, the first of a crowd would wait for the last.
-BATCH_IMAGES_MAX = 8
-BATCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
+# What one question to the child holds at most, beside its bytes: with more, the first of a crowd would wait for the last.
+QUESTION_IMAGES_MAX = 8
 # While the child works on one, the next one's answer is taken and another one put.
 QUESTIONS_MAX = 2
 
@@ -158,9 +157,9 @@ class QueryEncoder:
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
         size_bytes = len(batch[0].value)
-        while self._waiting and len(batch) < BATCH_IMAGES_MAX:
+        while self._waiting and len(batch) < QUESTION_IMAGES_MAX:
             size_bytes += len(self._waiting[0].value)
-            if size_bytes > BATCH_SIZE_BYTES_MAX:
+            if size_bytes > QUESTION_SIZE_BYTES_MAX:
                 break
             batch.append(self._waiting.popleft())
         return batch

@@ -59,14 +59,18 @@ def open_index(settings: Settings, name: str) -> Index:
 class Follower:
     """Looks at the index folder whenever it is asked to. Not thread-safe: one caller at a time.
 
+    Args:
+        clock: seconds that never go back.
+
     Attributes:
         index: the one that answers.
         snapshot: its newest good generation, None before the first one.
         refused: why not the newest generation of the encoder that was chosen answers; "" when it does.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
         self._serving = ServingFile(settings.index_dir, settings.encoder)
         self._successor: _Successor | None = None
         self._is_known = True
@@ -114,7 +118,7 @@ class Follower:
         successor = self._successor
         if successor is None or successor.name != chosen or successor.is_due_again():
             self.give_up_change()
-            successor = self._successor = _Successor(chosen, lambda: open_index(self._settings, chosen))
+            successor = self._successor = _Successor(chosen, lambda: open_index(self._settings, chosen), self._clock)
         index = successor.opened
         if index is None:
             self._advance()
@@ -141,8 +145,9 @@ class _Successor:
         failure: why it could not be opened.
     """
 
-    def __init__(self, name: str, opening: Callable[[], Index]) -> None:
+    def __init__(self, name: str, opening: Callable[[], Index], clock: Callable[[], float]) -> None:
         self.name = name
+        self._clock = clock
         self.opened: Index | None = None
         self.failure = ""
         self._failed_s = 0.0
@@ -153,7 +158,7 @@ class _Successor:
 
     def is_due_again(self) -> bool:
         """Whether opening it failed, long enough ago to try once more."""
-        return bool(self.failure) and time.monotonic() - self._failed_s > RETRY_S
+        return bool(self.failure) and self._clock() - self._failed_s > RETRY_S
 
     def abandon(self) -> None:
         """End its decoder child, now or as soon as it has started: nobody will ask it."""
@@ -167,7 +172,7 @@ class _Successor:
         It is close when it has come to cover what was served a moment ago. When it then does not get there in time,
         nothing is held until it covers what was served at that time.
         """
-        now_s = time.monotonic()
+        now_s = self._clock()
         if self._hold_until_s is not None:
             if now_s < self._hold_until_s:
                 return True
@@ -186,7 +191,7 @@ class _Successor:
             index.queries.warm_up()
         except LookalikeError as error:
             logger.error("index cannot be opened", encoder=self.name, detail=str(error))
-            self._failed_s = time.monotonic()
+            self._failed_s = self._clock()
             self.failure = f"{self.name} was chosen to answer: {error}"
             return
         self.opened = index

@@ -11,7 +11,6 @@ from api.answers.problems import ProblemError
 from contract.errors import DependencyError
 from topics.publisher import Confirmation, ImagePublisher
 
-CONNECT_TIMEOUT_S = 2.0
 CONFIRMATION_TIMEOUT_S = 5.0
 
 

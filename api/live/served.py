@@ -16,7 +16,7 @@ from gallery.generations.snapshot import Snapshot
 from runtime.failpoints import failpoint
 
 # Two stats each time: 20 µs, so 0.4 % of a core.
-POLL_INTERVAL_S = 0.005
+LOOK_INTERVAL_S = 0.005
 # Indexes that do not answer are only shown: often enough to see them grow.
 INDEXES_INTERVAL_S = 0.25
 
@@ -28,6 +28,7 @@ class ServedIndex:
 
     Args:
         open_follower: of the index folder `index_dir`; blocks.
+        clock: seconds that never go back.
 
     Attributes:
         index: the encoder that answers; `snapshot` is of its index, unless it is None before the first generation.
@@ -37,9 +38,12 @@ class ServedIndex:
 
     index: Index
 
-    def __init__(self, open_follower: Callable[[], Follower], index_dir: Path) -> None:
+    def __init__(
+        self, open_follower: Callable[[], Follower], index_dir: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._open_follower = open_follower
         self._index_dir = index_dir
+        self._clock = clock
         self._stopped = threading.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[Snapshot | None, Snapshot], None]] = []
@@ -114,12 +118,12 @@ class ServedIndex:
     def _poll(self, follower: Follower, newest: Snapshot | None) -> None:
         failure, refused, indexes_s = "", follower.refused, float("-inf")
         indexes: dict[str, Manifest] = {}
-        while not self._stopped.wait(POLL_INTERVAL_S):
+        while not self._stopped.wait(LOOK_INTERVAL_S):
             try:
                 follower.look()
                 found = indexes
-                if time.monotonic() - indexes_s > INDEXES_INTERVAL_S:
-                    found, indexes_s = manifests(self._index_dir), time.monotonic()
+                if self._clock() - indexes_s > INDEXES_INTERVAL_S:
+                    found, indexes_s = manifests(self._index_dir), self._clock()
             except Exception as error:  # the thread's outermost loop: the last good generation goes on answering
                 if failure != repr(error):
                     logger.error("generation could not be read", exc_info=error)

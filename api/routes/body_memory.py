@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from typing import NamedTuple
 
@@ -40,9 +39,10 @@ class BodyMemory:
         if not self._waiting and size_bytes <= self._free_bytes:
             self._free_bytes -= size_bytes
             return
-        waiting = _Waiting(size_bytes, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(size_bytes, loop.create_future())
         self._waiting.append(waiting)
-        began_s = time.monotonic()
+        began_s = loop.time()
         try:
             async with asyncio.timeout(self._wait_s_max):
                 await waiting.turn
@@ -58,7 +58,7 @@ class BodyMemory:
             raise ProblemError(
                 503,
                 "busy",
-                f"Other large bodies have been in the way for {time.monotonic() - began_s:.0f} s; try again later.",
+                f"Other large bodies have been in the way for {loop.time() - began_s:.0f} s; try again later.",
                 retry=True,
             ) from error
 

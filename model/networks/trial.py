@@ -24,7 +24,7 @@ from model.training.soundness import hard_pictures
 LOADING_LIMIT_S = 60.0
 TRIAL_LIMIT_S = 300.0
 # Beside the program itself: a network is read, unpacked and rewritten, each of which takes its size.
-_MEMORY_LIMIT_BYTES = 2 * 1024**3
+TRIAL_MEMORY_LIMIT_BYTES = 2 * 1024**3
 COPIES_OF_THE_FILE = 6
 # Of the 4 s that a picture has, most are for decoding it.
 PICTURE_LIMIT_S = 1.0
@@ -68,7 +68,7 @@ def try_network(path: Path, steps: Steps) -> Trial:
         ConfigurationError: the network cannot be used; the message says why and what to do.
         DependencyError: no child can be started.
     """
-    memory_limit_bytes = _MEMORY_LIMIT_BYTES + COPIES_OF_THE_FILE * path.stat().st_size
+    memory_limit_bytes = TRIAL_MEMORY_LIMIT_BYTES + COPIES_OF_THE_FILE * path.stat().st_size
     trying = _Trying(
         "trial",
         program="model.networks.trial",

@@ -25,7 +25,7 @@ NAMES = (
     *(f"part-{size}-{x}-{y}" for size, x, y in _PARTS),
 )
 # Every part still has the pixels that encoders look at, and 23 copies of a photo of 50 Mpx would not fit the child's memory.
-WORKING_SIDE_PX = 768
+HYPOTHESIS_SIDE_PX = 768
 # By how much nearer than the whole query another hypothesis must be, as a share of the length of the whole query's embedding: among
 # many hypotheses one is near something by chance. Of the hard copies of 30 photographs `photo` finds .731 by the whole alone, with
 # the others .833 without margins, .856 with .1 of parts and .08 of the rest, .858 with .15 and .08, .802 with .3 and .03.
@@ -40,7 +40,7 @@ def hypotheses(image: Image.Image) -> Iterator[tuple[str, Image.Image]]:
     down as it can.
     """
     yield WHOLE, image
-    small = at_most(image, WORKING_SIDE_PX, reducing_gap=3.0)
+    small = at_most(image, HYPOTHESIS_SIDE_PX, reducing_gap=3.0)
     for degrees, turn in _TURNS.items():
         yield f"turned-{degrees}", small.transpose(turn)
     yield "mirrored", ImageOps.mirror(small)

@@ -11,7 +11,7 @@ from model import mnist
 from model.training.alterations import ALTERATIONS
 from model.training.single_edits import SINGLE_EDITS, is_amount_right
 from model.verdicts.digits import edits
-from model.verdicts.digits.explanation import explain
+from model.verdicts.digits.explanation import explain_digit
 from model.verdicts.frames import Explained
 
 DIGITS = mnist.images("test")
@@ -21,7 +21,7 @@ COPIES = 20
 def altered(name: str, number: int) -> tuple[Explained, float]:
     """What is said of a digit to which one edit was done, and the amount that was done."""
     edited = SINGLE_EDITS[name](Image.fromarray(DIGITS[number]), np.random.default_rng([7, number]))
-    return explain(np.asarray(edited.image), DIGITS[number]), edited.amount
+    return explain_digit(np.asarray(edited.image), DIGITS[number]), edited.amount
 
 
 @pytest.mark.parametrize("name", SINGLE_EDITS)
@@ -36,7 +36,7 @@ def test_one_edit_is_named_with_its_amount(name: str) -> None:
 @given(number=st.integers(0, 9999))
 @settings(max_examples=30, deadline=None)
 def test_an_image_has_the_same_pixels_as_itself(number: int) -> None:
-    told = explain(DIGITS[number], DIGITS[number])
+    told = explain_digit(DIGITS[number], DIGITS[number])
     assert (told.verdict, told.edits, told.residual, told.confidence) == ("same pixels", [], 0, 1)
     assert np.array_equal(told.alignment, np.eye(3))
 
@@ -50,7 +50,7 @@ def test_the_alignment_undoes_what_was_done(number: int, angle_deg: float, scale
     if moved is None:
         side = round(28 * scale)
         moved = Image.fromarray(match).resize((side, side), Image.Resampling.BICUBIC)
-    told = explain(np.asarray(moved), match)
+    told = explain_digit(np.asarray(moved), match)
     if not told.alignment:  # a one that is turned is often another one
         assert told.verdict == "similar"
         return
@@ -70,7 +70,7 @@ def test_the_alignment_undoes_what_was_done(number: int, angle_deg: float, scale
 
 def test_several_edits_at_once_are_a_copy() -> None:
     random = np.random.default_rng(3)
-    told = [explain(np.asarray(ALTERATIONS["mild"](Image.fromarray(d), random)), d) for d in DIGITS[:40]]
+    told = [explain_digit(np.asarray(ALTERATIONS["mild"](Image.fromarray(d), random)), d) for d in DIGITS[:40]]
     assert sum(each.verdict == "altered copy" for each in told) >= 32
     assert all("inversion" in [edit.name for edit in each.edits] for each in told if each.edits)
 
@@ -79,7 +79,7 @@ def test_other_digits_are_only_similar() -> None:
     """Of the same class, which is what a search finds."""
     labels = mnist.labels("test")
     same_class = [np.flatnonzero(labels == label)[:25] for label in range(10)]
-    told = [explain(DIGITS[group[0]], DIGITS[other]) for group in same_class for other in group[1:]]
+    told = [explain_digit(DIGITS[group[0]], DIGITS[other]) for group in same_class for other in group[1:]]
     assert sum(each.verdict != "similar" for each in told) <= 2
     assert all(not each.alignment and not each.edits for each in told if each.verdict == "similar")
 
@@ -89,7 +89,7 @@ def test_other_digits_are_only_similar() -> None:
 def test_pictures_that_show_nothing_are_explained_as_similar(shape: tuple[int, int], grey: int) -> None:
     blank: NDArray[np.uint8] = np.full(shape, grey, np.uint8)
     for query, match in ((blank, DIGITS[0]), (DIGITS[0], blank), (blank, np.full((20, 20), 7, np.uint8))):
-        assert explain(query, match).verdict == "similar"
+        assert explain_digit(query, match).verdict == "similar"
 
 
 @given(st.data())
@@ -105,7 +105,7 @@ def test_any_two_pictures_get_a_verdict(data: st.DataObject) -> None:
         )
         noise = random.integers(0, 256, shape, np.uint8)
         pictures.append(data.draw(st.sampled_from([noise, np.asarray(smooth), noise // 128 * 255])))
-    told = explain(*pictures)
+    told = explain_digit(*pictures)
     assert 0 <= told.confidence <= 1
     assert np.isfinite(told.residual)
     assert np.isfinite(told.alignment).all()
@@ -113,7 +113,7 @@ def test_any_two_pictures_get_a_verdict(data: st.DataObject) -> None:
 
 
 def test_amounts_are_in_pixels_of_the_pictures_themselves() -> None:
-    told = explain(np.roll(DIGITS[3], 2, 1), DIGITS[3], query_px=10, match_px=10)
+    told = explain_digit(np.roll(DIGITS[3], 2, 1), DIGITS[3], query_px=10, match_px=10)
     assert [edit.name for edit in told.edits] == ["shift"]
     assert told.edits[0].amount == pytest.approx(20)
     assert np.array(told.alignment) @ [100, 50, 1] == pytest.approx([80, 50, 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.pictures.hypotheses import NAMES, WHOLE, WORKING_SIDE_PX, hypotheses, margins, merge
+from model.pictures.hypotheses import HYPOTHESIS_SIDE_PX, NAMES, WHOLE, hypotheses, margins, merge
 
 NOTHING_ADDED = dict.fromkeys(NAMES, 0.0)
 
@@ -43,7 +43,7 @@ def test_the_whole_stays_as_it_is_and_the_others_of_a_large_picture_are_small() 
     image = Image.new("RGB", (2000, 1000))
     made = dict(hypotheses(image))
     assert made[WHOLE] is image
-    assert made["mirrored"].size == (WORKING_SIDE_PX, WORKING_SIDE_PX // 2)
+    assert made["mirrored"].size == (HYPOTHESIS_SIDE_PX, HYPOTHESIS_SIDE_PX // 2)
 
 
 def test_the_smallest_distance_with_its_margin_wins_and_the_true_distance_is_told() -> None:

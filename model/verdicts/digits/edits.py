@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.float32]
+Grey = NDArray[np.float32]
+Alignment = NDArray[np.float32]
 # A border of such pixels is black.
 DARK = 0.1
 # Angles and factors that are tried first; between them it is searched on.
@@ -34,7 +35,7 @@ TONE_PIXELS_MIN = 30
 _NEAR = np.array([[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]], np.float32) / 12
 
 
-def warped(match: Pixels, query: Pixels, alignment: Pixels) -> Pixels:
+def warped(match: Grey, query: Grey, alignment: Alignment) -> Grey:
     """The match as it stands in the query; beyond its border its outermost pixels go on, or black or white if that fits better."""
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     size = query.shape[::-1]
@@ -42,58 +43,62 @@ def warped(match: Pixels, query: Pixels, alignment: Pixels) -> Pixels:
     if max(float(edge.max()) for edge in (match[0], match[-1], match[:, 0], match[:, -1])) < DARK:
         return plain
     filled = [_cut(cv2.warpAffine(match, alignment, size, flags=flags, borderValue=grey)) for grey in (0.0, 1.0)]
-    return min((plain, *filled), key=lambda picture: distance(picture, query))
+    return min((plain, *filled), key=lambda picture: dissimilarity(picture, query))
 
 
-def resized(match: Pixels, shape: tuple[int, int]) -> Pixels:
+def resized_to(match: Grey, shape: tuple[int, int]) -> Grey:
     """The match at another size (h, w); Pillow's filter, since OpenCV's cubic one does not look at all pixels when it reduces."""
     return _cut(np.asarray(Image.fromarray(match).resize(shape[::-1], Image.Resampling.BICUBIC)))
 
 
-def resized_alignment(query_shape: tuple[int, int], match_shape: tuple[int, int]) -> Pixels:
+def resized_alignment(query_shape: tuple[int, int], match_shape: tuple[int, int]) -> Alignment:
     """Alignment of two pictures that show the same at different sizes (h, w)."""
     y, x = (match / query for match, query in zip(match_shape, query_shape, strict=True))
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]], np.float32)
 
 
-def turned_alignment(shape: tuple[int, int], angle_deg: float, scale: float) -> Pixels:
+def turned_alignment(shape: tuple[int, int], angle_deg: float, scale: float) -> Alignment:
     """Alignment of a query that is the match turned counter-clockwise and scaled about the middle of the same frame."""
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     return cv2.getRotationMatrix2D(middle, -angle_deg, 1 / scale).astype(np.float32)
 
 
-def fit_shift(match: Pixels, query: Pixels) -> Pixels:
+def fit_shift(match: Grey, query: Grey) -> Alignment:
     """Alignment of two pictures of the same shape of which one is shifted, by phase correlation."""
     (x, y), _ = cv2.phaseCorrelate(match, query)
     x, y = (round(each) if abs(each - round(each)) < WHOLE_PX else each for each in (x, y))
     return np.array([[1, 0, -x], [0, 1, -y]], np.float32)
 
 
-def fit_turn(match: Pixels, query: Pixels) -> tuple[float, float]:
+def fit_turn(match: Grey, query: Grey) -> tuple[float, float]:
     """Degrees by which the query is turned and the factor by which it is scaled: one of them, the better; 0 and 1 if neither is."""
-    costs = _turned_distances(match, _turn_maps(query.shape, TURNS), query)
+    costs = _turned_dissimilarities(match, _turn_maps(query.shape, TURNS), query)
     angle, scale = best = TURNS[int(costs.argmin())]
     if best == (0.0, 1.0):
         return best
     if angle:
         angles = angle + np.arange(-7, 7.1, 1.75)
         return _lowest(
-            angles, _turned_distances(match, _turn_maps(query.shape, tuple((a, 1.0) for a in angles)), query)
+            angles, _turned_dissimilarities(match, _turn_maps(query.shape, tuple((a, 1.0) for a in angles)), query)
         ), 1.0
     scales = scale + np.arange(-0.1, 0.11, 0.025)
     return 0.0, _lowest(
-        scales, _turned_distances(match, _turn_maps(query.shape, tuple((0.0, s) for s in scales)), query)
+        scales, _turned_dissimilarities(match, _turn_maps(query.shape, tuple((0.0, s) for s in scales)), query)
     )
 
 
-def _turned_distances(match: Pixels, maps: tuple[Pixels, Pixels], query: Pixels) -> NDArray[np.float32]:
-    """Distances (n,) of the query to the match turned in n ways."""
+def _turned_dissimilarities(
+    match: Grey, maps: tuple[NDArray[np.float32], NDArray[np.float32]], query: Grey
+) -> NDArray[np.float32]:
+    """Dissimilarities (n,) of the query to the match turned in n ways."""
     moved = cv2.remap(match, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return distances(np.asarray(moved, np.float32).reshape(-1, query.size), query)
+    return dissimilarities(np.asarray(moved, np.float32).reshape(-1, query.size), query)
 
 
 @lru_cache(maxsize=64)
-def _turn_maps(shape: tuple[int, int], turns: tuple[tuple[float, float], ...]) -> tuple[Pixels, Pixels]:
+def _turn_maps(
+    shape: tuple[int, int], turns: tuple[tuple[float, float], ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where in the match each pixel of n queries of `shape` (h, w) is from: x and y, (n * h, w), of n angles and factors."""
     angles, scales = np.array(turns, np.float32)[:, :, None, None].transpose(1, 0, 2, 3)
     cos, sin = (part(np.radians(angles)) / scales for part in (np.cos, np.sin))
@@ -102,14 +107,14 @@ def _turn_maps(shape: tuple[int, int], turns: tuple[tuple[float, float], ...]) -
     return from_x.reshape(-1, shape[1]).astype(np.float32), from_y.reshape(-1, shape[1]).astype(np.float32)
 
 
-def fit_crop(match: Pixels, query: Pixels) -> Pixels:
+def fit_crop(match: Grey, query: Grey) -> Alignment:
     """Alignment of a query that is a part of the match, not larger than it along either axis."""
     found = cv2.matchTemplate(match, query, cv2.TM_CCOEFF_NORMED)
     y, x = np.unravel_index(int(np.nan_to_num(np.abs(found)).argmax()), found.shape)
     return np.array([[1, 0, x], [0, 1, y]], np.float32)
 
 
-def refine_alignment(match: Pixels, query: Pixels, alignment: Pixels) -> Pixels | None:
+def refine_alignment(match: Grey, query: Grey, alignment: Alignment) -> Alignment | None:
     """An affine alignment that is better than this one, by the enhanced correlation coefficient; None if that finds none."""
     try:
         everything = np.full(match.shape, 255, np.uint8)
@@ -119,22 +124,22 @@ def refine_alignment(match: Pixels, query: Pixels, alignment: Pixels) -> Pixels 
     return np.asarray(refined, np.float32) if np.isfinite(refined).all() else None
 
 
-def fit_blur(plain: Pixels, query: Pixels) -> float:
+def fit_blur(plain: Grey, query: Grey) -> float:
     """Deviation in pixels of the Gaussian that makes the query of `plain`."""
-    costs = _blurred_distances(plain, BLURS_PX, query)
+    costs = _blurred_dissimilarities(plain, BLURS_PX, query)
     at = int(costs.argmin())
     near = _BLURS_NEAR[at]
-    return _lowest(np.array(near), _blurred_distances(plain, near, query))
+    return _lowest(np.array(near), _blurred_dissimilarities(plain, near, query))
 
 
-def _blurred_distances(plain: Pixels, deviations_px: tuple[float, ...], query: Pixels) -> NDArray[np.float32]:
+def _blurred_dissimilarities(plain: Grey, deviations_px: tuple[float, ...], query: Grey) -> NDArray[np.float32]:
     down, right = (_gaussians(deviations_px, side) for side in plain.shape)
     many = down @ plain @ right.transpose(0, 2, 1)
-    return distances(many.reshape(len(deviations_px), -1).astype(np.float32, copy=False), query)
+    return dissimilarities(many.reshape(len(deviations_px), -1).astype(np.float32, copy=False), query)
 
 
 @lru_cache(maxsize=64)
-def _gaussians(deviations: tuple[float, ...], side: int) -> Pixels:
+def _gaussians(deviations: tuple[float, ...], side: int) -> NDArray[np.float32]:
     """Matrices (n, side, side) that blur along one axis; the outermost pixels go on beyond the border."""
     place = np.arange(side)
     from_border = np.arange(-side, 2 * side)
@@ -147,12 +152,12 @@ def _gaussians(deviations: tuple[float, ...], side: int) -> Pixels:
     return inside.astype(np.float32)
 
 
-def blurred(plain: Pixels, deviation_px: float) -> Pixels:
+def blurred(plain: Grey, deviation_px: float) -> Grey:
     """`plain` through a Gaussian."""
     return np.asarray(cv2.GaussianBlur(plain, (0, 0), deviation_px, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
-def fit_tone(plain: Pixels, query: Pixels) -> tuple[float, float]:
+def fit_grey_tone(plain: Grey, query: Grey) -> tuple[float, float]:
     """Factor and offset, on those pixels of the query that are neither black nor white, or else on all."""
     x, y = plain.ravel(), query.ravel()
     inside = ((y > 0.004) & (y < 0.996)).astype(np.float32)
@@ -166,12 +171,12 @@ def fit_tone(plain: Pixels, query: Pixels) -> tuple[float, float]:
     return factor, y_mean - factor * x_mean
 
 
-def toned(plain: Pixels, factor: float, offset: float) -> Pixels:
+def toned(plain: Grey, factor: float, offset: float) -> Grey:
     """factor * plain + offset, black and white where that leaves [0, 1]."""
     return _cut(plain * np.float32(factor) + np.float32(offset))
 
 
-def fit_jpeg(plain: Pixels, query: Pixels, power_max: float) -> int:
+def fit_jpeg(plain: Grey, query: Grey, power_max: float) -> int:
     """The quality with which `plain` has to be saved to look like the query; 0 if a mean square above `power_max` is left."""
     grey, wanted = (_bytes(each) for each in (plain, query))
 
@@ -185,7 +190,7 @@ def fit_jpeg(plain: Pixels, query: Pixels, power_max: float) -> int:
     return quality if power(quality) <= power_max else 0
 
 
-def compressed(plain: Pixels, quality: int) -> Pixels:
+def compressed(plain: Grey, quality: int) -> Grey:
     """`plain` saved as JPEG and opened again."""
     return _saved(_bytes(plain), quality).astype(np.float32) / np.float32(255)
 
@@ -195,11 +200,11 @@ def _saved(grey: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(saved, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def _bytes(pixels: Pixels) -> NDArray[np.uint8]:
+def _bytes(pixels: Grey) -> NDArray[np.uint8]:
     return (pixels * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def fit_noise(plain: Pixels, query: Pixels) -> tuple[float, Pixels]:
+def fit_noise(plain: Grey, query: Grey) -> tuple[float, Grey]:
     """Deviation of Gaussian noise that, cut at black and white, makes as large a difference; and the difference in units of
     what is to be expected of each pixel, (h, w)."""
     deviations, means, squares = _cut_moments()
@@ -214,7 +219,7 @@ def fit_noise(plain: Pixels, query: Pixels) -> tuple[float, Pixels]:
     return deviation, ((query - means[at].astype(np.float32)[levels]) / spread.astype(np.float32)[levels])
 
 
-def smoothness(difference: Pixels) -> float:
+def smoothness(difference: Grey) -> float:
     """How much neighbouring pixels of a difference have in common: about 0 of noise, near 1 of a difference of shapes."""
     centred = difference - difference.mean()
     power = float(np.vdot(centred, centred))
@@ -224,13 +229,13 @@ def smoothness(difference: Pixels) -> float:
     return float(np.vdot(centred, near)) / power
 
 
-def distance(one: Pixels, other: Pixels) -> float:
+def dissimilarity(one: Grey, other: Grey) -> float:
     """1 - the square of their correlation: whatever the brightness and contrast of each, inverted or not."""
-    return float(distances(one.reshape(1, -1), other)[0])
+    return float(dissimilarities(one.reshape(1, -1), other)[0])
 
 
-def distances(many: Pixels, one: Pixels) -> NDArray[np.float32]:
-    """The distance (n,) of each of (n, h * w) to one (h, w)."""
+def dissimilarities(many: NDArray[np.float32], one: Grey) -> NDArray[np.float32]:
+    """The dissimilarity (n,) of each of (n, h * w) to one (h, w)."""
     n, other, ones = one.size, one.ravel(), _ones(one.size)
     sums, other_sum = many @ ones, float(other @ ones)
     variances = np.einsum("ij,ij->i", many, many) - sums * sums / n
@@ -240,7 +245,7 @@ def distances(many: Pixels, one: Pixels) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=64)
-def _ones(n: int) -> Pixels:
+def _ones(n: int) -> NDArray[np.float32]:
     return np.ones(n, np.float32)
 
 
@@ -259,7 +264,7 @@ def _cut_moments() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np
     return deviations, mean, square
 
 
-def _cut(pixels: Any) -> Pixels:
+def _cut(pixels: Any) -> Grey:
     return np.minimum(np.maximum(np.asarray(pixels, np.float32), np.float32(0)), np.float32(1))
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from model.verdicts.digits.edits import Pixels
+from model.verdicts.digits.edits import Alignment
 from model.verdicts.digits.ways import BLUR_PX_MIN, BRIGHTNESS_MIN, CONTRAST_MIN, Geometry, Way, best_way
 from model.verdicts.frames import Edit, Explained
 
@@ -21,7 +21,7 @@ CONFIDENCE_SLOPE = 4.0
 CONFIDENCE_RESIDUAL = 0.12
 
 
-def explain(
+def explain_digit(
     query: NDArray[np.uint8],
     match: NDArray[np.uint8],
     *,
@@ -51,7 +51,7 @@ def explain(
     return Explained("altered copy", done, alignment.tolist(), residual, confidence)
 
 
-def _in_pixels(alignment: Pixels, query_px: float, match_px: float) -> NDArray[np.float64]:
+def _in_pixels(alignment: Alignment, query_px: float, match_px: float) -> NDArray[np.float64]:
     """An alignment of arrays as one (3, 3) of the pictures that they were reduced from."""
     whole = np.vstack([alignment.astype(np.float64), [0, 0, 1]])
     aligned: NDArray[np.float64] = _enlarging(match_px) @ whole @ np.linalg.inv(_enlarging(query_px))

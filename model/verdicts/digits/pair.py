@@ -9,11 +9,11 @@ from PIL import Image
 from contract.errors import RejectedError
 from model.pictures.images import decode
 from model.pictures.pillow import on_white
-from model.verdicts.digits.explanation import explain
+from model.verdicts.digits.explanation import explain_digit
 from model.verdicts.frames import UNREADABLE, Explained, Shown
 
 # Pictures are compared at this size, at most.
-WORKING_SIDE_PX = 96
+COMPARED_SIDE_PX = 96
 # A query is not reduced below this, however much larger the match is.
 QUERY_SIDE_PX_MIN = 24
 # What WebP with quality 80 changes in a thumbnail, root mean square, as a share of white.
@@ -42,11 +42,11 @@ class DigitQuery:
         except RejectedError:
             return UNREADABLE
         query_px, match_px = self._query_px, max(match.width, match.height)
-        px = max(match_px, query_px, WORKING_SIDE_PX) / WORKING_SIDE_PX
+        px = max(match_px, query_px, COMPARED_SIDE_PX) / COMPARED_SIDE_PX
         one = _reduced(self._image, query_px, min(px, max(1.0, query_px / QUERY_SIDE_PX_MIN)))
         other = _reduced(picture.image, match_px, px)
         loss = THUMBNAIL_LOSS if picture.media_type == "image/webp" else 0.0
-        return explain(one.grey, other.grey, query_px=one.px, match_px=other.px, match_loss=loss)
+        return explain_digit(one.grey, other.grey, query_px=one.px, match_px=other.px, match_loss=loss)
 
 
 def _reduced(image: Image.Image, whole_px: int, px: float) -> _Reduced:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from model.verdicts.digits import edits
-from model.verdicts.digits.edits import Pixels
+from model.verdicts.digits.edits import Alignment, Grey
 
 Geometry = Literal["none", "shift", "rotation", "zoom", "resize", "crop", "affine"]
 
@@ -16,11 +16,11 @@ Geometry = Literal["none", "shift", "rotation", "zoom", "resize", "crop", "affin
 POWER_MIN = (1.5 / 255) ** 2
 # An amount has to lessen the cost, pixels * log(mean square), by more than this. Of a larger picture neighbours say the same.
 PARAMETER_COST = 14.0
-PIXELS_MAX = 1000
+COST_PIXELS_MAX = 1000
 # Smaller pictures say too little.
 SIDE_PX_MIN = 8
 # 1 - correlation^2 of a good fit, and beyond which nothing that we know of makes one picture of the other (but noise).
-DISTANCE_GOOD, DISTANCE_MAX = 0.004, 0.08
+DISSIMILARITY_GOOD, DISSIMILARITY_MAX = 0.004, 0.08
 # What is left counts as noise if it is more than rounding and so little smooth: that of 784 pixels is 0 with a deviation of 0.015.
 NOISE_SMOOTHNESS_MAX = 0.05
 NOISE_MIN = 0.025
@@ -46,8 +46,8 @@ class Placed(NamedTuple):
 
     geometry: Geometry
     parameters: int
-    alignment: Pixels
-    plain: Pixels
+    alignment: Alignment
+    plain: Grey
 
 
 class Way(NamedTuple):
@@ -68,53 +68,53 @@ class Way(NamedTuple):
     offset: float
     quality: int
     noise: float
-    picture: Pixels
+    picture: Grey
     cost: float
 
 
-def best_way(query: Pixels, match: Pixels, loss: float) -> tuple[Way | None, float]:
+def best_way(query: Grey, match: Grey, loss: float) -> tuple[Way | None, float]:
     """The best way from match to query, and what it leaves; no way where the pictures have too little in common."""
     variation = float(match.std())
     if min(*query.shape, *match.shape) < SIDE_PX_MIN or variation < 0.02 or float(query.std()) < 0.01:
         return None, 1.0
     places = list(_placed(match, query))
-    distances = [edits.distance(placed.plain, query) for placed in places]
-    nearest = places[distances.index(min(distances))]
+    dissimilarities = [edits.dissimilarity(placed.plain, query) for placed in places]
+    nearest = places[dissimilarities.index(min(dissimilarities))]
     tried = [min(places, key=lambda placed: placed.parameters), nearest]
-    if min(distances) > DISTANCE_GOOD:
+    if min(dissimilarities) > DISSIMILARITY_GOOD:
         fits = [_bare(placed, query) for placed in tried]
         if not any(_noisy(way, query).noise for way in fits):
             refined = edits.refine_alignment(match, query if fits[1].factor > 0 else 1 - query, nearest.alignment)
             if refined is not None:
                 tried.append(Placed("affine", 6, refined, edits.warped(match, query, refined)))
-            left = _distance_at_best(tried[-1].plain, query)
-            if left > DISTANCE_MAX and not _noisy(_bare(tried[-1], query), query).noise:
-                left = min(left, _distance_at_best(nearest.plain, query))
-                if left > DISTANCE_MAX:
+            left = _dissimilarity_at_best(tried[-1].plain, query)
+            if left > DISSIMILARITY_MAX and not _noisy(_bare(tried[-1], query), query).noise:
+                left = min(left, _dissimilarity_at_best(nearest.plain, query))
+                if left > DISSIMILARITY_MAX:
                     return None, math.sqrt(left)
     way = _way_of(list({id(placed): placed for placed in tried}.values()), query)
     return way, _residual(way, query, variation, loss)
 
 
-def _distance_at_best(plain: Pixels, query: Pixels) -> float:
-    """The distance to the query, blurred or not."""
+def _dissimilarity_at_best(plain: Grey, query: Grey) -> float:
+    """How unlike the query it is, blurred or not."""
     blurred = edits.blurred(plain, max(edits.fit_blur(plain, query), BLUR_PX_MIN))
-    return min(edits.distance(plain, query), edits.distance(blurred, query))
+    return min(edits.dissimilarity(plain, query), edits.dissimilarity(blurred, query))
 
 
-def _placed(match: Pixels, query: Pixels) -> Iterator[Placed]:
+def _placed(match: Grey, query: Grey) -> Iterator[Placed]:
     """Where the match may stand in the query."""
     shape = query.shape
     plain = Placed("none", 0, np.eye(2, 3, dtype=np.float32), match)
     if shape != match.shape:
         alignment = edits.resized_alignment(shape, match.shape)
-        yield Placed("resize", 0, alignment, edits.resized(match, shape))
+        yield Placed("resize", 0, alignment, edits.resized_to(match, shape))
         if shape[0] <= match.shape[0] and shape[1] <= match.shape[1]:
             alignment = edits.fit_crop(match, query)
             yield Placed("crop", 1, alignment, edits.warped(match, query, alignment))
         return
     yield plain
-    if edits.distance(match, query) < 1e-4:
+    if edits.dissimilarity(match, query) < 1e-4:
         return
     alignment = edits.fit_shift(match, query)
     yield Placed("shift", 2, alignment, edits.warped(match, query, alignment))
@@ -127,7 +127,7 @@ def _placed(match: Pixels, query: Pixels) -> Iterator[Placed]:
         yield Placed("zoom", 1, alignment, edits.warped(match, query, alignment))
 
 
-def _way_of(places: list[Placed], query: Pixels) -> Way:
+def _way_of(places: list[Placed], query: Grey) -> Way:
     """The best way from a match that stands so."""
     bare = min((_bare(placed, query) for placed in places), key=lambda way: way.cost)
     if _rms(bare.picture, query) < NOISE_MIN / 2:
@@ -146,7 +146,7 @@ def _way_of(places: list[Placed], query: Pixels) -> Way:
     return _noisy(min(ways, key=lambda way: way.cost), query)
 
 
-def _blurred(way: Way, query: Pixels) -> Iterator[Way]:
+def _blurred(way: Way, query: Grey) -> Iterator[Way]:
     """A way on which the picture was blurred as well."""
     blur_px = edits.fit_blur(way.placed.plain, query)
     if blur_px > BLUR_PX_MIN:
@@ -155,7 +155,7 @@ def _blurred(way: Way, query: Pixels) -> Iterator[Way]:
         yield _toned(way.placed, blurred, query, is_toned=is_toned, parameters=1)._replace(blur_px=blur_px)
 
 
-def _saved(way: Way, query: Pixels) -> Iterator[Way]:
+def _saved(way: Way, query: Grey) -> Iterator[Way]:
     """A way on which the picture was saved as JPEG as well, if what is left may be that: ripples, not shapes."""
     if edits.smoothness(query - way.picture) > RIPPLES_SMOOTHNESS_MAX:
         return
@@ -165,7 +165,7 @@ def _saved(way: Way, query: Pixels) -> Iterator[Way]:
         yield way._replace(quality=quality, picture=saved, cost=_cost(saved, query, _parameters(way) + 1))
 
 
-def _noisy(way: Way, query: Pixels) -> Way:
+def _noisy(way: Way, query: Grey) -> Way:
     """A way with noise, if what it leaves looks like that."""
     if _rms(way.picture, query) < NOISE_MIN:
         return way
@@ -175,14 +175,14 @@ def _noisy(way: Way, query: Pixels) -> Way:
     return way._replace(noise=deviation) if edits.smoothness(difference) < NOISE_SMOOTHNESS_MAX else way
 
 
-def _bare(placed: Placed, query: Pixels) -> Way:
+def _bare(placed: Placed, query: Grey) -> Way:
     """The way on which nothing was done to the match but that it stands so, inverted or not."""
     return _toned(placed, placed.plain, query, is_toned=False)
 
 
-def _toned(placed: Placed, plain: Pixels, query: Pixels, *, is_toned: bool = True, parameters: int = 0) -> Way:
+def _toned(placed: Placed, plain: Grey, query: Grey, *, is_toned: bool = True, parameters: int = 0) -> Way:
     """The best tone for what a way has come to so far: inverted or not, and by up to two amounts unless `is_toned` is false."""
-    factor, offset = edits.fit_tone(plain, query)
+    factor, offset = edits.fit_grey_tone(plain, query)
     sign = math.copysign(1.0, factor)
     tones = [(sign, (1 - sign) / 2, 0)]
     if is_toned:
@@ -206,20 +206,20 @@ def _parameters(way: Way) -> int:
     return way.placed.parameters + has_tone + (way.blur_px > 0) + (way.quality > 0)
 
 
-def _cost(picture: Pixels, query: Pixels, parameters: int) -> float:
+def _cost(picture: Grey, query: Grey, parameters: int) -> float:
     power = _power(picture, query) + POWER_MIN
-    return min(query.size, PIXELS_MAX) * math.log(power) + PARAMETER_COST * parameters
+    return min(query.size, COST_PIXELS_MAX) * math.log(power) + PARAMETER_COST * parameters
 
 
-def _rms(picture: Pixels, query: Pixels) -> float:
+def _rms(picture: Grey, query: Grey) -> float:
     return math.sqrt(_power(picture, query))
 
 
-def _power(picture: Pixels, query: Pixels) -> float:
+def _power(picture: Grey, query: Grey) -> float:
     return float(cv2.norm(picture, query, cv2.NORM_L2SQR)) / query.size
 
 
-def _residual(way: Way, query: Pixels, variation: float, loss: float) -> float:
+def _residual(way: Way, query: Grey, variation: float, loss: float) -> float:
     """What has a shape of what the way leaves, as a share of the match's variation, in the query's own contrast."""
     difference = query - way.picture
     smooth = max(edits.smoothness(difference if not way.noise else edits.fit_noise(way.picture, query)[1]), 0.004)

@@ -31,7 +31,7 @@ class Aligned(NamedTuple):
     is_mirrored: bool
 
 
-def fit(found: Pairs, *, mirrored: bool, negative: bool) -> Aligned | None:
+def fit_alignment(found: Pairs, *, mirrored: bool, negative: bool) -> Aligned | None:
     """The alignment that most pairs agree to; None if too few do."""
     if len(found.query) < PAIRS_MIN:
         return None

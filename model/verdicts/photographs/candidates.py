@@ -24,7 +24,9 @@ def alignments(query: View, match: View, hypothesis: str) -> Iterator[tuple[Matr
         best: alignment.Aligned | None = None
         for mirrored, negative in _seen(hypothesis):
             seen = seen_as(described.descriptors, mirrored=mirrored, negative=negative)
-            fitted = alignment.fit(pairs(described, seen, match.features()), mirrored=mirrored, negative=negative)
+            fitted = alignment.fit_alignment(
+                pairs(described, seen, match.features()), mirrored=mirrored, negative=negative
+            )
             if fitted is not None and (best is None or fitted.pairs > best.pairs):
                 best = fitted
             if best is not None and best.pairs >= PAIRS_ENOUGH:

@@ -29,7 +29,7 @@ DARKEST, BRIGHTEST = 3 / 255, 251 / 255
 DIFFERENCE_SHARE_MAX = 0.3
 # What smoothing keeps of white noise's variance, and some more, since a window is small.
 NOISE_KEPT = 0.18
-BLURS_PX = (0.0, 0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6, 4.8, 6.4)
+BLURS_TRIED_PX = (0.0, 0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6, 4.8, 6.4)
 
 
 _NOISE_FILTER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -109,7 +109,7 @@ def resizing(size: tuple[int, int], other: tuple[int, int]) -> Matrix:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
-def compare(laid: Frame, toned: Pixels) -> Agreement:
+def agreement(laid: Frame, toned: Pixels) -> Agreement:
     """How well both agree, `toned` being the match in the query's colours."""
     query, inside = smoothed(laid.query, SMOOTHING_PX), eroded(laid.inside)
     blur_px, made = _as_blurred(smoothed(toned, SMOOTHING_PX), query, inside)
@@ -179,14 +179,14 @@ def _as_blurred(made: Pixels, query: Pixels, inside: Mask) -> tuple[float, Pixel
     """The deviation of the blur after which the match differs least from the query in most places, and the match so blurred."""
     grey, wanted, weight = mean_of(made), mean_of(query), inside.astype(np.float32)
     lefts = []
-    for blur_px in BLURS_PX:
+    for blur_px in BLURS_TRIED_PX:
         tried = grey if not blur_px else smoothed(grey, blur_px)
         off = cv2.min(cv2.absdiff(tried, wanted), np.full_like(grey, 0.15))
         lefts.append(float(np.vdot(off, weight)))
     at = int(np.argmin(lefts))
     if at == 0 or lefts[at] > 0.99 * lefts[0]:
         return 0.0, made
-    blur_px = _lowest(BLURS_PX, lefts, at)
+    blur_px = _lowest(BLURS_TRIED_PX, lefts, at)
     return blur_px, smoothed(made, blur_px)
 
 

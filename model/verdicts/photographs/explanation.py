@@ -19,7 +19,7 @@ CONFIDENCE_ENOUGH = 0.9
 BLUR_PX_MIN, NOISE_MIN = 0.75, 0.018
 
 
-def explain(query: View, match: View, hypothesis: str = "") -> Explained:
+def explain_photograph(query: View, match: View, hypothesis: str = "") -> Explained:
     """Explain a query as an altered copy of a match, which was found by the hypothesis, if there is one."""
     best: Told | None = None
     for matrix, count in alignments(query, match, hypothesis):
@@ -42,12 +42,12 @@ def explain(query: View, match: View, hypothesis: str = "") -> Explained:
 
 
 def _edits(query: View, match: View, told: Told) -> list[Edit]:
-    done = placing.named(told.placed, query.size, match.size)
+    done = placing.placing_edits(told.placed, query.size, match.size)
     done += _around(query, told)
     inside = comparison.eroded(told.laid.inside)
     if told.overlaid:
         done.append(Edit("overlay", told.overlaid / max(float(told.laid.inside.mean()), 1e-6), "of area"))
-    done += tones.named(told.tone, told.laid.query, told.laid.match, inside & told.agreed.agreeing)
+    done += tones.tone_edits(told.tone, told.laid.query, told.laid.match, inside & told.agreed.agreeing)
     return done + _quality(query, match, told)
 
 

@@ -76,8 +76,8 @@ def _compared(laid: Frame) -> tuple[tones.Tone, Agreement]:
     inside = comparison.eroded(laid.inside)
     known: Mask = inside & comparison.unclipped(laid.query)
     query, match = (comparison.smoothed(each, TONE_SMOOTHING_PX) for each in (laid.query, laid.match))
-    tone = tones.fit(query, match, inside, known if known.sum() > 0.05 * inside.sum() else inside)
-    return tone, comparison.compare(laid, tone.of(laid.match))
+    tone = tones.fit_tone(query, match, inside, known if known.sum() > 0.05 * inside.sum() else inside)
+    return tone, comparison.agreement(laid, tone.of(laid.match))
 
 
 def _part(query: View, placed: Placing) -> tuple[Pixels, Matrix]:

@@ -6,7 +6,7 @@ from contract.errors import RejectedError
 from model.pictures.images import decode
 from model.pictures.pillow import as_rgb
 from model.verdicts.frames import UNREADABLE, Explained, Shown
-from model.verdicts.photographs.explanation import explain
+from model.verdicts.photographs.explanation import explain_photograph
 from model.verdicts.photographs.view import FeatureLimits, View
 
 QUERY_SIDE_PX, MATCH_SIDE_PX = 512, 256
@@ -27,4 +27,4 @@ class PhotoQuery:
         except RejectedError:
             return UNREADABLE
         stored = View(as_rgb(picture.image), (match.width, match.height), MATCH_SIDE_PX, MATCH_LIMITS)
-        return explain(self._view, stored, hypothesis)
+        return explain_photograph(self._view, stored, hypothesis)

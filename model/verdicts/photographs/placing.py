@@ -76,7 +76,7 @@ def placing(
     )
 
 
-def named(placed: Placing, query_size: Size, match_size: Size) -> list[Edit]:
+def placing_edits(placed: Placing, query_size: Size, match_size: Size) -> list[Edit]:
     """The placing in words, but for what is around and over the match."""
     done: list[Edit] = []
     if placed.is_mirrored:

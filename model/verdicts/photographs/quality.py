@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.verdicts.photographs.comparison import LUMA, Pixels
 
-QUALITIES = range(5, 81)
+JPEG_QUALITIES = range(5, 81)
 # Better ones leave no trace, or are what the picture was published with.
 QUALITY_MAX = 70
 BLOCKS_MAX = 250
@@ -39,7 +39,7 @@ def jpeg_quality(grey: NDArray[np.float32]) -> int:
     basis = _cosines()
     transformed = basis @ (blocks - 128) @ basis.T
     found = np.abs(np.stack([transformed[:, y, x] for y, x in _FIRST], 1))
-    combs = {quality: _comb(found, quality) for quality in QUALITIES}
+    combs = {quality: _comb(found, quality) for quality in JPEG_QUALITIES}
     best = max(combs, key=lambda quality: (combs[quality], -quality))
     return best if combs[best] > COMB_MIN else 0
 

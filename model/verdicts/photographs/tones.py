@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from model.verdicts.frames import Edit
 from model.verdicts.photographs.comparison import BRIGHTEST, DARKEST, LUMA, Mask, Pixels
 
-PIXELS_MAX = 1200
+SAMPLES_MAX = 1200
 # A map has to make the picture so much more like the query, of white.
 NOTHING_GAIN = 0.001
-ROUNDS = 4
+FIT_ROUNDS = 4
 # Less than this nobody sees, or is what storing does.
 BRIGHTNESS_MIN, CONTRAST_MIN, SATURATION_MIN, HUE_DEG_MIN, CAST_MIN = 0.03, 0.06, 0.12, 6.0, 0.025
 GREY_MAX = 2.5 / 255
@@ -30,7 +30,7 @@ class Tone(NamedTuple):
         return np.clip(made, 0, 1)
 
 
-def fit(query: Pixels, match: Pixels, inside: Mask, known: Mask) -> Tone:
+def fit_tone(query: Pixels, match: Pixels, inside: Mask, known: Mask) -> Tone:
     """The map after which the match comes nearest to the query in most of the pixels inside; fitted to those that are known."""
     wanted, given = _sampled(query[known]), _sampled(match[known])
     lifted = np.c_[given, np.ones(len(given))]
@@ -42,7 +42,7 @@ def fit(query: Pixels, match: Pixels, inside: Mask, known: Mask) -> Tone:
     sign = _sign(wanted, given)
     start = np.vstack([np.eye(3) * sign, np.full(3, 0.5 - sign / 2)])
     solved = start
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         weighted = lifted * weights[:, None]
         solved = np.linalg.solve(lifted.T @ weighted + ridge, weighted.T @ wanted + ridge @ start)
         off = np.asarray(np.linalg.norm(lifted @ solved - wanted, axis=1))
@@ -59,7 +59,7 @@ def _left(tone: Tone, wanted: NDArray[np.float64], given: NDArray[np.float64]) -
     return float(np.minimum(np.abs(made - wanted).mean(1), 0.1).mean())
 
 
-def named(tone: Tone, query: Pixels, match: Pixels, inside: Mask) -> list[Edit]:
+def tone_edits(tone: Tone, query: Pixels, match: Pixels, inside: Mask) -> list[Edit]:
     """The map in words: negative, grey, brightness, contrast and colour, each where it can be seen."""
     wanted, given = _sampled(query[inside]), _sampled(match[inside])
     made = given @ tone.factors.T + tone.offsets
@@ -133,5 +133,5 @@ def _sign(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> float:
 
 
 def _sampled(pixels: Pixels) -> NDArray[np.float64]:
-    step = max(1, len(pixels) // PIXELS_MAX)
+    step = max(1, len(pixels) // SAMPLES_MAX)
     return pixels[::step].astype(np.float64)
