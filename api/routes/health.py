@@ -6,8 +6,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers.health import Health
 from api.answers.problems import describe_problems
+from api.live.index_state import index_answer, stall_answer
 from api.live.services import services_of
-from api.routes.index import index_answer, stall_answer
 
 router = APIRouter()
 
