@@ -56,8 +56,7 @@ def measure_embedders(
 ) -> list[dict[str, Any]]:
     """A row a case: images a second, from topic to acknowledged, of the median round.
 
-    Images lie in the topic before the embedders, which stand still meanwhile, go on: nothing else is done at that time. Each case
-    has a topic of its own in a keyspace beside the one of the running stack.
+    The embedders are paused while the images are published, so that nothing else runs while they work. Each case has a topic of its own in a keyspace beside the one of the running stack.
     """
     compared = cases() if compared is None else compared
     rows = []

@@ -1,4 +1,4 @@
-"""What explanations are worth: edits and amounts on altered copies, other digits taken for copies, confidence, and time."""
+"""How good explanations are: edits and amounts found on altered copies, other digits called copies, confidence, and time."""
 
 import time
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What an image on its way cannot be quicker than: Kafka and Cassandra by themselves, one record after another."""
+"""Lower bounds of freshness: a Kafka round trip and a Cassandra write by themselves, one record after another."""
 
 import time
 import uuid

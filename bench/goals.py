@@ -1,4 +1,4 @@
-"""What we want of the figures, and whether the results say so."""
+"""The goals for the figures, and whether the results meet them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

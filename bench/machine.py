@@ -1,4 +1,4 @@
-"""What a figure was measured on: without that it means nothing."""
+"""The machine and the versions of libraries that a figure was measured on."""
 
 import importlib.metadata
 import os

@@ -1,7 +1,7 @@
 """Whole embedded systems beside ours: put embeddings in, find a new one, search. Each as it comes, in its default mode.
 
-Ours is the index folder alone, through the indexer's writer and the API's reader: neither Kafka nor Cassandra, which the others
-have none of either; `python -m bench freshness` measures the whole way from Kafka on.
+Ours is the index folder alone, through the indexer's writer and the API's reader, without Kafka and Cassandra: the others have
+nothing like them; `python -m bench freshness` measures the whole way from Kafka on.
 """
 
 import tempfile

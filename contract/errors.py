@@ -9,7 +9,7 @@ Exception
 │   ├── TopicReplacedError    the topic was deleted and created again while it was being read
 │   └── StartError            a program that `stack` started ended, or was not ready in time
 ├── StoppedError              the process was told to end while it waited for a dependency
-├── ChildEndedError           a confined child ended on what it was asked: it is asked again, one image at a time
+├── ProcessEndedError         a confined child ended on what it was asked: it is asked again, one image at a time
 ├── ProblemError              the API answers a request with a problem
 └── ApiError                  the API refused its client, or could not be reached
 

@@ -1,4 +1,4 @@
-"""An encoder: a folder with a network, a card and what is done to pictures before it.
+"""An encoder: a folder with a network, a card, and the preprocessing of pictures.
 
 Those in model/encoders/ come with lookalike: networks for LiteRT, which run without TensorFlow, and preprocessing in Python. Those in
 LOOKALIKE_ENCODERS_DIR were imported (`model.networks`): their preprocessing is data, and their network may be ONNX.
@@ -80,8 +80,8 @@ class Encoder:
     def embed(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Embedding (d,) float32 of pixels, as `pixels` gives them.
 
-        One image a call, so that an embedding never depends on its neighbours in a batch. Of pixels that are all zero it is
-        zero where the network has no finite one: there it divides by the length of nothing, 0 by 0 in LiteRT.
+        One image a call, so that an embedding never depends on its neighbours in a batch. Where all pixels are zero and the
+        network's answer is not finite, since it divides by a length of 0, the embedding is zero.
         """
         if self._steps:
             embedding = self._steps.finished(self._network.run(pixels, self._steps.output))

@@ -1,1 +1,1 @@
-"""Sources of images and the topic that they go to: `python -m producers`, or `ImagePublisher` in a program."""
+"""Programs that publish images: MNIST, a folder, files that standard input names. Others use `topics.publisher.ImagePublisher`."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Manner:
     """How a folder is published.
 
     Attributes:
-        state_file: may lie in the folder, and is nothing to speak of.
+        state_file: may lie in the folder, and is passed over.
         skips: files that the state knows are passed over while they are unchanged.
         deletes: what left the folder is deleted.
         still_s: a file is taken once it has stood still, and one has left once it has been away, for so long; 0: at once.
@@ -65,12 +65,19 @@ class Manner:
 
 
 class Folder:
-    """One folder that is looked at once, or again and again: each look finds what the ones before have not."""
+    """One folder that is looked at once, or again and again: each look finds what the ones before have not.
 
-    def __init__(self, path: str, state: FolderState, manner: Manner) -> None:
+    Args:
+        clock: seconds from a monotonic clock.
+    """
+
+    def __init__(
+        self, path: str, state: FolderState, manner: Manner, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._path = path
         self._state = state
         self._manner = manner
+        self._clock = clock
         self._keys: dict[str, str] = {}
         # What was told of or published already, with what it was then; files also with whether they are pictures.
         self._told: dict[str, Hashable] = {}
@@ -155,7 +162,7 @@ class Folder:
         _, modified_ns, changed_ns = file.stamp
         if time.time() - max(modified_ns, changed_ns) / 1e9 > _UNFINISHED_S:
             return True
-        now_s = time.monotonic()
+        now_s = self._clock()
         known, since_s = self._restless.get(file.path, ((), now_s))
         if known != file.stamp:
             since_s = now_s
@@ -165,7 +172,7 @@ class Folder:
 
     def _find_departed(self, listing: Listing, no_pictures: set[str], look: Look) -> None:
         departed, notes = find_departed(listing, no_pictures, self._state, self._manner.claimed)
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._away = {each.image_id: self._away.get(each.image_id, now_s) for each in departed}
         gone = [each for each in departed if now_s - self._away[each.image_id] >= self._manner.still_s]
         look.due += gone

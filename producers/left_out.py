@@ -1,4 +1,4 @@
-"""What in a folder is no picture, by kind: a suffix, or one of a few codes that stand for words."""
+"""What is left out of a folder, counted by kind: a suffix, or one of a few codes that have words."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,1 +1,1 @@
-"""Networks from outside: what is done to a picture before them and to their answer after, how they are run, and how one becomes an encoder."""
+"""Networks from outside: preprocessing that is data, running them within limits, and making an encoder of one."""

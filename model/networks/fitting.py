@@ -11,7 +11,7 @@ _ANSWERS = ("float32", "float16")
 
 
 def fitted(steps: Steps, network: Network) -> Steps:
-    """The steps with the network's own type and output in the place of "".
+    """The steps, with type and output filled in from the network where they are "".
 
     Raises:
         ConfigurationError: they do not fit; the message says what the network has and which option to change.

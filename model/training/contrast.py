@@ -1,5 +1,7 @@
-"""The contrastive encoder: oriented edges of a straightened digit, weighed so that each of thousands of digits is told from all
-others by an altered copy of it, and where that digit stands among all others. No labels."""
+"""The encoder `contrast`: 128 dimensions from the oriented edges of a straightened digit. No labels.
+
+112 of them are learnt by contrasting each digit with altered copies of itself, 16 describe its neighbourhood among all digits.
+"""
 
 from pathlib import Path
 
@@ -21,10 +23,10 @@ TEMPERATURE = 0.15
 # A batch holds as many originals as copies.
 BATCH_DIGITS = 500
 _FEATURES = 10 * 10 * 8 + 14 * 14
-# From so many digits and a copy of each come the first weights; the share of the mean that is added to every variance.
+# The first weights come from so many digits and a copy of each; the ridge is the share of the mean variance that is added to each.
 START_DIGITS, _RIDGE = 30000, 0.03
 LEARNING_RATE = 0.002
-# Of the 128 numbers so many say where a digit stands among all, and make up this share of a squared distance.
+# So many of the 128 dimensions describe the neighbourhood, and this is their share of a squared distance.
 PLACE, PLACE_SHARE = 16, 0.2
 PLACE_HIDDEN, PLACE_EPOCHS = 64, 20
 _BLOCK = 1000
@@ -33,7 +35,7 @@ _BLOCK = 1000
 def build_head(folder: Path) -> keras.Model:
     """What is trained: features (n, d) float32 to embeddings (n, 128) float32 of length 1, compiled.
 
-    It begins with those directions in which digits differ most for what their copies differ from them.
+    It starts from the directions in which digits differ most, compared with how much copies differ from their originals.
     """
     originals, copies = (_features(folder, "train", copy)[:START_DIGITS].astype(np.float32) for copy in (0, 1))
     mean = originals.mean(0)
@@ -63,7 +65,7 @@ def build_front() -> keras.Model:
 
 @keras.saving.register_keras_serializable("lookalike")  # type: ignore[untyped-decorator] # Keras has no types
 def contrast(_: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-    """Loss (2 n,): how badly each of n originals, then each of their n copies, tells its counterpart from the others.
+    """Loss (2 n,) of n originals, then of their n copies: how badly each one's counterpart is told from all others.
 
     NT-Xent between originals and copies: scalar products over `TEMPERATURE` are the logits.
     """
@@ -75,7 +77,7 @@ def contrast(_: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("lookalike")  # type: ignore[untyped-decorator] # Keras has no types
 def found(_: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-    """1 for each of n originals whose copy is the nearest of all copies in the batch, else 0: (n,)."""
+    """(n,): 1 for an original whose copy is the nearest of all copies in the batch, else 0."""
     products = _products(embeddings)
     nearest = tf.argmax(products, 1, output_type=tf.int32)
     return tf.cast(nearest == tf.range(tf.shape(products)[0]), tf.float32)
@@ -87,7 +89,7 @@ def _products(embeddings: tf.Tensor) -> tf.Tensor:
 
 
 def _telling_directions(originals: NDArray[np.float32], changes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The (d, 128) along which `originals` (n, d), of mean 0, scatter most for what `changes` (n, d) do, as long as makes those 1.
+    """Directions (d, 128) along which `originals` (n, d), of mean 0, vary most compared with `changes` (n, d), which vary by 1 there.
 
     A linear discriminant analysis with each digit as a class of its own.
     """
@@ -157,9 +159,10 @@ def _exported(head: keras.Model, folder: Path) -> tuple[keras.Model, keras.Model
 
 
 def _placing(head: keras.Model, digits: NDArray[np.float32], copies: NDArray[np.float32]) -> keras.Model:
-    """Features (n, 996) to where a digit stands among the 60,000, (n, PLACE) of length 1, a copy where its original does.
+    """A network from features (n, 996) to a digit's neighbourhood among the 60,000, (n, PLACE) of length 1.
 
-    `neighbourhood_coordinates` of the trained embeddings, learnt, so that digits have them which are in no graph.
+    It learns the `neighbourhood_coordinates` of the trained embeddings, a copy those of its original, so that digits outside
+    of that graph have coordinates too.
     """
     print("neighbourhoods of 60,000 digits, which takes a minute or two", flush=True)
     places = neighbourhood_coordinates(head.predict(digits, batch_size=1000, verbose=0), PLACE)
@@ -177,9 +180,9 @@ def _placing(head: keras.Model, digits: NDArray[np.float32], copies: NDArray[np.
 def _weighed(
     weights: NDArray[np.float32], bias: NDArray[np.float32], features: NDArray[np.float32]
 ) -> list[NDArray[np.float32]]:
-    """The layer whose numbers are the given one's along their principal axes, each times the square root of its deviation.
+    """The layer turned to the principal axes of its output, each axis multiplied by the square root of its deviation.
 
-    What varies most then counts more, so that an exact search can exclude most digits by a few numbers.
+    The first dimensions then count most, so that an exact search can exclude most digits by a few of them.
     """
     numbers = features @ weights + bias
     variance, axes = np.linalg.eigh(np.cov(numbers, rowvar=False))

@@ -1,4 +1,4 @@
-"""Pictures that show what an encoder does: how it learnt, what it keeps of an image, whom it takes for neighbours."""
+"""Pictures that show what an encoder does: how it learnt, what it keeps of an image, which neighbours it finds."""
 
 from pathlib import Path
 

@@ -86,7 +86,7 @@ def quality_of(embed: Embed, name: str) -> Quality:
 
 
 def precision(is_same: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """P@1, P@k and mAP@k of (n, k) claims that the i-th neighbour has the query's label."""
+    """P@1, P@k and mAP@k, from (n, k) bool: whether the i-th neighbour of each query has its label."""
     k = is_same.shape[1]
     at = is_same.cumsum(1) / np.arange(1, k + 1)
     figures = is_same[:, 0].mean(), is_same.mean(), (at * is_same).sum(1).mean() / k

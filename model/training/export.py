@@ -68,7 +68,7 @@ def export(recipe: Recipe, trained: Path, name: str) -> None:
 
 
 def _check(folder: Path, lite: bytes) -> None:
-    """Refuse a network that some picture has no embedding by, before anything in the encoder's folder is replaced."""
+    """Refuse a network that gives some picture no finite embedding, before anything in the encoder's folder is replaced."""
     with TemporaryDirectory() as tried:
         for name in ("preprocessing.py", "card.json"):
             shutil.copyfile(folder / name, Path(tried) / name)

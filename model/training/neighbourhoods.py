@@ -1,4 +1,4 @@
-"""Where each of many embeddings stands among the others: coordinates that change little from a neighbour to the next."""
+"""Coordinates of embeddings by their neighbourhood: what is joined by short chains of neighbours has nearly the same ones."""
 
 import numpy as np
 from numpy.typing import NDArray

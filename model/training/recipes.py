@@ -1,4 +1,4 @@
-"""What differs between the encoders that can be trained: their models, their data, their words. Needs TensorFlow."""
+"""A recipe for each encoder that learns from digits: its network, its data, and the texts of its card. Needs TensorFlow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

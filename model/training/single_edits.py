@@ -12,7 +12,7 @@ RANDOM_SIGNS = (-1, 1)
 
 
 class Edited(NamedTuple):
-    """An altered copy and what was done: names and amounts as `model.verdicts.frames.Edit` has them."""
+    """An altered copy and what was done: names and amounts are those of a verdict's edits."""
 
     image: Image.Image
     name: str

@@ -1,32 +1,22 @@
-"""A folder as a source: what is met, what it is called, what is no picture, and what has surely left. Without Kafka."""
+"""A folder as a source: what is met, what it is called, and what is no picture. Without Kafka."""
 
 import os
-import shutil
 import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import ConfigurationError
 from contract.messages import check_image_id
-from model import mnist
-from producers.folder import Folder, Look, Manner
+from producers.folder import Folder, Manner
 from producers.ids import file_id
 from producers.left_out import count_kinds, in_words, kind_of
-from producers.outgoing import Departed, Failure, LeftOut, Outgoing
+from producers.outgoing import LeftOut, Outgoing
 from producers.state import FolderState
-from producers.walk import FoundFile, list_folder
+from producers.walk import list_folder
+from tests.picture_folder import PNG, make_pictures, published
 from tests.unit.test_producers import make_odd_folder
-
-PNG = mnist.png(np.zeros((28, 28), np.uint8))
-JPEG_HEAD = b"\xff\xd8\xff\xe0" + bytes(100)
 
 
 def keys(folder: Path, *, follow_links: bool = False) -> list[str]:
@@ -38,36 +28,9 @@ def kinds(folder: Path, *, follow_links: bool = False) -> dict[str, str]:
     return {Path(each.name).name: each.kind for each in list_folder(str(folder), follow_links=follow_links).left_out}
 
 
-def published(folder: Path, state: FolderState, **manner: object) -> Look:
-    """Look once, and have all that is due confirmed."""
-    source = Folder(str(folder), state, Manner(**manner))  # type: ignore[arg-type]
-    look = source.look()
-    confirm(source, look)
-    return look
-
-
-def confirm(source: Folder, look: Look) -> list[str]:
-    """Have all that is due confirmed; ids of pictures, and of deletions with a minus before them."""
-    done = []
-    for each in source.images(look):
-        if isinstance(each, Outgoing | Departed):
-            source.confirm(each)
-            done.append(each.image_id if isinstance(each, Outgoing) else f"-{each.image_id}")
-    return done
-
-
-def departed(look: Look) -> set[str]:
-    return {each.image_id for each in look.due if isinstance(each, Departed)}
-
-
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder with three pictures, nested."""
-    folder = tmp_path / "my pictures"
-    for key in ("a.png", "deep/b.png", "deep/er/c.png"):
-        (folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / key).write_bytes(PNG)
-    return folder
+    return make_pictures(tmp_path)
 
 
 @pytest.fixture
@@ -227,209 +190,3 @@ def test_metadata_of_an_odd_name_can_be_published(pictures: Path, state: FolderS
     for image in source.images(source.look()):
         assert isinstance(image, Outgoing)
         str(image.metadata["name"]).encode()
-
-
-def test_what_left_the_folder_is_deleted_and_nothing_else(pictures: Path, state: FolderState) -> None:
-    odd = pictures / os.fsdecode(b"latin-\xe9.png")
-    odd.write_bytes(PNG)
-    published(pictures, state, deletes=True)
-    shutil.rmtree(pictures / "deep")
-    odd.unlink()
-    (pictures / "new.png").write_bytes(PNG)
-    look = published(pictures, state, deletes=True, skips=True)
-    assert departed(look) == {"deep/b.png", "deep/er/c.png", file_id(odd.name)}
-    assert state.ids() == {"a.png", "new.png"}
-    assert departed(published(pictures, state, deletes=True)) == set(), "once is enough"
-
-
-def test_without_delete_nothing_is_deleted(pictures: Path, state: FolderState) -> None:
-    published(pictures, state)
-    (pictures / "a.png").unlink()
-    assert departed(published(pictures, state)) == set()
-    assert departed(published(pictures, state, deletes=True)) == {"a.png"}, "it was remembered meanwhile"
-
-
-def test_picture_that_became_something_else_has_left(pictures: Path, state: FolderState) -> None:
-    published(pictures, state)
-    (pictures / "a.png").write_text("a story")
-    (pictures / "deep" / "b.png").write_bytes(b"")  # perhaps about to be written
-    assert departed(published(pictures, state, deletes=True)) == {"a.png"}
-
-
-def test_ids_that_another_folder_was_published_under_stay(pictures: Path, state: FolderState) -> None:
-    published(pictures, state)
-    (pictures / "a.png").unlink()
-    (pictures / "deep" / "b.png").unlink()
-    look = published(pictures, state, deletes=True, claimed=lambda ids: dict.fromkeys(set(ids) & {"a.png"}, "/other"))
-    assert departed(look) == {"deep/b.png"}
-    assert look.notes == ["Not deleted: 1 image, since the folder '/other' was published under the same id."]
-
-
-def test_nothing_is_deleted_when_the_folder_itself_is_gone(pictures: Path, state: FolderState) -> None:
-    published(pictures, state)
-    pictures.rename(pictures.with_name("elsewhere"))
-    with pytest.raises(ConfigurationError, match="nothing deleted"):
-        published(pictures, state, deletes=True)
-    assert len(state.ids()) == 3
-
-
-@pytest.mark.parametrize(("place", "lost"), [("", 3), ("deep", 2)])
-def test_empty_folder_in_anothers_place_deletes_nothing(
-    pictures: Path, state: FolderState, place: str, lost: int
-) -> None:
-    """As when a disk is not mounted: its mount point is an empty folder. Twice, since the first look must not forget it."""
-    published(pictures, state)
-    mounted = pictures / place
-    mounted.rename(pictures.with_name("elsewhere"))
-    mounted.mkdir()
-    for _ in range(2):
-        look = published(pictures, state, deletes=True, skips=True)
-        assert departed(look) == set()
-        assert f"Not deleted: {lost} images, since" in look.notes[0]
-    mounted.rmdir()
-    pictures.with_name("elsewhere").rename(mounted)
-    assert published(pictures, state, deletes=True, skips=True).unchanged == 3
-
-
-def test_folder_that_somebody_emptied_is_emptied_in_the_gallery(pictures: Path, state: FolderState) -> None:
-    published(pictures, state)
-    (pictures / "a.png").unlink()
-    shutil.rmtree(pictures / "deep")
-    assert len(departed(published(pictures, state, deletes=True))) == 3
-
-
-def test_what_lies_behind_a_link_that_is_not_followed_any_more_stays(
-    tmp_path: Path, pictures: Path, state: FolderState
-) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "x.png").write_bytes(PNG)
-    (pictures / "link").symlink_to(outside)
-    published(pictures, state, follow_links=True)
-    assert departed(published(pictures, state, deletes=True)) == set()
-    (outside / "x.png").unlink()
-    assert departed(published(pictures, state, deletes=True, follow_links=True)) == {"link/x.png"}
-    (pictures / "link").unlink()
-
-
-def test_what_a_broken_link_led_to_stays(tmp_path: Path, pictures: Path, state: FolderState) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "x.png").write_bytes(PNG)
-    (pictures / "link").symlink_to(outside)
-    (pictures / "x.png").symlink_to(outside / "x.png")
-    published(pictures, state, follow_links=True)
-    outside.rename(tmp_path / "unplugged")
-    assert departed(published(pictures, state, deletes=True, follow_links=True)) == set()
-
-
-@contextmanager
-def as_nobody() -> Iterator[Path]:
-    """A folder of a user who may not read everything, as which the test runs meanwhile where it runs as root."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "pictures"
-        folder.mkdir()
-        is_root = os.geteuid() == 0
-        if is_root:
-            for path in (Path(name), folder):
-                os.chown(path, 65534, 65534)
-            os.seteuid(65534)
-        try:
-            yield folder
-        finally:
-            if is_root:
-                os.seteuid(0)
-
-
-def test_what_cannot_be_read_is_a_failure_that_stops_nothing_and_deletes_nothing(state: FolderState) -> None:
-    with as_nobody() as folder:
-        for key in ("a.png", "b.png", "deep/c.png"):
-            (folder / key).parent.mkdir(exist_ok=True)
-            (folder / key).write_bytes(PNG)
-        published(folder, state)
-        (folder / "deep").chmod(0)
-        (folder / "b.png").chmod(0)
-        look = published(folder, state, deletes=True)
-        (folder / "deep").chmod(0o755)
-    failed = {Path(each.name).name: each.reason for each in look.due if isinstance(each, Failure)}
-    assert failed == {"b.png": "unreadable", "deep": "unreadable"}
-    assert departed(look) == set()
-    assert "'deep' was not read" in look.notes[0]
-
-
-def test_folder_that_cannot_be_read_at_all_deletes_nothing(state: FolderState) -> None:
-    with as_nobody() as folder:
-        (folder / "a.png").write_bytes(PNG)
-        published(folder, state)
-        folder.chmod(0)
-        with pytest.raises(ConfigurationError, match=r"cannot be read.*nothing deleted"):
-            published(folder, state, deletes=True)
-        folder.chmod(0o755)
-
-
-def test_later_looks_find_only_what_is_new(pictures: Path, state: FolderState) -> None:
-    source = Folder(str(pictures), state, Manner(deletes=True))
-    (pictures / "notes.txt").write_text("notes")
-    (pictures / "gone.png").symlink_to("nothing")
-    assert len(confirm(source, source.look())) == 3
-    look = source.look()
-    assert (look.due, look.left_out) == ([], [])
-    (pictures / "notes.txt").write_text("more notes")
-    (pictures / "a.png").write_bytes(PNG + b"!")
-    (pictures / "deep" / "b.png").unlink()
-    look = source.look()
-    assert confirm(source, look) == ["a.png", "-deep/b.png"]
-    assert [each.kind for each in look.left_out] == [".txt"]
-    source.begin_anew()
-    assert len([each for each in source.look().due if isinstance(each, FoundFile)]) == 2
-
-
-def test_file_that_left_and_comes_back_as_it_was_is_published_again(pictures: Path, state: FolderState) -> None:
-    source = Folder(str(pictures), state, Manner(deletes=True))
-    confirm(source, source.look())
-    kept = pictures.with_name("kept.png")
-    os.link(pictures / "a.png", kept)
-    (pictures / "a.png").unlink()
-    assert confirm(source, source.look()) == ["-a.png"]
-    os.link(kept, pictures / "a.png")
-    assert confirm(source, source.look()) == ["a.png"]
-
-
-def test_file_that_is_being_written_is_taken_once_it_stands_still_and_is_whole(
-    pictures: Path, state: FolderState
-) -> None:
-    source = Folder(str(pictures), state, Manner(still_s=0.2))
-    assert source.look().is_waiting, "all of it is new"
-    taken: list[str] = []
-    path = pictures / "slow.jpg"
-    path.write_bytes(JPEG_HEAD)
-    deadline_s = time.monotonic() + 10
-    while len(taken) < 3:
-        assert time.monotonic() < deadline_s
-        taken += confirm(source, source.look())
-    looks_until_s = time.monotonic() + 0.5
-    while time.monotonic() < looks_until_s:
-        assert confirm(source, source.look()) == [], "it lacks its end"
-    with path.open("ab") as file:
-        file.write(bytes(100) + b"\xff\xd9")
-    while len(taken) < 4:
-        assert time.monotonic() < deadline_s
-        taken += confirm(source, source.look())
-    assert taken[3] == "slow.jpg"
-    assert not source.look().is_waiting
-
-
-def test_file_has_left_once_it_has_been_away_for_a_while(pictures: Path, state: FolderState) -> None:
-    published(pictures, state)
-    source = Folder(str(pictures), state, Manner(still_s=0.2, deletes=True, skips=True))
-    (pictures / "a.png").rename(pictures.with_name("a.png"))
-    look = source.look()
-    assert (departed(look), look.is_waiting) == (set(), True)
-    pictures.with_name("a.png").rename(pictures / "a.png")
-    source.look()
-    (pictures / "a.png").unlink()
-    assert departed(source.look()) == set(), "the time counts from when it left last"
-    deadline_s = time.monotonic() + 10
-    while not departed(look := source.look()):
-        assert time.monotonic() < deadline_s
-    assert departed(look) == {"a.png"}

@@ -1,8 +1,8 @@
 """Puts the parts of the encoder for photographs together, for LiteRT, and writes its folder.
 
 An embedding has two halves. The first says what is alike: Lite0's own features, rotated and weighed so that altered copies of a
-photograph, and photographs of one folder, come near. The second finds copies: the tuned features, whitened, so that all strangers
-are about equally far away and the first half alone decides between them.
+photograph, and photographs of one folder, come near. The second finds copies: the tuned features, whitened, so that all other
+photographs are about equally far away and the first half alone decides between them.
 """
 
 import importlib.metadata
@@ -39,7 +39,7 @@ _WORKING_SIDE_PX = 512
 
 
 def export_photos(images: Path, trained: Path, name: str, credits: list[str]) -> None:
-    """Write the encoder's folder but its preprocessing, from what `train` left in `trained` and the same photographs.
+    """Write the encoder's folder but its preprocessing, from what `train_photos` left in `trained` and the same photographs.
 
     Args:
         credits: whose photographs these are, and under which licences; they go on the card.

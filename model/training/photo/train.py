@@ -1,7 +1,7 @@
 """Tunes the network's tail to tell copies of one photograph from everything else.
 
 Instance discrimination after Pizzi et al. 2022 (SSCD, arXiv 2202.10261): two views of a photograph are to be nearest to each
-other among all of a batch (InfoNCE), while an entropy term keeps each view away from its nearest stranger.
+other among all of a batch (InfoNCE), while an entropy term keeps each view away from the nearest view of another photograph.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""All edits by name: how many photographs their result shows, and their chance, which is one for each photo and edit."""
+"""All edits by name, with how many photographs each result shows; every photo and edit has a random generator of its own."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Altered copies of a photograph by one edit of a random amount, which is known; names and amounts are those of `api.answers.matches.EditAnswer`."""
+"""Altered copies of a photograph by one edit of a known, random amount; names and amounts are those of a verdict's edits."""
 
 import math
 from collections.abc import Callable, Mapping
