@@ -1,4 +1,4 @@
-"""Real Kafka and Cassandra for the whole test session, and a road of its own for each test."""
+"""Real Kafka and Cassandra for the whole test session, and a pipeline of its own for each test."""
 
 import os
 import random
@@ -74,12 +74,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def road(stack: Settings, tmp_path: Path) -> Settings:
-    """Settings of one test's own road: a topic that does not exist yet, an empty index folder, a free API port."""
-    return fresh_road(stack, tmp_path)
+def settings(stack: Settings, tmp_path: Path) -> Settings:
+    """Settings of one test's own pipeline: a topic that does not exist yet, an empty index folder, a free API port."""
+    return fresh_settings(stack, tmp_path)
 
 
-def fresh_road(stack: Settings, folder: Path, **changes: object) -> Settings:
+def fresh_settings(stack: Settings, folder: Path, **changes: object) -> Settings:
     """The running servers' settings with a new topic, `folder`/index, a free API port, and `changes` by field name."""
     return load_settings(
         **{

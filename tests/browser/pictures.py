@@ -38,7 +38,7 @@ def main() -> int:
         groups.up(servers, "servers", tied=True)
         try:
             for name, encoder, take in (("photographs", "photo", _photographs), ("digits", DIGITS_ENCODER, _digits)):
-                programs = _road(servers, name, encoder)
+                programs = _pipeline(servers, name, encoder)
                 with running_stack(servers, programs):
                     take(programs, _browser(name, programs, folder))
         finally:
@@ -46,7 +46,7 @@ def main() -> int:
     return 0
 
 
-def _road(servers: Settings, name: str, encoder: str) -> Settings:
+def _pipeline(servers: Settings, name: str, encoder: str) -> Settings:
     folder = servers.var_dir / name
     return load_settings(
         **{

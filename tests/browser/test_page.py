@@ -1,4 +1,4 @@
-"""The page in a real browser against the real road: everything that a person does there, and what they see when things fail."""
+"""The page in a real browser against the real pipeline: everything that a person does there, and what they see when things fail."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from stack import groups
 from stack.programs import answers_ready
 from stack.state import read_state
 from tests.browser.driver import Driver, picture
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
 
@@ -33,9 +33,9 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a road whose programs run, with the first training digits and one hostile image."""
+    """Settings of a pipeline whose programs run, with the first training digits and one hostile image."""
     folder = tmp_path_factory.mktemp("page")
-    settings = fresh_road(
+    settings = fresh_settings(
         stack,
         folder,
         var_dir=folder / "var",

@@ -1,4 +1,4 @@
-"""The page over photographs of every shape, in a real browser against the real road."""
+"""The page over photographs of every shape, in a real browser against the real pipeline."""
 
 import base64
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from contract.settings import Settings
 from stack import groups
 from tests.browser.driver import Driver
 from tests.browser.photographs import KEPT, album, altered, collage, jpeg, photographs, tilted
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.people import photographs as parts_of_photographs
 from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
@@ -29,9 +29,9 @@ def whole() -> dict[str, Image.Image]:
 def running(
     stack: Settings, tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Image.Image]
 ) -> Iterator[Settings]:
-    """Settings of a road with the encoder for photographs, whose programs run, and a small album on it."""
+    """Settings of a pipeline with the encoder for photographs, whose programs run, and a small album on it."""
     folder = tmp_path_factory.mktemp("photographs")
-    settings = fresh_road(
+    settings = fresh_settings(
         stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_photos", encoder="photo"
     )
     groups.up(settings, "programs", tied=True)

@@ -1,4 +1,4 @@
-"""The whole road on real servers: what Kafka confirmed is found, replaced and deleted, whatever ends in between."""
+"""The whole pipeline on real servers: what Kafka confirmed is found, replaced and deleted, whatever ends in between."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from model import mnist
 from model.encoder import load_encoder
 from stack import groups
 from stack.state import read_state
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.unit.test_images import HEIC, encoded
 from tests.verified import verified_ids
 from tests.waiting import wait_for
@@ -32,9 +32,9 @@ DIGITS = mnist.images("test")
 
 @pytest.fixture(scope="module")
 def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a road whose programs run; a new base every 2 s, so that rebuilds happen while tests look."""
-    folder = tmp_path_factory.mktemp("road")
-    settings = fresh_road(
+    """Settings of a pipeline whose programs run; a new base every 2 s, so that rebuilds happen while tests look."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    settings = fresh_settings(
         stack,
         folder,
         var_dir=folder / "var",

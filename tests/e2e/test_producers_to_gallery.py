@@ -1,4 +1,4 @@
-"""Each producer is killed, interrupted and run again while the road works: the gallery holds every image once."""
+"""Each producer is killed, interrupted and run again while the pipeline works: the gallery holds every image once."""
 
 import signal
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from api.client import Client
 from contract.settings import Settings
 from stack import groups
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.servers.test_producers_commands import make_images, run, start
 from tests.verified import verified_ids
 from tests.waiting import wait_for
@@ -18,8 +18,8 @@ from tests.waiting import wait_for
 
 @pytest.fixture
 def running(stack: Settings, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a road whose programs run."""
-    settings = fresh_road(
+    """Settings of a pipeline whose programs run."""
+    settings = fresh_settings(
         stack, tmp_path, var_dir=tmp_path / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_prod"
     )
     groups.up(settings, "programs", tied=True)

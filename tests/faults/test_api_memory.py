@@ -14,7 +14,7 @@ from contract.settings import Settings
 from stack.jars import ROOT
 from stack.programs import environment
 from tests.bad_messages import PNG, padded
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.peaks import watched
 from tests.waiting import wait_for
 from topics.topic import ensure_topics
@@ -24,7 +24,7 @@ GIB = 1024**3
 
 @pytest.mark.thorough
 def test_64_uploads_of_32_mib_at_once_do_not_end_the_api(stack: Settings, tmp_path: Path) -> None:
-    settings = fresh_road(stack, tmp_path, kafka_partitions=4)
+    settings = fresh_settings(stack, tmp_path, kafka_partitions=4)
     ensure_topics(settings)
     value = padded(PNG, IMAGE_SIZE_BYTES_MAX)
     api = subprocess.Popen(

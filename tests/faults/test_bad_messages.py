@@ -14,7 +14,7 @@ from contract.settings import Settings
 from gallery.store.store import Store
 from tests.bad_messages import Case, bad_messages, odd_messages
 from tests.bombs import bombs
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import (
     Embedder,
     Sent,
@@ -34,7 +34,7 @@ ZEROS_BYTES = 100 * 1000 * 1000
 
 @pytest.fixture
 def settings(stack: Settings, tmp_path: Path) -> Settings:
-    return fresh_road(stack, tmp_path, kafka_partitions=2)
+    return fresh_settings(stack, tmp_path, kafka_partitions=2)
 
 
 @pytest.fixture

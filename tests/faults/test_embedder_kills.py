@@ -13,7 +13,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from model.pictures.decoder import Decoder
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import Embedder, Sent, eventually, make_topics, picture, publish, running_embedder, wait_for_feed
 from tests.kafka_topic import read_topic
 
@@ -28,8 +28,8 @@ STEPS = (
 
 
 @pytest.fixture
-def settings(road: Settings) -> Settings:
-    return road.model_copy(update={"kafka_partitions": 2, "batch_images_max": 16})
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"kafka_partitions": 2, "batch_images_max": 16})
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_cut_off_from_cassandra_it_waits_ends_at_sigterm_and_loses_nothing(
 def test_two_share_the_topic_while_one_is_killed_and_one_is_frozen_past_its_session(
     stack: Settings, store: Store, tmp_path: Path
 ) -> None:
-    settings = fresh_road(stack, tmp_path, kafka_partitions=4, batch_images_max=16)
+    settings = fresh_settings(stack, tmp_path, kafka_partitions=4, batch_images_max=16)
     log = make_topics(settings)
     sent: list[Sent] = []
 

@@ -8,7 +8,7 @@ import pytest
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import Sent, make_topics, publish, running_embedder, wait_for_feed
 from tests.large_pictures import large_pictures
 from tests.peaks import watched
@@ -21,7 +21,7 @@ PICTURES = 64
 @pytest.mark.timeout(3600)
 @pytest.mark.thorough
 def test_64_large_pictures_at_once_are_embedded_within_a_gibibyte(stack: Settings, tmp_path: Path) -> None:
-    settings = fresh_road(stack, tmp_path, kafka_partitions=PARTITIONS)
+    settings = fresh_settings(stack, tmp_path, kafka_partitions=PARTITIONS)
     log, store = make_topics(settings), Store.connect(settings)
     values = list(islice(cycle(large_pictures().values()), PICTURES))
     records = [Sent(f"large/{n}".encode(), value, (), n % PARTITIONS) for n, value in enumerate(values)]

@@ -1,257 +1,23 @@
 """The encoder is changed while it serves: no search fails, no answer mixes encoders, both indexes hold the same images."""
 
-import contextlib
-import itertools
-import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import psutil
 import pytest
-from numpy.typing import NDArray
 
-from api.client import ApiError, Client
 from contract.settings import Settings
-from gallery.generations.reader import Reader
-from gallery.generations.snapshot import Snapshot
-from gallery.store.store import Store
-from gallery.verify import verify
 from model import mnist
-from model.encoder import load_encoder
-from runtime.failpoints import VARIABLE
-from stack import programs
-from stack.jars import ROOT
-from stack.process import Child, start_child
-from stack.service import Service
-from tests.conftest import fresh_road
-from tests.decoders import decoders_of
+from tests.conftest import fresh_settings
+from tests.encoder_change import CLIENTS, IMAGES_PER_S, NEW, OLD, PARTITIONS, Load, Pipeline, picture, running_pipeline
 from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
-from topics.topic import ensure_topics
-
-OLD, NEW = "report-autoencoder", "contrast"
-# Without a pause clients take both of two cores, and nothing that is measured ever comes to its end.
-SEARCH_PAUSE_S = 0.1
-# The large test has eight clients and 200 images a second; the others are to pass on a machine that is busy with other things too.
-CLIENTS, IMAGES_PER_S = 2, 20
-PARTITIONS = 4
-FINGERPRINTS = {load_encoder(name).fingerprint: name for name in (OLD, NEW)}
-
-
-def picture(image_id: str) -> NDArray[np.uint8]:
-    """What every image of this id shows: an id that is deleted and published again shows the same."""
-    kind, number = image_id.split("/")
-    pixels: NDArray[np.uint8] = mnist.images("train" if kind == "kept" else "test")[int(number)]
-    return pixels
-
-
-@cache
-def embedding(encoder: str, image_id: str) -> NDArray[np.float64]:
-    pixels = picture(image_id)[..., None].astype(np.float32) / 255
-    found: NDArray[np.float64] = _encoder(encoder).embed(pixels).astype(np.float64)
-    return found
-
-
-@cache
-def _encoder(name: str) -> Any:
-    return load_encoder(name)
-
-
-class Road:
-    """Our programs with the old encoder, and those of the new one beside them; each is started again when it ends."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        made = (programs.embedder(settings), programs.indexer(settings), programs.api(settings))
-        self.services: dict[str, Service] = {service.name: service for service in (*made, *programs.beside(settings))}
-        self.children: dict[str, Child] = {}
-        self.client = Client(settings.api_address)
-
-    def start(self, *names: str, failpoints: str = "") -> None:
-        for name in names:
-            service = self.services[name]
-            armed = {**service.environment, VARIABLE: failpoints}
-            self.children[name] = start_child(replace(service, environment=armed))
-
-    def wait_ready(self) -> None:
-        wait_for(lambda: programs.answers_ready(self.settings.api_address) or None, timeout_s=120)
-
-    def stop(self, *names: str) -> None:
-        for name in names or reversed(list(self.children)):
-            self.children[name].stop(20)
-
-    def kill(self, name: str) -> None:
-        os.kill(self.children[name].pid, signal.SIGKILL)
-        wait_for(lambda: self.children[name].exit_code())
-
-    def restart(self, name: str) -> None:
-        self.kill(name)
-        self.start(name)
-
-    def gallery(self, *arguments: str, failpoints: str = "") -> int:
-        """The exit status of `python -m gallery …`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "gallery", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **programs.environment(self.settings), VARIABLE: failpoints},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        print(f"gallery {arguments}: {done.returncode} {done.stdout[-600:]} {done.stderr[-600:]}")
-        return done.returncode
-
-    def index(self, name: str) -> Any:
-        """What the API says of one encoder's index; None while it says nothing."""
-        try:
-            return next((found for found in self.client.index()["indexes"] if found["name"] == name), None)
-        except ApiError:
-            return None
-
-    def wait_lag(self, name: str, lag_max: int, timeout_s: float = 120.0) -> None:
-        wait_for(
-            lambda: ((found := self.index(name)) and found["lag"] is not None and found["lag"] <= lag_max) or None,
-            timeout_s,
-        )
-
-    def wait_serving(self, name: str) -> None:
-        began = time.monotonic()
-        wait_for(lambda: ((found := self.index(name)) and found["is_serving"]) or None)
-        print(f"{name} answers {time.monotonic() - began:.2f} s later")
-
-    def decoders(self) -> list[str]:
-        """Encoders of the API's decoder children."""
-        return list(decoders_of(psutil.Process(self.children["api"].pid), recursive=True).values())
-
-    def check_same_images(self, kept: int) -> int:
-        """Both indexes come to hold exactly what their feeds say, and the same ids; returns how many."""
-        ends = self.client.index()["coverage"]["end_offsets"]
-        snapshots = wait_for(lambda: self._level(ends), 120)
-        store = Store.connect(self.settings)
-        assert [verify(snapshot, store.feed).differences for snapshot in snapshots] == [[], []]
-        store.close()
-        old, new = ({image_id: p for image_id, (p, _) in snapshot.contents()} for snapshot in snapshots)
-        assert old == new
-        assert {f"kept/{n}" for n in range(kept)} <= new.keys()
-        return len(new)
-
-    def _level(self, ends: dict[str, int]) -> list[Snapshot] | None:
-        """Both indexes at the same offsets, which are at least `ends`."""
-        found = [Reader(self.settings.index_dir / name, fingerprint=None).current() for name in (OLD, NEW)]
-        snapshots = [snapshot for snapshot in found if snapshot is not None]
-        reached = [snapshot.manifest.offsets for snapshot in snapshots]
-        is_level = len(snapshots) == 2 and reached[0] == reached[1]
-        return snapshots if is_level and all(reached[0][p] >= end for p, end in ends.items()) else None
-
-
-class Load:
-    """Clients that search for images that are there, and a producer that adds and deletes others, until it is left.
-
-    Attributes:
-        failed: searches that were not answered.
-        answered: what each client was answered, in order: the query's id, and the answer.
-    """
-
-    def __init__(self, road: Road, kept: int, clients: int = CLIENTS, images_per_s: int = IMAGES_PER_S) -> None:
-        self.failed: list[str] = []
-        self.answered: list[list[tuple[str, Any]]] = [[] for _ in range(clients)]
-        self.published = 0
-        self._road, self._kept, self._images_per_s = road, kept, images_per_s
-        self._stop = threading.Event()
-        searching = [threading.Thread(target=self._search, args=(n,)) for n in range(clients)]
-        self._threads = [threading.Thread(target=self._publish), *searching]
-
-    def __enter__(self) -> "Load":
-        self._began = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self._took = time.monotonic() - self._began
-
-    def wait_answers(self, more: int) -> None:
-        wanted = len(self.answered[0]) + more
-        wait_for(lambda: len(self.answered[0]) >= wanted or None)
-
-    def check(self, *encoders: str) -> None:
-        """Every answer fits the encoder that it names, coverage never goes back, and all of `encoders` answered."""
-        seen = set()
-        for answers in self.answered:
-            before: dict[str, int] = {}
-            for image_id, answer in answers:
-                name = FINGERPRINTS[answer.coverage["encoder"]]
-                seen.add(name)
-                assert (answer.matches[0].id, answer.matches[0].distance) == (image_id, 0.0)
-                query = embedding(name, image_id)
-                for match in answer.matches:
-                    distance = np.linalg.norm(embedding(name, match.id) - query)
-                    assert abs(match.distance - distance) < 1e-5, f"{match} under {name}, {distance} expected"
-                offsets = answer.coverage["offsets"]
-                assert all(offsets[p] >= offset for p, offset in before.items()), f"{before} before {offsets}"
-                before = offsets
-        assert seen == set(encoders)
-        searches = sum(map(len, self.answered))
-        rates = f"{searches / self._took:.0f} searches/s, {self.published / self._took:.0f} images/s"
-        print(f"{searches} searches answered, {len(self.failed)} not, {rates}")
-
-    def _publish(self) -> None:
-        with ImagePublisher(self._road.settings) as publisher:
-            began = time.monotonic()
-            for n in itertools.count():
-                if self._stop.wait(max(0.0, began + n / self._images_per_s - time.monotonic())):
-                    break
-                if n % 8 == 7:  # also of ids that are deleted already, or come again later
-                    publisher.delete(f"other/{(n - 5) % 3000}")
-                else:
-                    image_id = f"other/{n % 3000}"
-                    publisher.put(mnist.png(picture(image_id)), image_id=image_id)
-                self.published += 1
-
-    def _search(self, client: int) -> None:
-        for n in itertools.count(client, len(self.answered)):
-            if self._stop.wait(SEARCH_PAUSE_S):
-                return
-            image_id = f"kept/{n * 7919 % self._kept}"
-            try:
-                answer = self._road.client.search(mnist.png(picture(image_id)), k=4)
-                self.answered[client].append((image_id, answer))
-            except ApiError as error:
-                self.failed.append(str(error))
-
-
-@contextlib.contextmanager
-def running_road(settings: Settings) -> Iterator[Road]:
-    """The old encoder's programs on this road; their logs are shown when what is done meanwhile fails."""
-    ensure_topics(settings)
-    road = Road(settings)
-    try:
-        road.start("embedder", "indexer", "api")
-        yield road
-    except BaseException:
-        for log in sorted((settings.var_dir / "logs").glob("*.log")):
-            print(f"--- {log.name}: …{log.read_text()[-1500:]}")
-        raise
-    finally:
-        road.stop()
 
 
 @pytest.fixture
-def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
-    settings = fresh_road(
+def pipeline(stack: Settings, tmp_path: Path) -> Iterator[Pipeline]:
+    settings = fresh_settings(
         stack,
         tmp_path,
         kafka_partitions=PARTITIONS,
@@ -261,17 +27,17 @@ def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
         rebuild_interval_s=5.0,
         cassandra_keyspace=f"{stack.cassandra_keyspace}_change",
     )
-    with running_road(settings) as road:
-        yield road
+    with running_pipeline(settings) as pipeline:
+        yield pipeline
 
 
-def publish(road: Road, kept: int) -> None:
+def publish(pipeline: Pipeline, kept: int) -> None:
     """Have the first `kept` images indexed by the old encoder."""
-    with ImagePublisher(road.settings) as publisher:
+    with ImagePublisher(pipeline.settings) as publisher:
         for n in range(kept):
             publisher.put(mnist.png(picture(f"kept/{n}")), image_id=f"kept/{n}")
-    road.wait_ready()
-    wait_for(lambda: road.client.index()["count"] >= kept or None, timeout_s=400)
+    pipeline.wait_ready()
+    wait_for(lambda: pipeline.client.index()["count"] >= kept or None, timeout_s=400)
 
 
 @pytest.mark.parametrize(
@@ -281,72 +47,74 @@ def publish(road: Road, kept: int) -> None:
         pytest.param(60_000, 8, 200, marks=[pytest.mark.thorough, pytest.mark.timeout(3600)]),
     ],
 )
-def test_encoder_is_changed_and_changed_back_under_load(road: Road, kept: int, clients: int, images_per_s: int) -> None:
-    publish(road, kept)
-    with Load(road, kept, clients, images_per_s) as load:
-        road.start("embedder-next", "indexer-next")
-        road.wait_lag(NEW, lag_max=images_per_s, timeout_s=900)
-        assert road.gallery("promote", NEW, failpoints="promote-before-rename") == -signal.SIGKILL
-        assert road.index(OLD)["is_serving"]
-        assert road.gallery("promote", NEW) == 0
-        road.wait_serving(NEW)
-        wait_for(lambda: road.decoders() == [NEW] or None)
-        assert road.gallery("rollback", failpoints="promote-after-rename") == -signal.SIGKILL
-        road.wait_serving(OLD)
-        wait_for(lambda: road.decoders() == [OLD] or None)
-        assert road.gallery("promote", NEW) == 0
-        road.wait_serving(NEW)
+def test_encoder_is_changed_and_changed_back_under_load(
+    pipeline: Pipeline, kept: int, clients: int, images_per_s: int
+) -> None:
+    publish(pipeline, kept)
+    with Load(pipeline, kept, clients, images_per_s) as load:
+        pipeline.start("embedder-next", "indexer-next")
+        pipeline.wait_lag(NEW, lag_max=images_per_s, timeout_s=900)
+        assert pipeline.gallery("promote", NEW, failpoints="promote-before-rename") == -signal.SIGKILL
+        assert pipeline.index(OLD)["is_serving"]
+        assert pipeline.gallery("promote", NEW) == 0
+        pipeline.wait_serving(NEW)
+        wait_for(lambda: pipeline.decoders() == [NEW] or None)
+        assert pipeline.gallery("rollback", failpoints="promote-after-rename") == -signal.SIGKILL
+        pipeline.wait_serving(OLD)
+        wait_for(lambda: pipeline.decoders() == [OLD] or None)
+        assert pipeline.gallery("promote", NEW) == 0
+        pipeline.wait_serving(NEW)
     assert load.failed == []
     load.check(OLD, NEW)
-    print(f"{road.check_same_images(kept)} images in both")
+    print(f"{pipeline.check_same_images(kept)} images in both")
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-def test_programs_killed_while_the_encoder_is_changed_change_nothing(road: Road) -> None:
+def test_programs_killed_while_the_encoder_is_changed_change_nothing(pipeline: Pipeline) -> None:
     kept = 2000
-    publish(road, kept)
-    with Load(road, kept) as load:
-        road.start("embedder-next", "indexer-next")
+    publish(pipeline, kept)
+    with Load(pipeline, kept) as load:
+        pipeline.start("embedder-next", "indexer-next")
         for name in ("embedder-next", "indexer-next", "embedder", "indexer"):
-            wait_for(lambda: road.index(NEW))
-            road.restart(name)
+            wait_for(lambda: pipeline.index(NEW))
+            pipeline.restart(name)
             for to in (NEW, OLD):
-                change(road, to, name)
+                change(pipeline, to, name)
     assert load.failed == []
     load.check(OLD, NEW)
-    road.check_same_images(kept)
+    pipeline.check_same_images(kept)
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1200)
-def test_api_killed_while_it_changes_over_answers_with_the_new_encoder_when_it_is_back(road: Road) -> None:
+def test_api_killed_while_it_changes_over_answers_with_the_new_encoder_when_it_is_back(pipeline: Pipeline) -> None:
     kept = 2000
-    publish(road, kept)
-    road.start("embedder-next", "indexer-next")
-    road.wait_lag(NEW, lag_max=0)
+    publish(pipeline, kept)
+    pipeline.start("embedder-next", "indexer-next")
+    pipeline.wait_lag(NEW, lag_max=0)
     for place, to in (("api-before-change", NEW), ("api-after-change", OLD)):
-        road.stop("api")
-        road.start("api", failpoints=place)
-        road.wait_ready()
-        with Load(road, kept) as load:
-            assert road.gallery("promote", to) == 0
-            assert wait_for(lambda: road.children["api"].exit_code()) == -signal.SIGKILL
-            road.start("api")
-            road.wait_serving(to)
+        pipeline.stop("api")
+        pipeline.start("api", failpoints=place)
+        pipeline.wait_ready()
+        with Load(pipeline, kept) as load:
+            assert pipeline.gallery("promote", to) == 0
+            assert wait_for(lambda: pipeline.children["api"].exit_code()) == -signal.SIGKILL
+            pipeline.start("api")
+            pipeline.wait_serving(to)
             load.wait_answers(5)
         load.check(OLD, NEW)
         # Its death fails searches; nothing else does.
         assert all(told.startswith("unreachable") for told in load.failed), set(load.failed)
-    road.check_same_images(kept)
+    pipeline.check_same_images(kept)
 
 
-def change(road: Road, to: str, killed: str) -> None:
+def change(pipeline: Pipeline, to: str, killed: str) -> None:
     """Change over while a program is killed."""
     statuses: list[int] = []
-    changing = threading.Thread(target=lambda: statuses.append(road.gallery("promote", to, "--wait-s", "120")))
+    changing = threading.Thread(target=lambda: statuses.append(pipeline.gallery("promote", to, "--wait-s", "120")))
     changing.start()
-    road.restart(killed)
+    pipeline.restart(killed)
     changing.join()
     assert statuses == [0]
-    road.wait_serving(to)
+    pipeline.wait_serving(to)

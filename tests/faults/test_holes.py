@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from api.client import Client
 from contract.settings import Settings
 from stack import groups
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import Sent, picture, producer, publish
 from tests.kafka_topic import end_offsets, read_topic
 from tests.verified import verified_ids
@@ -23,9 +23,11 @@ from topics.topic import ensure_topics
 
 @pytest.fixture
 def settings(stack: Settings, tmp_path: Path) -> Iterator[Settings]:
-    """A road whose programs the test starts, and which are stopped at its end."""
+    """A pipeline whose programs the test starts, and which are stopped at its end."""
     keyspace = f"{stack.cassandra_keyspace}_holes"
-    settings = fresh_road(stack, tmp_path, kafka_partitions=2, var_dir=tmp_path / "var", cassandra_keyspace=keyspace)
+    settings = fresh_settings(
+        stack, tmp_path, kafka_partitions=2, var_dir=tmp_path / "var", cassandra_keyspace=keyspace
+    )
     ensure_topics(settings)
     yield settings
     groups.down(settings, "programs")

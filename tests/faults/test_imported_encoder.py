@@ -19,8 +19,8 @@ from model.encoder import Encoder, load_encoder
 from model.networks.importing import NetworkSource, import_network
 from model.networks.steps import Steps
 from model.pictures.images import decode
-from tests.conftest import fresh_road
-from tests.faults.test_encoder_changes import Road, running_road
+from tests.conftest import fresh_settings
+from tests.encoder_change import Pipeline, running_pipeline
 from tests.networks import SIDE_PX, onnx_network, saved
 from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
@@ -52,10 +52,10 @@ class Searches:
         answered: each query's number and its answer.
     """
 
-    def __init__(self, road: Road, count: int) -> None:
+    def __init__(self, pipeline: Pipeline, count: int) -> None:
         self.failed: list[str] = []
         self.answered: list[tuple[int, Answer]] = []
-        self._road, self._count, self._stop = road, count, threading.Event()
+        self._pipeline, self._count, self._stop = pipeline, count, threading.Event()
         self._threads = [threading.Thread(target=self._search, args=(n,)) for n in range(CLIENTS)]
 
     def __enter__(self) -> "Searches":
@@ -78,17 +78,17 @@ class Searches:
                 return
             number = n * 7919 % self._count
             try:
-                self.answered.append((number, self._road.client.search(photograph(number), k=K)))
+                self.answered.append((number, self._pipeline.client.search(photograph(number), k=K)))
             except ApiError as error:
                 self.failed.append(str(error))
 
 
 @pytest.fixture
-def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
+def pipeline(stack: Settings, tmp_path: Path) -> Iterator[Pipeline]:
     encoders = tmp_path / "encoders"
     source = NetworkSource(NEW, saved(onnx_network(), tmp_path), ".onnx", Steps(SIDE_PX, SIDE_PX, "nchw"))
     assert import_network(source, encoders).dimensions == 512
-    settings = fresh_road(
+    settings = fresh_settings(
         stack,
         tmp_path,
         encoder=OLD,
@@ -98,8 +98,8 @@ def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
         rebuild_interval_s=2.0,
         cassandra_keyspace=f"{stack.cassandra_keyspace}_imported",
     )
-    with running_road(settings) as road:
-        yield road
+    with running_pipeline(settings) as pipeline:
+        yield pipeline
 
 
 @pytest.mark.parametrize(
@@ -109,29 +109,29 @@ def road(stack: Settings, tmp_path: Path) -> Iterator[Road]:
         pytest.param(10_000, marks=[pytest.mark.thorough, pytest.mark.timeout(3600)]),
     ],
 )
-def test_imported_network_is_promoted_searched_exactly_and_rolled_back(road: Road, count: int) -> None:
-    with ImagePublisher(road.settings) as publisher:
+def test_imported_network_is_promoted_searched_exactly_and_rolled_back(pipeline: Pipeline, count: int) -> None:
+    with ImagePublisher(pipeline.settings) as publisher:
         for number in range(count):
             publisher.put(photograph(number), image_id=f"photo/{number:05}")
-    road.wait_ready()
-    wait_for(lambda: road.client.index()["count"] >= count or None, timeout_s=1200)
-    with Searches(road, count) as searches:
+    pipeline.wait_ready()
+    wait_for(lambda: pipeline.client.index()["count"] >= count or None, timeout_s=1200)
+    with Searches(pipeline, count) as searches:
         began = time.monotonic()
-        road.start("embedder-next", "indexer-next")
-        road.wait_lag(NEW, lag_max=0, timeout_s=1800)
+        pipeline.start("embedder-next", "indexer-next")
+        pipeline.wait_lag(NEW, lag_max=0, timeout_s=1800)
         print(f"{count} images indexed by {NEW} {time.monotonic() - began:.1f} s later")
         for verb in (["promote", NEW], ["rollback"], ["promote", NEW]):
-            assert road.gallery(*verb) == 0
-            road.wait_serving(OLD if verb == ["rollback"] else NEW)
+            assert pipeline.gallery(*verb) == 0
+            pipeline.wait_serving(OLD if verb == ["rollback"] else NEW)
             searches.wait_answers(8)
     assert searches.failed == []
-    assert check(road, searches, count) == {OLD, NEW}
+    assert check(pipeline, searches, count) == {OLD, NEW}
     print(f"{len(searches.answered)} searches answered, 0 not")
 
 
-def check(road: Road, searches: Searches, count: int) -> set[str]:
+def check(pipeline: Pipeline, searches: Searches, count: int) -> set[str]:
     """Every answer is brute force's, in float64, by the encoder that it names; returns those encoders."""
-    encoders = {name: load_encoder(name, road.settings.encoders_dir) for name in (OLD, NEW)}
+    encoders = {name: load_encoder(name, pipeline.settings.encoders_dir) for name in (OLD, NEW)}
     galleries = {encoder.fingerprint: (name, embedded(encoder, count)) for name, encoder in encoders.items()}
     seen = set()
     for number, answer in searches.answered:

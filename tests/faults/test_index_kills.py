@@ -25,7 +25,7 @@ from model.encoder import load_encoder
 from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.waiting import wait_for
 
 PARTITIONS = 2
@@ -103,7 +103,7 @@ class Feed:
 @pytest.fixture
 def settings(stack: Settings, tmp_path: Path) -> Settings:
     """A base every half second or 30 entries."""
-    return fresh_road(
+    return fresh_settings(
         stack,
         tmp_path,
         kafka_partitions=PARTITIONS,

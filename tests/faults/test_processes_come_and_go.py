@@ -17,7 +17,7 @@ from gallery.store.store import Store
 from gallery.verify import verify
 from stack.jars import ROOT
 from stack.programs import environment
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import Embedder, Sent, eventually, feed_of, make_topics, picture, publish, wait_for_feed
 from tests.kafka_topic import read_topic
 
@@ -28,7 +28,7 @@ SESSION_S = 10
 
 @pytest.fixture
 def settings(stack: Settings, tmp_path: Path) -> Settings:
-    return fresh_road(stack, tmp_path, kafka_partitions=PARTITIONS, batch_images_max=32)
+    return fresh_settings(stack, tmp_path, kafka_partitions=PARTITIONS, batch_images_max=32)
 
 
 @pytest.fixture

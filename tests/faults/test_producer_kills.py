@@ -26,15 +26,17 @@ STEPS = (
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_folder_killed_at_any_step_is_complete_after_the_next_run(road: Settings, tmp_path: Path, step: str) -> None:
-    ensure_topics(road)
+def test_folder_killed_at_any_step_is_complete_after_the_next_run(
+    settings: Settings, tmp_path: Path, step: str
+) -> None:
+    ensure_topics(settings)
     made = make_images(tmp_path / "pictures", 120)
     state = tmp_path / "state.json"
     arguments = ("folder", str(tmp_path / "pictures"), "--state", str(state))
     killed = subprocess.run(
         [sys.executable, "-m", "producers", *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment(road), VARIABLE: step},
+        env={**os.environ, **environment(settings), VARIABLE: step},
         capture_output=True,
         timeout=60,
         check=False,
@@ -42,8 +44,8 @@ def test_folder_killed_at_any_step_is_complete_after_the_next_run(road: Settings
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
     claimed = set(json.loads(state.read_bytes())["published"]) if state.exists() else set()
-    assert claimed <= set(by_key(road)), "the state claims only what Kafka has"
-    status, report, _ = run(road, *arguments)
+    assert claimed <= set(by_key(settings)), "the state claims only what Kafka has"
+    status, report, _ = run(settings, *arguments)
     assert (status, report["confirmed"]) == (0, len(made) - len(claimed))
-    assert by_key(road) == made
-    assert run(road, *arguments)[1]["confirmed"] == 0
+    assert by_key(settings) == made
+    assert run(settings, *arguments)[1]["confirmed"] == 0

@@ -36,7 +36,7 @@ DIGITS = mnist.images("test")
 FROZEN_S = 8.0
 
 
-class Road:
+class Pipeline:
     """Servers and programs of the test's own, each a child that is started again when it ends."""
 
     def __init__(self, settings: Settings) -> None:
@@ -123,11 +123,11 @@ class Load:
         refused: searches that were not answered.
     """
 
-    def __init__(self, road: Road, name: str) -> None:
+    def __init__(self, pipeline: Pipeline, name: str) -> None:
         self.confirmed: dict[str, Confirmation] = {}
         self.refused: list[str] = []
         self.searches = 0
-        self._road = road
+        self._pipeline = pipeline
         self._name = name
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=run) for run in (self._publish, self._search)]
@@ -149,7 +149,7 @@ class Load:
         wait_for(lambda: len(self.confirmed) >= wanted or None, timeout_s=120)
 
     def _publish(self) -> None:
-        publisher = ImagePublisher(self._road.settings, delivery_timeout_s=60.0)
+        publisher = ImagePublisher(self._pipeline.settings, delivery_timeout_s=60.0)
         for n in range(100_000):
             if self._stop.wait(0.01):
                 break
@@ -167,14 +167,14 @@ class Load:
         while not self._stop.wait(0.05):
             self.searches += 1
             try:
-                self._road.client.search(mnist.png(DIGITS[self.searches % 10_000]), k=3)
+                self._pipeline.client.search(mnist.png(DIGITS[self.searches % 10_000]), k=3)
             except ApiError as error:
                 self.refused.append(str(error))
 
 
 @pytest.fixture
-def road(tmp_path: Path) -> Iterator[Road]:
-    """A whole road that runs, with some images in the index."""
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    """A whole pipeline that runs, with some images in the index."""
     settings = load_settings(
         **own_ports(),
         cassandra_heap_mib=512,
@@ -183,30 +183,30 @@ def road(tmp_path: Path) -> Iterator[Road]:
         compiled_dir=COMPILED_DIR,
         rebuild_interval_s=3,
     )
-    road = Road(settings)
+    pipeline = Pipeline(settings)
     try:
         for name in ("kafka", "cassandra"):
-            road.start(name)
-        road.wait_ready("kafka", "cassandra")
+            pipeline.start(name)
+        pipeline.wait_ready("kafka", "cassandra")
         ensure_topics(settings)
         for name in ("embedder", "indexer", "api"):
-            road.start(name)
-        road.wait_ready("api")
-        yield road
+            pipeline.start(name)
+        pipeline.wait_ready("api")
+        yield pipeline
     finally:
-        road.stop()
+        pipeline.stop()
 
 
-def freeze(road: Road, name: str) -> None:
-    road.signal(name, signal.SIGSTOP)
+def freeze(pipeline: Pipeline, name: str) -> None:
+    pipeline.signal(name, signal.SIGSTOP)
     time.sleep(FROZEN_S)  # the fault itself, not a wait for something
-    road.signal(name, signal.SIGCONT)
+    pipeline.signal(name, signal.SIGCONT)
 
 
-def kill_and_start(road: Road, name: str) -> None:
-    road.kill(name)
-    road.start(name)
-    road.wait_ready(name)
+def kill_and_start(pipeline: Pipeline, name: str) -> None:
+    pipeline.kill(name)
+    pipeline.start(name)
+    pipeline.wait_ready(name)
 
 
 @pytest.mark.thorough
@@ -214,54 +214,54 @@ def kill_and_start(road: Road, name: str) -> None:
 @pytest.mark.parametrize("fault", [kill_and_start, freeze])
 @pytest.mark.parametrize("name", ["cassandra", "kafka"])
 def test_a_server_that_goes_away_under_load_costs_no_image_and_no_search(
-    road: Road, name: str, fault: Callable[[Road, str], None]
+    pipeline: Pipeline, name: str, fault: Callable[[Pipeline, str], None]
 ) -> None:
-    with Load(road, "load") as load:
+    with Load(pipeline, "load") as load:
         load.wait_confirmed(100)
-        fault(road, name)
+        fault(pipeline, name)
         load.wait_confirmed(200)
-    road.check(load.confirmed)
+    pipeline.check(load.confirmed)
     assert load.refused == []
     assert load.searches > 20
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(420)
-def test_everything_ends_in_order_while_cassandra_does_not_answer(road: Road) -> None:
-    with Load(road, "load") as load:
+def test_everything_ends_in_order_while_cassandra_does_not_answer(pipeline: Pipeline) -> None:
+    with Load(pipeline, "load") as load:
         load.wait_confirmed(100)
-        road.signal("cassandra", signal.SIGSTOP)
+        pipeline.signal("cassandra", signal.SIGSTOP)
         load.wait_confirmed(100)
         for name in ("embedder", "indexer", "api"):
             began = time.monotonic()
-            road.signal(name, signal.SIGTERM)
-            assert wait_for(lambda name=name: _ended(road.children[name]), timeout_s=30) == "status 0"  # type: ignore[misc]
+            pipeline.signal(name, signal.SIGTERM)
+            assert wait_for(lambda name=name: _ended(pipeline.children[name]), timeout_s=30) == "status 0"  # type: ignore[misc]
             print(f"{name} ended after {time.monotonic() - began:.1f} s")
-        road.signal("cassandra", signal.SIGCONT)
+        pipeline.signal("cassandra", signal.SIGCONT)
     for name in ("api", "embedder", "indexer"):
-        road.start(name)
-    road.check(load.confirmed)
+        pipeline.start(name)
+    pipeline.check(load.confirmed)
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_everything_killed_at_once_and_started_in_any_order_comes_back_complete(
-    road: Road, chance: random.Random
+    pipeline: Pipeline, chance: random.Random
 ) -> None:
     confirmed: dict[str, Confirmation] = {}
     for n in range(3):
-        with Load(road, f"round/{n}") as load:
+        with Load(pipeline, f"round/{n}") as load:
             load.wait_confirmed(150)
-            for name in road.children:
-                road.signal(name, signal.SIGKILL)
-            order = chance.sample(list(road.services), len(road.services))
+            for name in pipeline.children:
+                pipeline.signal(name, signal.SIGKILL)
+            order = chance.sample(list(pipeline.services), len(pipeline.services))
             for name in order:
-                wait_for(lambda name=name: road.children[name].exit_code())  # type: ignore[misc]
-                road.start(name)
+                wait_for(lambda name=name: pipeline.children[name].exit_code())  # type: ignore[misc]
+                pipeline.start(name)
             print(f"started again: {', '.join(order)}")
-            road.wait_ready("kafka", "cassandra", "api")
+            pipeline.wait_ready("kafka", "cassandra", "api")
         confirmed |= load.confirmed
-        road.check(confirmed)
+        pipeline.check(confirmed)
 
 
 def _ended(child: Child) -> str | None:

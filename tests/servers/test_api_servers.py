@@ -20,7 +20,7 @@ from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from model.pictures.images import decode
 from tests.api_gallery import Gallery, digit, running_api, wait_until
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.kafka_topic import topic_log
 from topics.topic import ensure_topics
 
@@ -73,7 +73,7 @@ def record_of(row: FeedRow, value: bytes, metadata: str) -> ImageRecord:
 
 @pytest.fixture(scope="module")
 def api(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
-    settings = fresh_road(stack, tmp_path_factory.mktemp("api"))
+    settings = fresh_settings(stack, tmp_path_factory.mktemp("api"))
     ensure_topics(settings)
     store = Store.connect(settings)
     gallery = Gallery(settings, topic_log(settings))
@@ -235,7 +235,7 @@ def test_schemathesis_finds_nothing_in_the_openapi_document(api: Road, tmp_path:
 
 
 def test_ctrl_c_ends_all_processes_at_once_although_a_stream_is_open(api: Road, tmp_path: Path) -> None:
-    settings = fresh_road(api.settings, tmp_path, index_dir=api.settings.index_dir)
+    settings = fresh_settings(api.settings, tmp_path, index_dir=api.settings.index_dir)
     names = (
         "api_port",
         "index_dir",

@@ -16,7 +16,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
 from model.pictures.decoder import Decoder
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import (
     Sent,
     make_topics,
@@ -33,7 +33,7 @@ from workers.__main__ import main
 
 @pytest.fixture(scope="module")
 def settings(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return fresh_road(stack, tmp_path_factory.mktemp("road"), kafka_partitions=2)
+    return fresh_settings(stack, tmp_path_factory.mktemp("settings"), kafka_partitions=2)
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,8 @@ from tests.kafka_topic import topic_log
 
 
 @pytest.fixture
-def settings(road: Settings) -> Settings:
-    return road.model_copy(update={"kafka_partitions": 2})
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"kafka_partitions": 2})
 
 
 @pytest.fixture

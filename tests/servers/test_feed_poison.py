@@ -91,17 +91,17 @@ class Road:
 
 
 @pytest.fixture
-def store(road: Settings) -> Iterator[Store]:
-    opened = Store.connect(road)
+def store(settings: Settings) -> Iterator[Store]:
+    opened = Store.connect(settings)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def indexer(road: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def indexer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """The real program; it must be the same process at the end."""
     changes = {
-        f"LOOKALIKE_{name.upper()}": str(getattr(road, name))
+        f"LOOKALIKE_{name.upper()}": str(getattr(settings, name))
         for name in (
             "kafka_bootstrap",
             "kafka_topic",
@@ -122,16 +122,16 @@ def indexer(road: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_poisoned_rows_are_set_aside_and_the_next_record_is_searched(
-    road: Settings, store: Store, indexer: subprocess.Popen[bytes]
+    settings: Settings, store: Store, indexer: subprocess.Popen[bytes]
 ) -> None:
-    feed = Road(road, store)
+    feed = Road(settings, store)
     feed.put("poisoned", 2.0)
     for _, columns in POISON:
         feed.plant(*columns)
         feed.put(f"behind/{feed.offset}", feed.offset)
     feed.plant_no_text()
     feed.put("behind all")
-    reader = Reader(road.encoder_index_dir, feed.encoder)
+    reader = Reader(settings.encoder_index_dir, feed.encoder)
 
     def covered() -> bool:
         snapshot = reader.current()
@@ -152,7 +152,7 @@ def test_poisoned_rows_are_set_aside_and_the_next_record_is_searched(
     assert sum(1 for _ in _missing(store.feed, feed.log, 0, [], fingerprint="another", others={feed.encoder})) == 0, (
         "none is handed on"
     )
-    with running_api(road) as address, httpx.Client(base_url=address, timeout=30) as client:
+    with running_api(settings) as address, httpx.Client(base_url=address, timeout=30) as client:
         body = client.post("/v1/search?k=1", json={"embedding": (np.arange(128) * 30.0).tolist()}).json()
         assert body["matches"][0]["id"] == "behind/30"
         assert body["coverage"]["set_aside"] == len(POISON) + 1
@@ -170,8 +170,8 @@ def test_poisoned_rows_are_set_aside_and_the_next_record_is_searched(
         assert client.get("/v1/images", params={"id": "only poisoned"}).json()["newest_not_shown"] is None
 
 
-def test_feed_walk_and_details_read_past_damaged_rows(road: Settings, store: Store) -> None:
-    feed = Road(road, store)
+def test_feed_walk_and_details_read_past_damaged_rows(settings: Settings, store: Store) -> None:
+    feed = Road(settings, store)
     feed.put("a")
     for _, columns in POISON:
         feed.plant(*columns)
@@ -181,8 +181,8 @@ def test_feed_walk_and_details_read_past_damaged_rows(road: Settings, store: Sto
     assert len(store.feed.read(start, 100, fingerprint=feed.encoder)) == feed.offset
 
 
-def test_id_that_is_no_text_is_read_and_leaves_its_neighbours_readable(road: Settings, store: Store) -> None:
-    feed = Road(road, store)
+def test_id_that_is_no_text_is_read_and_leaves_its_neighbours_readable(settings: Settings, store: Store) -> None:
+    feed = Road(settings, store)
     feed.put("a")
     feed.plant_no_text()
     feed.put("b")

@@ -20,7 +20,7 @@ from contract.settings import Settings
 from model import mnist
 from stack.ports import free_ports
 from stack.programs import environment
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.kafka_topic import read_topic, topic_log
 from topics.topic import ensure_topics
 
@@ -72,14 +72,14 @@ def by_key(settings: Settings) -> dict[str, bytes]:
     return {record.key.decode(): record.value for record in read_topic(settings)}
 
 
-def test_mnist_publishes_digits_with_their_labels(road: Settings) -> None:
-    ensure_topics(road)
-    status, report, err = run(road, "mnist", "--split", "test", "--images", "300", "--rate", "200")
+def test_mnist_publishes_digits_with_their_labels(settings: Settings) -> None:
+    ensure_topics(settings)
+    status, report, err = run(settings, "mnist", "--split", "test", "--images", "300", "--rate", "200")
     assert (status, report["confirmed"], report["not_sent"], report["failed"]) == (0, 300, 0, [])
-    assert report["log"] == topic_log(road)
+    assert report["log"] == topic_log(settings)
     assert "300/300" in err
     assert report["seconds"] > 1.4, "the rate was not kept"
-    records = {record.key.decode(): record for record in read_topic(road)}
+    records = {record.key.decode(): record for record in read_topic(settings)}
     assert len(records) == 300
     for index in (0, 1, 299):
         record = records[f"mnist/test/{index:05d}"]
@@ -91,30 +91,30 @@ def test_mnist_publishes_digits_with_their_labels(road: Settings) -> None:
     assert sum(map(int, ends.values())) == 300
 
 
-def test_interrupted_run_says_exactly_what_was_confirmed(road: Settings) -> None:
-    ensure_topics(road)
+def test_interrupted_run_says_exactly_what_was_confirmed(settings: Settings) -> None:
+    ensure_topics(settings)
     for sent_signal, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        before = len(read_topic(road))
-        process = start(road, "mnist", "--rate", "200", "--json")
-        wait_until(lambda count=before: len(read_topic(road)) > count + 50)  # type: ignore[misc]
+        before = len(read_topic(settings))
+        process = start(settings, "mnist", "--rate", "200", "--json")
+        wait_until(lambda count=before: len(read_topic(settings)) > count + 50)  # type: ignore[misc]
         process.send_signal(sent_signal)
         out, err = process.communicate(timeout=20)
         report = json.loads(out)
         assert process.returncode == status
-        assert report["confirmed"] == len(read_topic(road)) - before
+        assert report["confirmed"] == len(read_topic(settings)) - before
         assert (report["unconfirmed"], report["confirmed"] + report["not_sent"]) == ([], 60_000)
         assert b"Run it again" in err
 
 
-def test_ctrl_c_ends_a_wait_for_the_next_line(road: Settings, tmp_path: Path) -> None:
-    ensure_topics(road)
+def test_ctrl_c_ends_a_wait_for_the_next_line(settings: Settings, tmp_path: Path) -> None:
+    ensure_topics(settings)
     (name,) = make_images(tmp_path, 1)
-    process = start(road, "stdin", "--json", stdin=subprocess.PIPE)
+    process = start(settings, "stdin", "--json", stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(b"no such file\n" + os.fsencode(tmp_path / name) + b"\n")
     process.stdin.flush()
     # Once the second line's image has arrived, it waits for the next line, which never comes.
-    wait_until(lambda: len(read_topic(road)) == 1)
+    wait_until(lambda: len(read_topic(settings)) == 1)
     assert handles_interrupt(process.pid)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
@@ -123,59 +123,59 @@ def test_ctrl_c_ends_a_wait_for_the_next_line(road: Settings, tmp_path: Path) ->
     assert b"no such file" in err
 
 
-def test_state_lets_only_new_and_changed_files_through(road: Settings, tmp_path: Path) -> None:
-    ensure_topics(road)
+def test_state_lets_only_new_and_changed_files_through(settings: Settings, tmp_path: Path) -> None:
+    ensure_topics(settings)
     folder = tmp_path / "images"
     made = make_images(folder, 40)
     state = str(folder / "state.json")
-    assert run(road, "folder", str(folder), "--state", state)[1]["confirmed"] == 40
-    assert by_key(road) == made
-    status, report, err = run(road, "folder", str(folder), "--state", state)
+    assert run(settings, "folder", str(folder), "--state", state)[1]["confirmed"] == 40
+    assert by_key(settings) == made
+    status, report, err = run(settings, "folder", str(folder), "--state", state)
     assert (status, report["confirmed"]) == (0, 0)
     assert "40 of them unchanged" in err
     changed, other = list(made)[:2]
     (folder / changed).write_bytes(made[other])
     (folder / "new.png").write_bytes(made[other])
-    assert run(road, "folder", str(folder), "--state", state)[1]["confirmed"] == 2
-    assert len(read_topic(road)) == 42
+    assert run(settings, "folder", str(folder), "--state", state)[1]["confirmed"] == 2
+    assert len(read_topic(settings)) == 42
 
 
-def test_folder_that_was_killed_again_and_again_is_complete_at_last(road: Settings, tmp_path: Path) -> None:
-    ensure_topics(road)
+def test_folder_that_was_killed_again_and_again_is_complete_at_last(settings: Settings, tmp_path: Path) -> None:
+    ensure_topics(settings)
     folder = tmp_path / "images"
     made = make_images(folder, 1000)
     state = tmp_path / "state.json"
     arguments = ("folder", str(folder), "--state", str(state))
     for sent_signal, at_least in ((signal.SIGKILL, 100), (signal.SIGINT, 300)):
-        process = start(road, *arguments, "--rate", "400")
-        wait_until(lambda count=at_least: len(by_key(road)) >= count)  # type: ignore[misc]
+        process = start(settings, *arguments, "--rate", "400")
+        wait_until(lambda count=at_least: len(by_key(settings)) >= count)  # type: ignore[misc]
         process.send_signal(sent_signal)
         process.communicate(timeout=20)
     confirmed = set(json.loads(state.read_bytes())["published"])
-    assert confirmed <= set(by_key(road)), "the state claims only what Kafka has"
-    status, report, _ = run(road, *arguments)
+    assert confirmed <= set(by_key(settings)), "the state claims only what Kafka has"
+    status, report, _ = run(settings, *arguments)
     assert status == 0
-    assert by_key(road) == made
+    assert by_key(settings) == made
     assert report["confirmed"] == 1000 - len(confirmed)
 
 
-def test_stdin_publishes_each_file_as_its_line_arrives(road: Settings, tmp_path: Path) -> None:
-    ensure_topics(road)
+def test_stdin_publishes_each_file_as_its_line_arrives(settings: Settings, tmp_path: Path) -> None:
+    ensure_topics(settings)
     made = make_images(tmp_path, 3)
     names = [str(tmp_path / key) for key in made]
-    process = start(road, "stdin", "--json", stdin=subprocess.PIPE)
+    process = start(settings, "stdin", "--json", stdin=subprocess.PIPE)
     assert process.stdin is not None
     for count, name in enumerate(names, 1):
         process.stdin.write(os.fsencode(name) + b"\n")
         process.stdin.flush()
-        wait_until(lambda count=count: len(read_topic(road)) == count)  # type: ignore[misc]
+        wait_until(lambda count=count: len(read_topic(settings)) == count)  # type: ignore[misc]
     out, _ = process.communicate(timeout=20)
     assert (process.returncode, json.loads(out)["confirmed"]) == (0, 3)
-    assert by_key(road) == dict(zip(names, made.values(), strict=True))
+    assert by_key(settings) == dict(zip(names, made.values(), strict=True))
 
 
 def test_without_kafka_each_command_fails_with_the_remedy(stack: Settings, tmp_path: Path) -> None:
-    away = fresh_road(stack, tmp_path, kafka_bootstrap=f"127.0.0.1:{free_ports(1)[0]}")
+    away = fresh_settings(stack, tmp_path, kafka_bootstrap=f"127.0.0.1:{free_ports(1)[0]}")
     process = start(away, "mnist", "--images", "1")
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, b"")

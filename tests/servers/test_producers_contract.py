@@ -53,14 +53,14 @@ def check(message: Any, record: Any) -> None:
         jsonschema.validate(instance, schema, jsonschema.Draft7Validator)
 
 
-def test_images_and_deletions_agree_with_the_document(road: Settings, messages: Any) -> None:
-    ensure_topics(road)
-    with ImagePublisher(road) as publisher:
+def test_images_and_deletions_agree_with_the_document(settings: Settings, messages: Any) -> None:
+    ensure_topics(settings)
+    with ImagePublisher(settings) as publisher:
         publisher.put(PNG, image_id="ü/1", metadata={"label": 7})
         publisher.put(PNG)
         publisher.put(PNG + bytes(IMAGE_SIZE_BYTES_MAX - len(PNG)), image_id="largest")
         publisher.delete("ü/1")
-    records = read_topic(road)
+    records = read_topic(settings)
     assert len(records) == 4
     for record in records:
         check(messages["deletion" if record.value is None else "image"], record)
@@ -68,9 +68,9 @@ def test_images_and_deletions_agree_with_the_document(road: Settings, messages: 
         check(messages["deletion"], next(record for record in records if record.value is not None))
 
 
-def test_rejections_agree_with_the_document(road: Settings, messages: Any) -> None:
-    ensure_topics(road)
-    with ImagePublisher(road) as publisher:
+def test_rejections_agree_with_the_document(settings: Settings, messages: Any) -> None:
+    ensure_topics(settings)
+    with ImagePublisher(settings) as publisher:
         publisher.put(PNG, image_id="a", metadata={"label": 7})
         publisher.delete("b")
         log = publisher.log
@@ -84,12 +84,12 @@ def test_rejections_agree_with_the_document(road: Settings, messages: Any) -> No
                 key=RecordKey(log, record.partition, record.offset),
             ),
         )
-        for record in read_topic(road)
+        for record in read_topic(settings)
     ]
-    rejected = BatchPublisher(road, road.rejected_topic)
+    rejected = BatchPublisher(settings, settings.rejected_topic)
     rejected.publish(refused)
     rejected.close()
-    records = read_topic(road, road.rejected_topic)
+    records = read_topic(settings, settings.rejected_topic)
     assert sorted(record.key for record in records) == [b"a", b"b"]
     for record in records:
         check(messages["rejection"], record)

@@ -26,10 +26,10 @@ from topics.topic import ensure_topics
 
 
 @pytest.fixture
-def topic(road: Settings, tmp_path: Path) -> Settings:
+def topic(settings: Settings, tmp_path: Path) -> Settings:
     """Settings of a topic of this test's own, and of a folder in which the producer remembers."""
-    ensure_topics(road)
-    return road.model_copy(update={"var_dir": tmp_path / "var"})
+    ensure_topics(settings)
+    return settings.model_copy(update={"var_dir": tmp_path / "var"})
 
 
 def gallery(settings: Settings) -> dict[str, bytes]:

@@ -43,23 +43,23 @@ def silent_broker(settings: Settings) -> Iterator[None]:
 
 
 @pytest.fixture
-def publisher(road: Settings) -> Iterator[ImagePublisher]:
-    ensure_topics(road)
-    opened = ImagePublisher(road)
+def publisher(settings: Settings) -> Iterator[ImagePublisher]:
+    ensure_topics(settings)
+    opened = ImagePublisher(settings)
     yield opened
     opened.close()
 
 
-def test_records_are_what_the_contract_says(road: Settings, publisher: ImagePublisher) -> None:
+def test_records_are_what_the_contract_says(settings: Settings, publisher: ImagePublisher) -> None:
     with_id = publisher.put(PNG, image_id="a/ü 🐈", metadata={"label": 7, "b": None}).result(10)
     without_id = publisher.put(PNG, metadata='{"z": 1, "a": 2}').result(10)
     deleted = publisher.delete("a/ü 🐈").result(10)
-    records = {(record.partition, record.offset): record for record in read_topic(road)}
+    records = {(record.partition, record.offset): record for record in read_topic(settings)}
     assert len(records) == 3
     for confirmed in (with_id, without_id, deleted):
         record = records[confirmed.partition, confirmed.offset]
         assert image_id_of(record.key, record.value) == confirmed.image_id
-        assert confirmed.log == topic_log(road)
+        assert confirmed.log == topic_log(settings)
         assert confirmed.min_offsets == f"{confirmed.partition}:{confirmed.offset + 1}"
     first, second, third = (records[c.partition, c.offset] for c in (with_id, without_id, deleted))
     assert (first.value, metadata_of(first.headers)) == (PNG, '{"b":null,"label":7}')
@@ -99,7 +99,7 @@ def test_what_every_reader_would_reject_is_refused_before_it_is_sent(
 
 
 def test_threads_share_a_publisher_and_each_image_is_confirmed_at_its_own_place(
-    road: Settings, publisher: ImagePublisher
+    settings: Settings, publisher: ImagePublisher
 ) -> None:
     def put(n: int) -> tuple[str, int, int]:
         confirmed = publisher.put(PNG, image_id=f"{n}").result(20)
@@ -108,12 +108,12 @@ def test_threads_share_a_publisher_and_each_image_is_confirmed_at_its_own_place(
     with ThreadPoolExecutor(8) as pool:
         confirmed = set(pool.map(put, range(400)))
     publisher.flush(1)
-    assert confirmed == {(record.key.decode(), record.partition, record.offset) for record in read_topic(road)}
+    assert confirmed == {(record.key.decode(), record.partition, record.offset) for record in read_topic(settings)}
 
 
-def test_leaving_the_context_waits_for_every_confirmation(road: Settings) -> None:
-    ensure_topics(road)
-    with ImagePublisher(road) as publisher:
+def test_leaving_the_context_waits_for_every_confirmation(settings: Settings) -> None:
+    ensure_topics(settings)
+    with ImagePublisher(settings) as publisher:
         sent = [publisher.put(PNG, image_id=str(n)) for n in range(50)]
     assert all(future.done() and future.exception() is None for future in sent)
 
@@ -132,33 +132,33 @@ def test_without_kafka_the_constructor_fails_in_time_and_leaves_no_thread() -> N
     gc.collect()
 
 
-def test_missing_topic_is_named_with_its_remedy(road: Settings) -> None:
+def test_missing_topic_is_named_with_its_remedy(settings: Settings) -> None:
     with pytest.raises(DependencyError, match="python -m producers topics"):
-        ImagePublisher(road, connect_timeout_s=1.0)
+        ImagePublisher(settings, connect_timeout_s=1.0)
 
 
 def test_confirmations_name_the_new_log_after_the_topic_was_created_anew(
-    road: Settings, publisher: ImagePublisher
+    settings: Settings, publisher: ImagePublisher
 ) -> None:
     publisher.put(PNG, image_id="a").result(10)
-    admin = open_admin(road)
-    admin.delete_topics([road.kafka_topic])
+    admin = open_admin(settings)
+    admin.delete_topics([settings.kafka_topic])
     admin.close()
-    ensure_topics(road)
+    ensure_topics(settings)
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline:
         confirmed = publisher.put(PNG, image_id="a").result(40)
-        if confirmed.log == topic_log(road):
+        if confirmed.log == topic_log(settings):
             break
-    assert confirmed.log == topic_log(road)
-    assert [record.offset for record in read_topic(road)][-1] == confirmed.offset
+    assert confirmed.log == topic_log(settings)
+    assert [record.offset for record in read_topic(settings)][-1] == confirmed.offset
 
 
-def test_nothing_is_confirmed_while_kafka_does_not_answer(road: Settings) -> None:
-    ensure_topics(road)
-    publisher = ImagePublisher(road, connect_timeout_s=2.0, delivery_timeout_s=2.0)
+def test_nothing_is_confirmed_while_kafka_does_not_answer(settings: Settings) -> None:
+    ensure_topics(settings)
+    publisher = ImagePublisher(settings, connect_timeout_s=2.0, delivery_timeout_s=2.0)
     publisher.put(PNG, image_id="before").result(10)
-    with silent_broker(road):
+    with silent_broker(settings):
         sent = publisher.put(PNG, image_id="during")
         with pytest.raises(DependencyError, match="1 records were not confirmed"):
             publisher.flush(0.2)
@@ -169,12 +169,12 @@ def test_nothing_is_confirmed_while_kafka_does_not_answer(road: Settings) -> Non
     publisher.close()
 
 
-def test_closing_while_kafka_does_not_answer_fails_what_is_open_and_ends_every_thread(road: Settings) -> None:
-    ensure_topics(road)
+def test_closing_while_kafka_does_not_answer_fails_what_is_open_and_ends_every_thread(settings: Settings) -> None:
+    ensure_topics(settings)
     threads = set(threading.enumerate())
-    publisher = ImagePublisher(road)
+    publisher = ImagePublisher(settings)
     publisher.put(PNG, image_id="before").result(10)
-    with silent_broker(road):
+    with silent_broker(settings):
         sent = publisher.put(PNG, image_id="during")
         publisher.close(timeout_s=0.2)
         with pytest.raises(DependencyError, match="'during' was not confirmed"):

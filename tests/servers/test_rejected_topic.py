@@ -24,30 +24,30 @@ def publish(settings: Settings, messages: list[Message]) -> None:
             publisher.publish([message])
 
 
-def test_every_message_is_read_once_from_the_beginning(road: Settings) -> None:
+def test_every_message_is_read_once_from_the_beginning(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="producers topics"):
-        list(read_rejected(road))
-    ensure_topics(road)
-    assert list(read_rejected(road)) == []
+        list(read_rejected(settings))
+    ensure_topics(settings)
+    assert list(read_rejected(settings)) == []
     stranger = Message(key=b"a", value=b"no embedder wrote this", headers=[])
-    publish(road, [refused(1), stranger, refused(2), refused(1), refused(3)])
-    found = sorted(read_rejected(road), key=lambda message: message.rejection.key.offset)
+    publish(settings, [refused(1), stranger, refused(2), refused(1), refused(3)])
+    found = sorted(read_rejected(settings), key=lambda message: message.rejection.key.offset)
     assert [(message.rejection.key.offset, message.value, message.headers) for message in found] == [
         (n, b"x" * n, [("h", b"1")]) for n in (1, 2, 3)
     ]
 
 
-def test_newest_messages_are_followed_without_their_values(road: Settings) -> None:
-    with closing(NewestRejected(road)) as newest:
+def test_newest_messages_are_followed_without_their_values(settings: Settings) -> None:
+    with closing(NewestRejected(settings)) as newest:
         assert newest.read() == ([], False)
-        ensure_topics(road)
-        publish(road, [refused(n) for n in range(NEWEST_MAX + 5)])
+        ensure_topics(settings)
+        publish(settings, [refused(n) for n in range(NEWEST_MAX + 5)])
         found, is_complete = newest.read()
         assert is_complete
         assert len(found) == NEWEST_MAX
         assert found[0].rejection.key.offset == found[0].size_bytes == NEWEST_MAX + 4
         assert [message.time_ms for message in found] == sorted((m.time_ms for m in found), reverse=True)
         assert all(message.value is None for message in found)
-        publish(road, [refused(1000), refused(1000)])
+        publish(settings, [refused(1000), refused(1000)])
         found, _ = newest.read()
         assert [message.rejection.key.offset for message in found[:2]] == [1000, NEWEST_MAX + 4]

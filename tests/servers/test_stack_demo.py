@@ -21,7 +21,7 @@ DEADLINE_S = 250
 
 
 def run_demo(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """`make demo EXIT=1`; the running servers serve it, on a road of its own."""
+    """`make demo EXIT=1`; the running servers serve it, on a pipeline of its own."""
     return subprocess.run(
         [sys.executable, "-m", "stack", "demo", *(arguments or ("--images", str(IMAGES))), "--exit"],
         cwd=ROOT,
@@ -40,41 +40,41 @@ def demo(settings: Settings, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_demo_ends_with_neighbours_and_leaves_what_was_running(road: Settings) -> None:
+def test_demo_ends_with_neighbours_and_leaves_what_was_running(settings: Settings) -> None:
     """The second run publishes the same images again: progress counts offsets, the gallery does not grow."""
     for _ in range(2):
-        shown = demo(road)
+        shown = demo(settings)
         assert f"searchable {IMAGES} of {IMAGES}" in shown
         assert f"exact over {IMAGES} images" in shown
         counted = re.findall(r"shows a (\d); so do (\d+) of its 10 nearest", shown)
         assert [label for label, _ in counted] == ["7", "2", "1", "0", "4"]
         # 300 images hold about 30 of each digit; most neighbours are still right.
         assert sum(int(same) for _, same in counted) >= 25
-        assert f"http://127.0.0.1:{road.api_port}/" in shown
-        assert read_state(road, "programs") is None
-    assert groups.up(road, "servers") is False
+        assert f"http://127.0.0.1:{settings.api_port}/" in shown
+        assert read_state(settings, "programs") is None
+    assert groups.up(settings, "servers") is False
 
 
 @pytest.mark.thorough
-def test_demo_of_digits_leaves_a_stack_that_searches_photographs_alone(road: Settings) -> None:
-    photographs = road.model_copy(update={"encoder": "photo"})
+def test_demo_of_digits_leaves_a_stack_that_searches_photographs_alone(settings: Settings) -> None:
+    photographs = settings.model_copy(update={"encoder": "photo"})
     groups.up(photographs, "programs", tied=True)
     try:
-        done = run_demo(road, "--images", "10")
+        done = run_demo(settings, "--images", "10")
         assert done.returncode == 1
         assert "already searches with the encoder photo" in done.stderr
-        assert Client(road.api_address).index()["count"] == 0
+        assert Client(settings.api_address).index()["count"] == 0
     finally:
         groups.down(photographs, "programs")
 
 
 @pytest.mark.timeout(600)
-def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(road: Settings, tmp_path: Path) -> None:
+def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(settings: Settings, tmp_path: Path) -> None:
     """A folder as people have them. A second run publishes nothing new, and deletes what has left meanwhile."""
     folder = tmp_path / "My Pictures"
     made = make_people_folder(folder, copies=4)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    shown = demo(road, "--folder", str(folder))
+    shown = demo(settings, "--folder", str(folder))
     assert f"holds {len(made) + 1} pictures. Left out: 3 .txt, 2 .mov, 2 .xmp, 1 .DS_Store, 1 .jpg, 1 empty" in shown
     assert "1 could not be decoded: 'broken.png': " in shown
     assert f"exact over {len(made)} images" in shown
@@ -87,15 +87,15 @@ def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(road: 
 
     gone = next(iter(made))
     (folder / gone).unlink()
-    assert f"exact over {len(made) - 1} images" in demo(road, "--folder", str(folder))
-    assert groups.up(road, "servers") is False
+    assert f"exact over {len(made) - 1} images" in demo(settings, "--folder", str(folder))
+    assert groups.up(settings, "servers") is False
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
-def test_demo_of_one_picture_finds_it_altered_in_five_ways(road: Settings, tmp_path: Path) -> None:
+def test_demo_of_one_picture_finds_it_altered_in_five_ways(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     next(photographs()).save(tmp_path / "one" / "only.jpg")
-    shown = demo(road, "--folder", str(tmp_path / "one"))
+    shown = demo(settings, "--folder", str(tmp_path / "one"))
     assert "5 of 5 altered pictures found" in shown
     assert shown.count("'only.jpg'") == 5

@@ -11,7 +11,7 @@ from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from tests.api_gallery import Gallery, running_api
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 from tests.embedding import Sent, make_topics, publish, running_embedder, wait_for_feed
 from tests.unit.test_images import FILES
 from tests.waiting import wait_for
@@ -32,7 +32,7 @@ def embedded(settings: Settings, folder: Path) -> tuple[str, list[FeedRow]]:
 
 
 def test_a_jpeg_without_its_end_is_embedded_stored_and_answered_as_truncated(stack: Settings, tmp_path: Path) -> None:
-    settings = fresh_road(stack, tmp_path, kafka_partitions=1, accept_truncated=True)
+    settings = fresh_settings(stack, tmp_path, kafka_partitions=1, accept_truncated=True)
     log, rows = embedded(settings, tmp_path)
     assert [row.outcome for row in rows] == ["put", "put"]
     store = Store.connect(settings)
@@ -53,7 +53,7 @@ def test_a_jpeg_without_its_end_is_embedded_stored_and_answered_as_truncated(sta
 
 
 def test_a_jpeg_without_its_end_is_refused_where_that_is_asked_for(stack: Settings, tmp_path: Path) -> None:
-    settings = fresh_road(stack, tmp_path, kafka_partitions=1, encoder="photo", accept_truncated=False)
+    settings = fresh_settings(stack, tmp_path, kafka_partitions=1, encoder="photo", accept_truncated=False)
     _, rows = embedded(settings, tmp_path)
     assert [(row.outcome, row.reason) for row in rows] == [("put", ""), ("reject", "truncated")]
 

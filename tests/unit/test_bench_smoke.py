@@ -12,7 +12,7 @@ from bench.report import markdown
 from bench.results import read_results
 from contract.settings import Settings
 from stack import groups
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 
 # A minute on two quiet cores. It starts a dozen processes, so that a busy machine takes far longer.
 pytestmark = pytest.mark.timeout(1200)
@@ -24,7 +24,9 @@ METHOD_KEYS = {"method", "p50_ms", "p99_ms", "recall_at_10", "build_s", "bytes_p
 def results(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What `python -m bench all --quick` writes, measured on the tests' own servers."""
     folder = tmp_path_factory.mktemp("bench")
-    settings = fresh_road(stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_smoke")
+    settings = fresh_settings(
+        stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_smoke"
+    )
     groups.up(settings, "programs", tied=True)
     try:
         failed = measure_everything(settings, folder / "results", measurements(quick=True), running=settings)
@@ -75,7 +77,7 @@ def test_freshness_stands_beside_its_floors_and_says_whether_the_rate_was_reache
         assert bool(row["searches"]) == bool(row["clients"])
 
 
-def test_the_road_says_what_the_store_and_each_stage_cost(results: dict[str, dict[str, Any]]) -> None:
+def test_the_pipeline_says_what_the_store_and_each_stage_cost(results: dict[str, dict[str, Any]]) -> None:
     assert {"with_store_to_without", "decode_us_per_image", "fold_publish_us_per_image"} <= set(results["road"])
     assert {"judge", "records", "feed"} <= set(results["road"]["rows"][0]["stages_us_per_image"])
 

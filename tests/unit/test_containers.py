@@ -123,7 +123,7 @@ def test_compose_file_fits_the_compose_specification() -> None:
 
 @pytest.mark.timeout(600)  # The first run installs the checker.
 def test_compose_file_passes_dclint(checkers: Path) -> None:  # noqa: F811
-    # Services stand in the order of the road, and keys in the order in which one reads them.
+    # Services stand in the order of the pipeline, and keys in the order in which one reads them.
     order = ("service-keys-order", "services-alphabetical-order", "top-level-properties-order")
     disabled = [argument for rule in order for argument in ("--disable-rule", rule)]
     done = subprocess.run(

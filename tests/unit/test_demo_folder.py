@@ -44,14 +44,14 @@ def test_refusal_is_one_line_and_status_1(
     assert capsys.readouterr().err.startswith(f"error: FOLDER={str(tmp_path / 'No Pictures')!r}: there is no such")
 
 
-def test_each_folder_has_a_road_of_its_own_and_the_digits_keep_theirs(tmp_path: Path) -> None:
+def test_each_folder_has_a_pipeline_of_its_own_and_the_digits_keep_theirs(tmp_path: Path) -> None:
     settings = load_settings(var_dir=tmp_path)
-    roads = [settings, *(_own_settings(settings, str(tmp_path / name)) for name in ("a", "b"))]
+    pipelines = [settings, *(_own_settings(settings, str(tmp_path / name)) for name in ("a", "b"))]
     for name in ("kafka_topic", "cassandra_keyspace", "index_dir", "var_dir"):
-        assert len({getattr(road, name) for road in roads}) == 3
-    assert len({road.compiled_dir for road in roads}) == 1
-    assert load_settings(**roads[1].model_dump()) == roads[1], "its names are acceptable"
-    assert _own_settings(settings, str(tmp_path / "a")) == roads[1]
+        assert len({getattr(each, name) for each in pipelines}) == 3
+    assert len({each.compiled_dir for each in pipelines}) == 1
+    assert load_settings(**pipelines[1].model_dump()) == pipelines[1], "its names are acceptable"
+    assert _own_settings(settings, str(tmp_path / "a")) == pipelines[1]
 
 
 def test_every_picture_can_be_altered_in_five_ways() -> None:
