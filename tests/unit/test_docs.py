@@ -126,17 +126,14 @@ def commands(line: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-ASKED = [(line, folder, words) for line in SPANS for folder, words in commands(line)]
-
-
-@pytest.mark.parametrize(("line", "folder", "words"), ASKED, ids=lambda value: str(value))
-def test_command_in_the_docs_exists_with_its_options(line: str, folder: str, words: list[str]) -> None:
-    command = folder
-    while words and words[0] in verbs_of(command):
-        command, words = f"{command} {words[0]}", words[1:]
-    assert command != folder or not words or words[0].startswith(("-", "<")), f"{line}: {folder} has no {words[0]}"
-    known = set(re.findall(r"(?<!\S)\[?(--?[a-z][a-z-]*)", help_of(command)))
-    assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= known, line
+@pytest.mark.parametrize("line", [line for line in SPANS if re.search(r"(?:lookalike|python -m) ", line)])
+def test_commands_in_the_docs_exist_with_their_options(line: str) -> None:
+    for command, words in commands(line):
+        while words and words[0] in verbs_of(command):
+            command, words = f"{command} {words[0]}", words[1:]
+        assert " " in command or not words or words[0].startswith(("-", "<")), f"{command} has no verb {words[0]}"
+        known = set(re.findall(r"(?<!\S)\[?(--?[a-z][a-z-]*)", help_of(command)))
+        assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= known
 
 
 @pytest.mark.parametrize("verb", VERBS)
