@@ -219,6 +219,15 @@ def test_files_in_the_docs_exist(page: Path) -> None:
     assert not [word for word in words if word.split("/")[0] in folders and not (ROOT / word).exists()]
 
 
+def test_words_of_the_glossary_are_those_of_the_code() -> None:
+    """Names in code, in answers and in tables; routes and files have tests of their own."""
+    folders = ("contract", "runtime", "topics", *FOLDERS)
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix in (".py", ".cql")]
+    known = set(re.findall(r"\w+", "\n".join(path.read_text() for path in sources)))
+    spans = [span for span in CODE[ROOT / "docs" / "glossary.md"] if re.fullmatch(r"[A-Za-z_.]+", span)]
+    assert not {word for span in spans for word in span.split(".")} - known
+
+
 def steps() -> list[list[str]]:
     """Rows of the table that follows one image: step, file, function, what is true afterwards."""
     text = TEXTS[ROOT / "docs" / "architecture.md"]
