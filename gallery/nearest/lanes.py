@@ -1,9 +1,10 @@
 """The two machine steps that plain numba does not reach: sixteen 16-bit numbers at once, and asking for memory early.
 
 Both are a few lines of LLVM's own language, which numba hands to the same compiler as everything else: they work on every
-processor and need no compiler installed. `near_lanes` is the innermost loop of a search. As a plain loop it takes six times
-as long (62 ns a block, not 10), because numba widens 16-bit numbers; here LLVM sees what it turns into one subtraction and one
-multiply-and-add for sixteen numbers (vpsubw and vpmaddwd on x86).
+processor and need no compiler installed. `near_lanes` is the innermost loop of a search. It takes 10 ns a block; the best plain
+loop that was found takes 45 ns, because numba widens 16-bit numbers. Here LLVM sees what it turns into one subtraction and one
+multiply-and-add for sixteen numbers (vpsubw and vpmaddwd on x86). In a search over 300,000 digits' embeddings all of this
+saves 29 % of the processor's time, a quarter of that by asking for memory early.
 """
 
 from collections.abc import Callable
