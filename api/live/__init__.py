@@ -1,1 +1,1 @@
-"""What goes on beside the requests: the generation that is served, what arrives, what is known of images."""
+"""What goes on beside the requests: the generation that is served, what arrives, whether coverage stands still, writes."""
