@@ -13,6 +13,7 @@ WORKDIR /app
 COPY . .
 RUN /opt/venv/bin/python -m compileall -q .
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app/clients/python \
     PYTHONUNBUFFERED=1 \
     MALLOC_ARENA_MAX=2 \
     MALLOC_MMAP_THRESHOLD_=262144 \

@@ -65,7 +65,7 @@ onnx: venv ## install ONNX Runtime, which imported ONNX networks need
 train: .venv-train/.installed ## train an encoder with TensorFlow, in an environment of its own; ARGS=… for its options
 	@.venv-train/bin/python -m model train $(ARGS)
 
-venv: $(VENV)/.installed ## build the Python environment in .venv
+venv: $(VENV)/.command ## build the Python environment in .venv, with the command `lookalike`
 
 lock: venv ## resolve the requirements*.in files again
 	$(COMPILE) requirements.in -o requirements.lock
@@ -87,6 +87,11 @@ endef
 
 $(VENV)/.installed: requirements.lock requirements-dev.lock
 	$(call install,$(VENV),$^)
+	@touch $@
+
+# The command and its client, editable: both stay in this folder.
+$(VENV)/.command: $(VENV)/.installed pyproject.toml clients/python/pyproject.toml
+	@$(VENV)/bin/uv pip install -q --python $(RUN) --no-deps -e . -e clients/python
 	@touch $@
 
 .venv-train/.installed: requirements.lock requirements-train.lock

@@ -4,12 +4,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from api.client import ApiError, Client, Effort, Sort
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
-from contract.settings import Settings, load_settings
+from runtime.command_line import Program, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 EXAMPLES = """examples:
   python -m api serve --processes 4
@@ -18,17 +20,27 @@ EXAMPLES = """examples:
   python -m api search part-of-a-photo.jpg --effort thorough
   python -m api search digit.png --k 3 --json | jq .matches[0].id
 """
+_SEARCHES = """examples:
+  %(prog)s digit.png
+  %(prog)s altered.png --explain
+  %(prog)s part-of-a-photo.jpg --effort thorough
+  %(prog)s digit.png --k 3 --json | jq .matches[0].id
+"""
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 failed, 2 asked wrongly."""
-    parser = argparse.ArgumentParser(
-        prog="python -m api", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    serve = verbs.add_parser("serve", help="answer searches over HTTP until Ctrl-C")
+    program = Program(prog="python -m api", description=__doc__ or "", epilog=EXAMPLES, verbs=VERBS, error_prefix="")
+    return run_program(program, arguments)
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--processes", type=int, help="processes that share the port (LOOKALIKE_API_PROCESSES)")
-    search = verbs.add_parser("search", help="print the neighbours of an image")
+
+
+def _add_search(search: argparse.ArgumentParser) -> None:
+    from lookalike_client import Effort, Sort
+
     search.add_argument("file", type=Path, help=f"a {FORMATS} image")
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
     search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
@@ -41,51 +53,54 @@ def main() -> int:
     )
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
-    verbs.add_parser("openapi", help="print the OpenAPI document")
-    arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        if arguments.verb == "serve":
-            return _serve(settings, arguments.processes or settings.api_processes)
-        if arguments.verb == "openapi":
-            return _openapi(settings)
-        return _search(arguments, arguments.url or settings.api_address)
-    except LookalikeError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
 
 
-def _serve(settings: Settings, processes: int) -> int:
+def _serve(settings: "Settings", arguments: argparse.Namespace) -> int:
     from api.server import serve  # brings NumPy, scikit-learn and the drivers, which a search does not need
 
-    return serve(settings, processes)
+    return serve(settings, arguments.processes or settings.api_processes)
 
 
-def _openapi(settings: Settings) -> int:
+def _openapi(settings: "Settings", _: argparse.Namespace) -> int:
     from api.app import create_app
 
     print(json.dumps(create_app(settings).openapi(), indent=1))
     return 0
 
 
-def _search(arguments: argparse.Namespace, address: str) -> int:
-    from api.table import neighbours_table
+def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from lookalike_client import ApiError, Client
+    from lookalike_client.table import neighbours_table
 
     try:
-        answer = Client(address).search_file(
+        answer = Client(arguments.url or settings.api_address).search_file(
             arguments.file, k=arguments.k, explain=arguments.explain, sort=arguments.sort, effort=arguments.effort
         )
     except OSError as error:
-        print(f"{arguments.file} cannot be read: {error.strerror}.", file=sys.stderr)
-        return 1
+        raise LookalikeError(f"{arguments.file} cannot be read: {error.strerror}.") from error
     except ApiError as error:
-        print(error, file=sys.stderr)
-        return 1
+        raise LookalikeError(str(error)) from error
     print(json.dumps(answer.raw, ensure_ascii=False) if arguments.json else neighbours_table(answer))
     return 0
 
+
+VERBS = (
+    Verb(
+        name="serve",
+        summary="answer searches over HTTP until Ctrl-C",
+        run=_serve,
+        add_arguments=_add_serve,
+        epilog="Example: %(prog)s --processes 4",
+    ),
+    Verb(
+        name="search",
+        summary="print the neighbours of an image",
+        run=_search,
+        add_arguments=_add_search,
+        epilog=_SEARCHES,
+    ),
+    Verb(name="openapi", summary="print the OpenAPI document", run=_openapi),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

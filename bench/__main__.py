@@ -4,54 +4,39 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.results import RESULTS_DIR, read_results
 from contract.errors import LookalikeError
-from contract.settings import Settings, for_digits, load_settings
+from runtime.command_line import ASKED_WRONGLY, FAILED, TERMINATED, AddArguments, Program, Run, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+
+Measure = Callable[["Settings", argparse.Namespace], dict[str, Any] | int]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 wrongly asked, 130 stopped by Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    # So that what a measurement started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        figures: dict[str, Any] | int = options.run(options)
-    except ModuleNotFoundError as error:
-        print(f"{error}. Install what is measured beside ours: `make bench-deps`.", file=sys.stderr)
-        return 1
-    except LookalikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; what was published stays in the gallery under bench/.", file=sys.stderr)
-        return 130
-    if isinstance(figures, int):
-        return figures
-    _tell(figures, is_json=options.json)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    program = Program(
         prog="python -m bench",
         description="Measure the running stack (`make up` first), or searches beside other libraries.",
         epilog="Example: python -m bench road --images 5000 --rate 100 --json",
+        verbs=VERBS,
     )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    return run_program(program, arguments)
 
-    everything = verbs.add_parser("all", help="every measurement in order, with results, plots and goals")
+
+def _add_all(everything: argparse.ArgumentParser) -> None:
     everything.add_argument(
         "--quick", action="store_true", help="tiny sizes, into var/bench/quick: shows that all of it works"
     )
     everything.add_argument("--only", nargs="+", metavar="NAME", help="only these results, e.g. search-60000 freshness")
-    everything.set_defaults(run=_all)
 
-    pipeline = _measurement(
-        verbs, "road", _pipeline, "images/s from topic to searchable, freshness, embedders by themselves"
-    )
+
+def _add_pipeline(pipeline: argparse.ArgumentParser) -> None:
+    _add_json(pipeline)
     pipeline.add_argument(
         "--images", type=int, default=5000, help="published at full speed, up to 60000 (default %(default)s)"
     )
@@ -61,9 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "--embedder-images", type=int, default=6000, help="for each of the embedders by themselves; 0 leaves them out"
     )
 
-    fresh = _measurement(
-        verbs, "freshness", _freshness, "confirmed by Kafka → searchable, at several rates, while others search"
-    )
+
+def _add_freshness(fresh: argparse.ArgumentParser) -> None:
+    _add_json(fresh)
     fresh.add_argument(
         "--rates", type=float, nargs="+", default=[100, 300, 1000], help="images/s (default 100 300 1000)"
     )
@@ -72,13 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     fresh.add_argument("--seconds", type=float, default=20, help="length of each part (default %(default)s)")
 
-    http = _measurement(verbs, "http", _http, "searches with images by one client and by many at once")
+
+def _add_http(http: argparse.ArgumentParser) -> None:
+    _add_json(http)
     http.add_argument("--clients", type=int, default=16, help="of the second part (default %(default)s)")
     http.add_argument("--seconds", type=float, default=10, help="length of each part (default %(default)s)")
 
-    photos = _measurement(
-        verbs, "photos", _photos, "photographs: what one costs on one core, and as a query of 12 Mpx (servers must run)"
-    )
+
+def _add_photos(photos: argparse.ArgumentParser) -> None:
+    _add_json(photos)
     photos.add_argument("--images", type=int, default=10_000, help="in the gallery (default %(default)s)")
     photos.add_argument("--searches", type=int, default=200, help="that are timed (default %(default)s)")
     photos.add_argument(
@@ -91,18 +78,15 @@ def _parser() -> argparse.ArgumentParser:
         help="photographs for the gallery (default: parts of two that are here)",
     )
 
-    memory = _measurement(
-        verbs,
-        "memory",
-        _memory,
-        "the most memory that each process takes, in a pipeline of their own (servers must run)",
-    )
+
+def _add_memory(memory: argparse.ArgumentParser) -> None:
+    _add_json(memory)
     memory.add_argument("--images", type=int, default=60_000, help="digits, at most 60000 (default %(default)s)")
     memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
 
-    search = _measurement(
-        verbs, "search", _search, "one exact search beside other libraries (needs `make bench-deps`, no stack)"
-    )
+
+def _add_search(search: argparse.ArgumentParser) -> None:
+    _add_json(search)
     search.add_argument("--images", "--n", type=int, default=60_000, help="embeddings (default %(default)s)")
     search.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
     search.add_argument("--methods", nargs="+", help="only these, e.g. lookalike numpy")
@@ -119,53 +103,65 @@ def _parser() -> argparse.ArgumentParser:
         "--deleted", type=float, metavar="SHARE", default=0.0, help="deleted images, with --tail (default 0)"
     )
 
-    systems = _measurement(
-        verbs, "systems", _systems, "whole embedded systems beside ours (needs `make bench-deps`, no stack)"
-    )
+
+def _add_systems(systems: argparse.ArgumentParser) -> None:
+    _add_json(systems)
     systems.add_argument("--images", type=int, default=60_000, help="embeddings (default %(default)s)")
     systems.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
     systems.add_argument("--inserts", type=int, default=200, help="single inserts until found (default %(default)s)")
     systems.add_argument("--systems", nargs="+", help="only these, e.g. lookalike lancedb")
 
-    explained = _measurement(verbs, "explain", _explain, "what verdicts are worth and what they cost (no stack needed)")
+
+def _add_explain(explained: argparse.ArgumentParser) -> None:
+    _add_json(explained)
     explained.add_argument("--copies", type=int, default=2000, help="altered copies (default %(default)s)")
     explained.add_argument("--pairs", type=int, default=50_000, help="pairs of near neighbours (default %(default)s)")
     explained.add_argument("--questions", type=int, default=200, help="questions that are timed (default %(default)s)")
 
-    for name, run, summary in (
-        ("report", _report, "the results as markdown"),
-        ("plots", _plots, "draw the results (needs `make bench-deps`)"),
-    ):
-        verb = verbs.add_parser(name, help=summary)
-        verb.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of results (default bench/results)")
-        verb.set_defaults(run=run)
-    return parser
+
+def _add_results(verb: argparse.ArgumentParser) -> None:
+    from bench.results import RESULTS_DIR
+
+    verb.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of results (default bench/results)")
 
 
-def _measurement(verbs: Any, name: str, run: object, summary: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=summary)
+def _add_json(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    verb.set_defaults(run=run)
-    return verb
 
 
-def _settings() -> Settings:
-    """Nearly all measurements are of digits; those of photographs name their encoder themselves."""
-    return for_digits(load_settings())
+def _measured(measure: Measure) -> Run:
+    """The verb that measures and tells the figures, or returns the exit status that there is instead."""
+
+    def run(settings: "Settings", options: argparse.Namespace) -> int:
+        from contract.settings import for_digits
+
+        # So that what a measurement started ends with it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+        try:
+            # Nearly all measurements are of digits; those of photographs name their encoder themselves.
+            figures = measure(for_digits(settings), options)
+        except ModuleNotFoundError as error:
+            raise LookalikeError(f"{error}. Install what is measured beside ours: `make bench-deps`.") from error
+        if isinstance(figures, int):
+            return figures
+        _tell(figures, is_json=options.json)
+        return 0
+
+    return run
 
 
-def _all(options: argparse.Namespace) -> int:
+def _all(settings: "Settings", options: argparse.Namespace) -> int:
     from bench.everything import measure_everything, measurements
     from bench.goals import outcomes
     from bench.report import goals_table
+    from bench.results import RESULTS_DIR, read_results
 
-    settings = _settings()
     folder = settings.var_dir / "bench" / "quick" if options.quick else RESULTS_DIR
     known = {one.name: one for one in measurements(quick=options.quick)}
     unknown = sorted(set(options.only or ()) - set(known))
     if unknown:
         print(f"There is no measurement {unknown[0]!r}, only: {', '.join(known)}.", file=sys.stderr)
-        return 2
+        return ASKED_WRONGLY
     failed = measure_everything(settings, folder, [known[name] for name in options.only or known])
     results = read_results(folder)
     _draw(results, folder / "plots" if options.quick else None)
@@ -175,79 +171,81 @@ def _all(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _pipeline(options: argparse.Namespace) -> dict[str, Any]:
+def _pipeline(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.pipeline import measure_pipeline
 
     return measure_pipeline(
-        _settings(), options.images, options.rate, options.seconds, embedder_images=options.embedder_images
+        settings, options.images, options.rate, options.seconds, embedder_images=options.embedder_images
     )
 
 
-def _freshness(options: argparse.Namespace) -> dict[str, Any]:
+def _freshness(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.freshness import measure_freshness
 
-    return measure_freshness(_settings(), options.rates, clients=options.clients, seconds=options.seconds)
+    return measure_freshness(settings, options.rates, clients=options.clients, seconds=options.seconds)
 
 
-def _http(options: argparse.Namespace) -> dict[str, Any]:
+def _http(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.http import measure_http
 
-    return measure_http(_settings(), options.clients, options.seconds)
+    return measure_http(settings, options.clients, options.seconds)
 
 
-def _photos(options: argparse.Namespace) -> dict[str, Any]:
+def _photos(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.photos import measure_photos
 
-    return measure_photos(_settings(), options.images, options.searches, options.thorough, folder=options.photos)
+    return measure_photos(settings, options.images, options.searches, options.thorough, folder=options.photos)
 
 
-def _memory(options: argparse.Namespace) -> dict[str, Any]:
+def _memory(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.memory import measure_memory
 
-    return measure_memory(_settings(), options.images, options.large)
+    return measure_memory(settings, options.images, options.large)
 
 
-def _search(options: argparse.Namespace) -> dict[str, Any] | int:
+def _search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:
     from bench.peers import METHODS
     from bench.scenarios import measure_during_rebuild, measure_tail
     from bench.search import measure_search
 
-    settings = _settings()
     if options.tail is not None:
         return measure_tail(settings, options.images, options.queries, tail=options.tail, deleted=options.deleted)
     if options.during_rebuild:
         return measure_during_rebuild(settings, options.images, options.queries)
     names = options.methods or list(METHODS)
     if not _are_known(names, METHODS, "method"):
-        return 2
+        return ASKED_WRONGLY
     return measure_search(
         settings, options.images, options.queries, names, is_uniform=options.uniform, threads=options.threads
     )
 
 
-def _explain(options: argparse.Namespace) -> dict[str, Any]:
+def _explain(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.explain import measure_explain  # OpenCV, which the other measurements do not need
 
-    return measure_explain(_settings(), options.copies, options.pairs, options.questions)
+    return measure_explain(settings, options.copies, options.pairs, options.questions)
 
 
-def _systems(options: argparse.Namespace) -> dict[str, Any] | int:
+def _systems(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:
     from bench.systems import SYSTEMS, measure_systems
 
     names = options.systems or list(SYSTEMS)
     if not _are_known(names, SYSTEMS, "system"):
-        return 2
-    return measure_systems(_settings(), options.images, options.queries, options.inserts, names)
+        return ASKED_WRONGLY
+    return measure_systems(settings, options.images, options.queries, options.inserts, names)
 
 
-def _report(options: argparse.Namespace) -> int:
+def _report(_: "Settings", options: argparse.Namespace) -> int:
     from bench.report import markdown
+    from bench.results import read_results
 
     print(markdown(read_results(options.results)), end="")
     return 0
 
 
-def _plots(options: argparse.Namespace) -> int:
+def _plots(_: "Settings", options: argparse.Namespace) -> int:
+    from bench.results import read_results
+
     return _draw(read_results(options.results), None)
 
 
@@ -259,7 +257,7 @@ def _draw(results: dict[str, dict[str, Any]], folder: Path | None) -> int:
             print(path)
     except ModuleNotFoundError as error:
         print(f"Nothing was drawn: {error}. Install it: `make bench-deps`.", file=sys.stderr)
-        return 1
+        return FAILED
     return 0
 
 
@@ -281,6 +279,79 @@ def _tell(figures: dict[str, Any], *, is_json: bool) -> None:
     for row in figures.get("rows", []):
         print("  ".join(f"{name}={json.dumps(value)}" for name, value in row.items() if name not in hidden))
 
+
+def _verb(name: str, measure: Measure, add_arguments: AddArguments, summary: str, example: str) -> Verb:
+    return Verb(
+        name=name,
+        summary=summary,
+        run=_measured(measure),
+        add_arguments=add_arguments,
+        epilog=f"Example: %(prog)s {example}",
+        interrupted="Stopped; what was published stays in the gallery under bench/.",
+    )
+
+
+VERBS = (
+    _verb(
+        "all",
+        _all,
+        _add_all,
+        "every measurement in order, with results, plots and goals",
+        "--only search-60000 freshness",
+    ),
+    _verb(
+        "road",
+        _pipeline,
+        _add_pipeline,
+        "images/s from topic to searchable, freshness, embedders by themselves",
+        "--images 5000 --rate 100 --json",
+    ),
+    _verb(
+        "freshness",
+        _freshness,
+        _add_freshness,
+        "confirmed by Kafka → searchable, at several rates, while others search",
+        "--rates 100 300 --clients 0",
+    ),
+    _verb("http", _http, _add_http, "searches with images by one client and by many at once", "--clients 32"),
+    _verb(
+        "photos",
+        _photos,
+        _add_photos,
+        "photographs: what one costs on one core, and as a query of 12 Mpx (servers must run)",
+        "--images 1000 --searches 50",
+    ),
+    _verb(
+        "memory",
+        _memory,
+        _add_memory,
+        "the most memory that each process takes, on a road of their own (servers must run)",
+        "--images 10000",
+    ),
+    _verb(
+        "search",
+        _search,
+        _add_search,
+        "one exact search beside other libraries (needs `make bench-deps`, no stack)",
+        "--methods lookalike numpy",
+    ),
+    _verb(
+        "systems",
+        _systems,
+        _add_systems,
+        "whole embedded systems beside ours (needs `make bench-deps`, no stack)",
+        "--systems lookalike lancedb",
+    ),
+    _verb(
+        "explain",
+        _explain,
+        _add_explain,
+        "what verdicts are worth and what they cost (no stack needed)",
+        "--copies 500",
+    ),
+    _verb("report", _report, _add_results, "the results as markdown", "--results var/bench/quick"),
+    _verb("plots", _plots, _add_results, "draw the results (needs `make bench-deps`)", "--results var/bench/quick"),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

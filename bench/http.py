@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from api.client import ApiError, Client
 from bench.machine import machine, versions
 from contract.errors import DependencyError
 from contract.settings import Settings
+from lookalike_client import ApiError, Client
 from model import mnist
 
 QUERIES = 2000

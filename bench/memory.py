@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from api.client import Client
 from bench.machine import machine, versions
 from bench.own_pipeline import own_pipeline, own_programs, publish_all
 from contract.settings import Settings
 from gallery.generations.reader import Reader
+from lookalike_client import Client
 from model import mnist
 from stack.process import Child
 

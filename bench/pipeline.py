@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from api.client import Client
 from bench.arrivals import CoverageWatcher, publish_paced
 from bench.embedders import ROUNDS, Case, measure_embedders
 from bench.http import require_api
@@ -17,6 +16,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.writer import Writer
 from gallery.store.rows import FeedRow
+from lookalike_client import Client
 from model import mnist
 from model.pictures.decoder import Decoder
 from topics.publisher import ImagePublisher
@@ -89,7 +89,7 @@ def _searches(client: Client) -> dict[str, Any]:
         total.append((time.perf_counter() - began) * 1000)
         parts.append(answer.timing_ms)
     return {
-        "gallery_images": answer.coverage["count"],
+        "gallery_images": answer.coverage.count,
         "http_search_p50_ms": round(statistics.median(total), 2),
         "http_search_p99_ms": round(statistics.quantiles(total, n=100)[98], 2),
         "http_search_parts_p50_ms": {name: round(statistics.median(p[name] for p in parts), 3) for name in parts[0]},

@@ -4,73 +4,79 @@ import argparse
 import json
 import sys
 import time
-
-import msgspec
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from contract.errors import LookalikeError
-from contract.settings import Settings, load_settings
-from gallery.generations.reader import Reader
-from gallery.generations.serving import ServingFile, old_layout
-from gallery.generations.snapshot import Snapshot
-from gallery.promote import IndexComparison, promote, rollback
-from gallery.store.store import Store
-from gallery.verify import verify
-from gallery.watch import watch
+from runtime.command_line import Program, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+    from gallery.generations.snapshot import Snapshot
+    from gallery.promote import IndexComparison
 
 _EXAMPLE = """example:
   python -m gallery verify --encoder contrast
   python -m gallery promote contrast
 """
+_INTERRUPTED = "Stopped; nothing was changed."
 DIFFERENCES_SHOWN = 20
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 fine, 1 differences or failure, 2 wrong usage."""
-    parser = argparse.ArgumentParser(
+    program = Program(
         prog="python -m gallery",
         description="Look at the index, and change which encoder's index answers.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        verbs=VERBS,
+        error_prefix="",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    stats_parser = verbs.add_parser("stats", help="what the current generation holds and covers")
-    stats_parser.add_argument("--json", action="store_true", help="print the whole manifest as JSON")
-    verify_parser = verbs.add_parser("verify", help="read the feed again and compare it with the current generation")
-    for looking in (stats_parser, verify_parser):
-        looking.add_argument("--encoder", help="the index of this encoder (default: the one that answers)")
-    watch_parser = verbs.add_parser("watch", help="the figures of a running API, live, until Ctrl-C")
-    watch_parser.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
-    watch_parser.add_argument("--interval-s", type=float, default=1.0, help="seconds between two looks (default 1)")
-    watch_parser.add_argument("--looks", type=int, help="end after so many looks; status 1 when the last one failed")
-    promote_parser = verbs.add_parser(
-        "promote", help="have another encoder's index answer, once it covers as much and holds the same images"
-    )
-    promote_parser.add_argument("encoder", help="a folder's name in model/encoders/ and in the index folder")
-    rollback_parser = verbs.add_parser("rollback", help="have the encoder answer again that did before")
-    for changing in (promote_parser, rollback_parser):
-        changing.add_argument(
-            "--wait-s", type=float, default=60.0, help="how long it may take to catch up (default 60)"
-        )
-    arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        if arguments.verb == "watch":
-            return watch(arguments.url or settings.api_address, arguments.interval_s, arguments.looks)
-        if arguments.verb in ("promote", "rollback"):
-            return _change(settings, arguments)
-        snapshot = _current(settings, arguments.encoder)
-        if arguments.verb == "stats":
-            return _stats(snapshot, as_json=arguments.json)
-        return _verify(snapshot, settings)
-    except LookalikeError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; nothing was changed.", file=sys.stderr)
-        return 130
+    return run_program(program, arguments)
 
 
-def _current(settings: Settings, encoder: str | None) -> Snapshot:
+def _add_encoder(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--encoder", help="the index of this encoder (default: the one that answers)")
+
+
+def _add_stats(stats: argparse.ArgumentParser) -> None:
+    stats.add_argument("--json", action="store_true", help="print the whole manifest as JSON")
+    _add_encoder(stats)
+
+
+def _add_verify(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    _add_encoder(verify)
+
+
+def _add_watch(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
+    watch.add_argument("--interval-s", type=float, default=1.0, help="seconds between two looks (default 1)")
+    watch.add_argument("--looks", type=int, help="end after so many looks; status 1 when the last one failed")
+    watch.add_argument("--json", action="store_true", help="print the API's whole answer of each look as JSON")
+
+
+def _add_promote(promote: argparse.ArgumentParser) -> None:
+    promote.add_argument("encoder", help="a folder's name in model/encoders/ and in the index folder")
+    _add_changing(promote)
+
+
+def _add_changing(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--wait-s", type=float, default=60.0, help="how long it may take to catch up (default 60)")
+    verb.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def _watch(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from lookalike_client.watch import watch
+
+    address = arguments.url or settings.api_address
+    return watch(address, arguments.interval_s, arguments.looks, as_json=arguments.json)
+
+
+def _current(settings: "Settings", encoder: str | None) -> "Snapshot":
+    from gallery.generations.reader import Reader
+    from gallery.generations.serving import ServingFile, old_layout
+
     name = encoder or ServingFile(settings.index_dir, settings.encoder).current().encoder
     reader = Reader(settings.index_dir / name, fingerprint=None)
     snapshot = reader.current()
@@ -83,19 +89,41 @@ def _current(settings: Settings, encoder: str | None) -> Snapshot:
     return snapshot
 
 
-def _change(settings: Settings, arguments: argparse.Namespace) -> int:
+def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from gallery.promote import promote
+    from gallery.store.store import Store
+
     store = Store.connect(settings)
-    compared: IndexComparison | None
     try:
-        if arguments.verb == "rollback":
-            name, compared = rollback(settings.index_dir, store.feed, default=settings.encoder, wait_s=arguments.wait_s)
-        else:
-            name = arguments.encoder
-            compared = promote(
-                settings.index_dir, store.feed, to=name, default=settings.encoder, wait_s=arguments.wait_s
-            )
+        compared = promote(
+            settings.index_dir,
+            store.feed,
+            to=arguments.encoder,
+            default=settings.encoder,
+            wait_s=arguments.wait_s,
+        )
     finally:
         store.close()
+    return _tell_change(arguments.encoder, compared, as_json=arguments.json)
+
+
+def _rollback(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from gallery.promote import rollback
+    from gallery.store.store import Store
+
+    store = Store.connect(settings)
+    try:
+        name, compared = rollback(settings.index_dir, store.feed, default=settings.encoder, wait_s=arguments.wait_s)
+    finally:
+        store.close()
+    return _tell_change(name, compared, as_json=arguments.json)
+
+
+def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool) -> int:
+    """Say what came of a change to the encoder `name`; returns the exit status."""
+    if as_json:
+        print(json.dumps({"encoder": name, "compared": None if compared is None else asdict(compared)}, indent=2))
+        return 1 if compared and compared.differences else 0
     if compared is None:
         print(f"{name} answers already.")
         return 0
@@ -114,9 +142,11 @@ def _change(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stats(snapshot: Snapshot, *, as_json: bool) -> int:
-    manifest = snapshot.manifest
-    if as_json:
+def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
+    manifest = _current(settings, arguments.encoder).manifest
+    if arguments.json:
+        import msgspec
+
         print(json.dumps(msgspec.to_builtins(manifest), indent=2))
         return 0
     age_s = time.time() - manifest.published_at_ms / 1000
@@ -134,12 +164,19 @@ def _stats(snapshot: Snapshot, *, as_json: bool) -> int:
     return 0
 
 
-def _verify(snapshot: Snapshot, settings: Settings) -> int:
+def _verify(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from gallery.store.store import Store
+    from gallery.verify import verify
+
+    snapshot = _current(settings, arguments.encoder)
     store = Store.connect(settings)
     try:
         result = verify(snapshot, store.feed)
     finally:
         store.close()
+    if arguments.json:
+        print(json.dumps({"generation": snapshot.manifest.generation, **asdict(result)}, indent=2))
+        return 1 if result.differences else 0
     for difference in result.differences[:DIFFERENCES_SHOWN]:
         print(difference)
     for found in result.set_aside[:DIFFERENCES_SHOWN]:
@@ -158,6 +195,49 @@ def _verify(snapshot: Snapshot, settings: Settings) -> int:
     )
     return 0
 
+
+VERBS = (
+    Verb(
+        name="stats",
+        summary="what the current generation holds and covers",
+        run=_stats,
+        add_arguments=_add_stats,
+        epilog="Example: %(prog)s --json",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="verify",
+        summary="read the feed again and compare it with the current generation",
+        run=_verify,
+        add_arguments=_add_verify,
+        epilog="Example: %(prog)s --encoder contrast",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="watch",
+        summary="the figures of a running API, live, until Ctrl-C",
+        run=_watch,
+        add_arguments=_add_watch,
+        epilog="Example: %(prog)s --interval-s 5",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="promote",
+        summary="have another encoder's index answer, once it covers as much and holds the same images",
+        run=_promote,
+        add_arguments=_add_promote,
+        epilog="Example: %(prog)s contrast",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="rollback",
+        summary="have the encoder answer again that did before",
+        run=_rollback,
+        add_arguments=_add_changing,
+        epilog="Example: %(prog)s --wait-s 300",
+        interrupted=_INTERRUPTED,
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

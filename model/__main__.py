@@ -3,68 +3,58 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from contract.errors import ConfigurationError, LookalikeError
-from contract.settings import load_settings
-from model.networks.command import add_import, import_encoder
+from contract.errors import ConfigurationError
+from runtime.command_line import Program, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 _DIGITS = "contrast"
 # The encoder that learns from a folder of photographs; the others learn from MNIST.
 _PHOTOS = "photo"
+_INTERRUPTED = "\nStopped."
+_IMPORT_EXAMPLE = """example, a network by torchvision's rules (mean .485 .456 .406, deviation .229 .224 .225, times 255):
+  %(prog)s --name dino --onnx dino.onnx --size 224x224 --layout nchw --fit crop \\
+    --mean 123.675 116.28 103.53 --scale 58.395 57.12 57.375 --credit 'Meta AI, Apache-2.0'
+"""
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit status."""
-    arguments = _parser().parse_args()
-    try:
-        _VERBS[arguments.verb](arguments)
-    except LookalikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        if arguments.verb == "train":
-            again = f'make train ARGS="--encoder {arguments.encoder} --resume"'
-            print(f"Finished epochs are kept; go on with: {again}", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    program = Program(
         prog="python -m model",
         description="Train, export, evaluate and import encoders.",
         epilog="Example: python -m model evaluate --encoder contrast",
+        verbs=VERBS,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    train = verbs.add_parser("train", help="train an encoder (needs TensorFlow)")
+    return run_program(program, arguments)
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--epochs", type=_positive, help="epochs in all (default: as its recipe says)")
     train.add_argument("--resume", action="store_true", help="go on behind the last finished epoch")
-    export = verbs.add_parser("export", help="write the trained encoder to model/encoders (needs TensorFlow)")
-    for verb in (train, export):
-        verb.add_argument("--encoder", metavar="NAME", default=_DIGITS, help="which one (default %(default)s)")
-        verb.add_argument("--folder", type=Path, help="where training keeps its state (default <var>/train/NAME)")
-        verb.add_argument("--images", type=Path, help=f"photographs to learn from, for --encoder {_PHOTOS} alone")
+    _add_trained(train)
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    _add_trained(export)
     export.add_argument(
         "--credit",
         metavar="TEXT",
         action="append",
         help=f"whose photographs and which licence, for --encoder {_PHOTOS}; repeat it",
     )
-    _add_evaluate(verbs)
-    add_import(verbs)
-    return parser
 
 
-def _add_evaluate(verbs: Any) -> None:
-    evaluate = verbs.add_parser(
-        "evaluate",
-        help="measure encoders: on digits, or with --photos on photographs beside perceptual hashes",
-        description="Without --photos: the encoders that know digits, on MNIST, beside raw pixels and PCA. With --photos: all "
-        "encoders on photographs, beside the hashes PDQ and pHash, small colour pixels and SSCD.",
-        epilog="Example: python -m model evaluate --photos ~/Pictures --copies 200 --picture found.png",
-    )
+def _add_trained(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--encoder", metavar="NAME", default=_DIGITS, help="which one (default %(default)s)")
+    verb.add_argument("--folder", type=Path, help="where training keeps its state (default <var>/train/NAME)")
+    verb.add_argument("--images", type=Path, help=f"photographs to learn from, for --encoder {_PHOTOS} alone")
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all)")
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
     evaluate.add_argument(
@@ -95,6 +85,12 @@ def _add_evaluate(verbs: Any) -> None:
     photos.add_argument("--processes", type=_positive, help="that decode and embed (default: one a core)")
 
 
+def _add_import(verb: argparse.ArgumentParser) -> None:
+    from model.networks.command import add_import_arguments
+
+    add_import_arguments(verb)
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -109,9 +105,26 @@ def _count(text: str) -> int:
     return number
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    images, folder = _images(arguments), _state_folder(arguments)
+def _train(settings: "Settings", arguments: argparse.Namespace) -> int:
+    images, folder = _images(arguments), _state_folder(settings, arguments)
     _check_tensorflow()
+    try:
+        epochs = _train_epochs(images, folder, arguments)
+    except KeyboardInterrupt:
+        print(
+            "\nStopped.\nFinished epochs are kept; go on with: "
+            f'make train ARGS="--encoder {arguments.encoder} --resume"',
+            file=sys.stderr,
+        )
+        raise
+    options = f"--encoder {arguments.encoder}" + (f" --images {images}" if images else "")
+    print(f"Trained {epochs} epochs in {folder}. Next: {sys.executable} -m model export {options}")
+    return 0
+
+
+def _train_epochs(images: Path | None, folder: Path, arguments: argparse.Namespace) -> int:
+    """Train, and return how many epochs there are."""
+    epochs: int
     if images:
         from model.training.photo.train import EPOCHS, train_photos
 
@@ -124,12 +137,11 @@ def _train(arguments: argparse.Namespace) -> None:
         recipe = load_recipe(arguments.encoder)
         epochs = arguments.epochs or recipe.epochs
         train(recipe, folder, epochs, resume=arguments.resume)
-    options = f"--encoder {arguments.encoder}" + (f" --images {images}" if images else "")
-    print(f"Trained {epochs} epochs in {folder}. Next: {sys.executable} -m model export {options}")
+    return epochs
 
 
-def _export(arguments: argparse.Namespace) -> None:
-    images, folder = _images(arguments), _state_folder(arguments)
+def _export(settings: "Settings", arguments: argparse.Namespace) -> int:
+    images, folder = _images(arguments), _state_folder(settings, arguments)
     _check_tensorflow()
     if not (folder / "history.csv").exists():
         raise ConfigurationError(
@@ -145,9 +157,10 @@ def _export(arguments: argparse.Namespace) -> None:
 
         export(load_recipe(arguments.encoder), folder, arguments.encoder)
     print(f"Exported to model/encoders/{arguments.encoder}.")
+    return 0
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _evaluate(_: "Settings", arguments: argparse.Namespace) -> int:
     if arguments.photos and arguments.verdicts:
         _evaluate_verdicts(arguments)
     elif arguments.photos:
@@ -158,6 +171,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         )
     else:
         _evaluate_digits(arguments)
+    return 0
 
 
 def _evaluate_photos(arguments: argparse.Namespace) -> None:
@@ -231,8 +245,8 @@ def _images(arguments: argparse.Namespace) -> Path | None:
     return images
 
 
-def _state_folder(arguments: argparse.Namespace) -> Path:
-    folder: Path = arguments.folder or load_settings().var_dir / "train" / arguments.encoder
+def _state_folder(settings: "Settings", arguments: argparse.Namespace) -> Path:
+    folder: Path = arguments.folder or settings.var_dir / "train" / arguments.encoder
     return folder
 
 
@@ -247,11 +261,50 @@ def _check_tensorflow() -> None:
         ) from error
 
 
-def _import(arguments: argparse.Namespace) -> None:
-    import_encoder(arguments, load_settings().encoders_dir)
+def _import(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from model.networks.command import import_encoder
+
+    import_encoder(arguments, settings.encoders_dir)
+    return 0
 
 
-_VERBS = {"train": _train, "export": _export, "evaluate": _evaluate, "import": _import}
+VERBS = (
+    Verb(
+        name="train",
+        summary="train an encoder (needs TensorFlow)",
+        run=_train,
+        add_arguments=_add_train,
+        epilog="Example: %(prog)s --encoder contrast --resume",
+    ),
+    Verb(
+        name="export",
+        summary="write the trained encoder to model/encoders (needs TensorFlow)",
+        run=_export,
+        add_arguments=_add_export,
+        epilog="Example: %(prog)s --encoder contrast",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="evaluate",
+        summary="measure encoders: on digits, or with --photos on photographs beside perceptual hashes",
+        run=_evaluate,
+        add_arguments=_add_evaluate,
+        description="Without --photos: the encoders that know digits, on MNIST, beside raw pixels and PCA. With --photos: all "
+        "encoders on photographs, beside the hashes PDQ and pHash, small colour pixels and SSCD.",
+        epilog="Example: %(prog)s --photos ~/Pictures --copies 200 --picture found.png",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="import",
+        summary="make an encoder of a network from outside, an ONNX or LiteRT file",
+        run=_import,
+        add_arguments=_add_import,
+        description="Make an encoder of a network from outside, in the folder LOOKALIKE_ENCODERS_DIR. It is tried before: embeddings of "
+        "1 to 512 finite numbers, the same for the same picture and others for others, within 1 s. No code out of the file is run.",
+        epilog=_IMPORT_EXAMPLE,
+        interrupted=_INTERRUPTED,
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

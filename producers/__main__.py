@@ -2,94 +2,55 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from contract.errors import ConfigurationError, LookalikeError
-from contract.settings import Settings, load_settings
-from producers.mnist import mnist_count, mnist_images
-from producers.publish_folder import FolderOptions, publish_folder
-from producers.report import Report
-from producers.run import publish_all
-from producers.stdin import named_images
-from topics.publisher import ImagePublisher
-from topics.topic import ensure_topics
+from contract.errors import ConfigurationError
+from runtime.command_line import Program, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+    from producers.report import Report
+    from topics.publisher import ImagePublisher
+
+_INTERRUPTED = "Interrupted."
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 all is in Kafka, 1 something is not, 2 wrong usage, 130 Ctrl-C."""
-    # A file's name may not be valid Unicode, and must not end the report about it.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    arguments = _parser().parse_args()
-    try:
-        return int(arguments.run(load_settings(), arguments))
-    except LookalikeError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 128 + signal.SIGINT
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    program = Program(
         prog="python -m producers",
         description="Create the topics, and publish images to them.",
         epilog="Example: python -m producers folder ~/Pictures --state pictures.json",
+        verbs=(TOPICS, *SOURCES),
+        error_prefix="",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    topics = verbs.add_parser("topics", help="create the topics, or check and repair their settings; may be run again")
-    topics.set_defaults(run=_topics)
+    return run_program(program, arguments)
 
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--rate", type=_at_least(float, 0.001), metavar="R", help="publish at most R images a second")
-    common.add_argument(
+
+def _add_common(source: argparse.ArgumentParser) -> None:
+    source.add_argument("--rate", type=_at_least(float, 0.001), metavar="R", help="publish at most R images a second")
+    source.add_argument(
         "--timeout-s",
         type=_at_least(float, 1),
         default=120.0,
         metavar="S",
         help="give up when Kafka has not confirmed an image after S seconds of retries (default 120)",
     )
-    common.add_argument("--json", action="store_true", help="print the report as JSON")
+    source.add_argument("--json", action="store_true", help="print the report as JSON")
 
-    mnist = verbs.add_parser(
-        "mnist",
-        parents=[common],
-        help="the MNIST digits",
-        description="Publish MNIST digits. Keys count from 0, as MNIST does: mnist/train/00000 is the first, and its metadata "
-        'is {"label": 5, "index": 0, "split": "train"}.',
-        epilog="Example: python -m producers mnist --split test --images 100 --rate 10",
-    )
+
+def _add_mnist(mnist: argparse.ArgumentParser) -> None:
+    _add_common(mnist)
     mnist.add_argument("--split", choices=["train", "test"], default="train", help="train (60,000) or test (10,000)")
     mnist.add_argument("--images", type=_at_least(int, 1), metavar="N", help="the first N digits (default: all)")
-    mnist.set_defaults(run=_mnist)
-
-    _add_folder(verbs, common)
-
-    stdin = verbs.add_parser(
-        "stdin",
-        parents=[common],
-        help="the files named on standard input, one a line",
-        description="Publish each named file as its line arrives; the key is the name as given, without a leading ./",
-        epilog="Example: find . -name '*.png' | python -m producers stdin",
-    )
-    stdin.set_defaults(run=_stdin)
-    return parser
 
 
-def _add_folder(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
-    folder = verbs.add_parser(
-        "folder",
-        parents=[common],
-        help="the pictures of a folder and all below it",
-        description="Publish every picture below PATH; what is none, by its first bytes, is counted and left out. The id is the path "
-        "below PATH, or, where that cannot be an id, one made of it, which is told.",
-        epilog="Example: python -m producers folder ~/Pictures --watch --delete",
-    )
+def _add_folder(folder: argparse.ArgumentParser) -> None:
+    _add_common(folder)
     folder.add_argument("path", metavar="PATH")
     folder.add_argument(
         "--state",
@@ -111,24 +72,31 @@ def _add_folder(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", co
         "--follow-links", action="store_true", help="also read folders, and files outside, that links lead to"
     )
     folder.add_argument("--verbose", action="store_true", help="name everything that is left out")
-    folder.set_defaults(run=_folder)
 
 
-def _topics(settings: Settings, _: argparse.Namespace) -> int:
+def _topics(settings: "Settings", _: argparse.Namespace) -> int:
+    from topics.topic import ensure_topics
+
     for sentence in ensure_topics(settings):
         print(sentence)
     return 0
 
 
-def _mnist(settings: Settings, arguments: argparse.Namespace) -> int:
+def _mnist(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from producers.mnist import mnist_count, mnist_images
+    from producers.run import publish_all
+
     available = mnist_count(arguments.split)
     count = min(arguments.images or available, available)
     with _open_publisher(settings, arguments) as publisher:
-        report = publish_all(publisher, mnist_images(arguments.split, count), total=count, **_pace(arguments))
+        images = mnist_images(arguments.split, count)
+        report = publish_all(publisher, images, total=count, title="mnist", **_pace(arguments))
     return _tell(report, as_json=arguments.json)
 
 
-def _folder(settings: Settings, arguments: argparse.Namespace) -> int:
+def _folder(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from producers.publish_folder import FolderOptions, publish_folder
+
     path = os.path.expanduser(arguments.path)
     if not os.path.isdir(path):
         raise ConfigurationError(f"{path!r} is not a folder. To publish single files: python -m producers stdin")
@@ -147,14 +115,20 @@ def _folder(settings: Settings, arguments: argparse.Namespace) -> int:
     return _tell(report, as_json=arguments.json)
 
 
-def _stdin(settings: Settings, arguments: argparse.Namespace) -> int:
+def _stdin(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from producers.run import publish_all
+    from producers.stdin import named_images
+
     with _open_publisher(settings, arguments) as publisher:
-        report = publish_all(publisher, named_images(sys.stdin.buffer), total=None, **_pace(arguments))
+        images = named_images(sys.stdin.buffer)
+        report = publish_all(publisher, images, total=None, title="stdin", **_pace(arguments))
     return _tell(report, as_json=arguments.json)
 
 
 @contextmanager
-def _open_publisher(settings: Settings, arguments: argparse.Namespace) -> Iterator[ImagePublisher]:
+def _open_publisher(settings: "Settings", arguments: argparse.Namespace) -> "Iterator[ImagePublisher]":
+    from topics.publisher import ImagePublisher
+
     publisher = ImagePublisher(settings, delivery_timeout_s=arguments.timeout_s)
     try:
         yield publisher
@@ -163,10 +137,10 @@ def _open_publisher(settings: Settings, arguments: argparse.Namespace) -> Iterat
 
 
 def _pace(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {"title": arguments.verb, "rate_per_s": arguments.rate, "timeout_s": arguments.timeout_s}
+    return {"rate_per_s": arguments.rate, "timeout_s": arguments.timeout_s}
 
 
-def _tell(report: Report, *, as_json: bool) -> int:
+def _tell(report: "Report", *, as_json: bool) -> int:
     """Print what went wrong to stderr and the outcome to stdout, and return the exit status."""
     for line in report.complaints():
         print(line, file=sys.stderr)
@@ -184,6 +158,44 @@ def _at_least(kind: Callable[[str], float], least: float) -> Callable[[str], flo
     parse.__name__ = "number"
     return parse
 
+
+TOPICS = Verb(
+    name="topics",
+    summary="create the topics, or check and repair their settings; may be run again",
+    run=_topics,
+    interrupted=_INTERRUPTED,
+)
+SOURCES = (
+    Verb(
+        name="mnist",
+        summary="the MNIST digits",
+        run=_mnist,
+        add_arguments=_add_mnist,
+        description="Publish MNIST digits. Keys count from 0, as MNIST does: mnist/train/00000 is the first, and its metadata "
+        'is {"label": 5, "index": 0, "split": "train"}.',
+        epilog="Example: %(prog)s --split test --images 100 --rate 10",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="folder",
+        summary="the pictures of a folder and all below it",
+        run=_folder,
+        add_arguments=_add_folder,
+        description="Publish every picture below PATH; what is none, by its first bytes, is counted and left out. The id is the path "
+        "below PATH, or, where that cannot be an id, one made of it, which is told.",
+        epilog="Example: %(prog)s ~/Pictures --watch --delete",
+        interrupted=_INTERRUPTED,
+    ),
+    Verb(
+        name="stdin",
+        summary="the files named on standard input, one a line",
+        run=_stdin,
+        add_arguments=_add_common,
+        description="Publish each named file as its line arrives; the key is the name as given, without a leading ./",
+        epilog="Example: find . -name '*.png' | %(prog)s",
+        interrupted=_INTERRUPTED,
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

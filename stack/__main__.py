@@ -1,18 +1,20 @@
 """python -m stack up | down | status | logs | wipe | fetch | demo"""
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from contract.errors import LookalikeError
-from contract.settings import Settings, load_settings
-from stack import groups
-from stack.jars import SERVERS, jars
-from stack.programs import told_stalled
-from stack.state import GroupState, read_state
+from runtime.command_line import FAILED, NOT_RUNNING, Program, Run, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+    from stack.state import GroupState
 
 _EXAMPLE = """example:
   python -m stack up && python -m stack status
@@ -22,67 +24,60 @@ _EXAMPLE = """example:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 3 not running (status), 130 stopped by Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    # All that is asked here is on this machine, which a proxy of the environment knows nothing of.
-    urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
-    try:
-        status: int = options.run(load_settings(), options)
-        return status
-    except LookalikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    program = Program(
         prog="python -m stack",
         description="Kafka, Cassandra and our own processes on this machine, without Docker.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        verbs=(*VERBS, SUPERVISE),
     )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, run, summary in (
-        ("up", _up, "start what is not running; returns when all of it is ready"),
-        ("down", _down, "stop everything, last started first; data stay"),
-        ("status", _status, "show every process with its state, pid, ports and log file"),
-        ("logs", _logs, "show the end of the log files"),
-        (
-            "wipe",
-            _wipe,
-            "delete Kafka's and Cassandra's data, the indexes, and what is known of published folders; only while nothing runs",
-        ),
-        ("fetch", _fetch, "fetch the servers' jars and check them; `up` does so by itself"),
-        ("demo", _demo, "the whole pipeline with a folder of pictures, or with MNIST digits, until Ctrl-C"),
-        ("supervise", _supervise, "keep one group running in the foreground; `up` uses this"),
-    ):
-        verb = verbs.add_parser(name, help=summary, description=summary)
-        verb.set_defaults(run=run)
-        if name in ("up", "down"):
-            verb.add_argument(
-                "--only",
-                choices=groups.GROUPS,
-                help="only Kafka and Cassandra, only our own processes, or only those of LOOKALIKE_NEXT_ENCODER",
-            )
-        elif name == "logs":
-            verb.add_argument("name", nargs="?", help="kafka, cassandra, embedder, indexer, api …; all when left out")
-            verb.add_argument("-f", "--follow", action="store_true", help="keep showing what is added")
-        elif name == "demo":
-            verb.add_argument(
-                "--images", type=int, default=10_000, help="MNIST training images to publish (1 to 60000)"
-            )
-            verb.add_argument(
-                "--folder", metavar="PATH", help="publish the pictures in it instead, with the photo encoder"
-            )
-            verb.add_argument("--exit", action="store_true", help="end after the searches")
-        elif name == "supervise":
-            verb.add_argument("group", choices=groups.GROUPS)
-            verb.add_argument("--tied", type=int, metavar="PID", help="end when this parent process ends")
-    return parser
+    return run_program(program, arguments)
 
 
-def _up(settings: Settings, options: argparse.Namespace) -> int:
+def _add_only(verb: argparse.ArgumentParser) -> None:
+    from stack.groups import GROUPS
+
+    verb.add_argument(
+        "--only",
+        choices=GROUPS,
+        help="only Kafka and Cassandra, only our own processes, or only those of LOOKALIKE_NEXT_ENCODER",
+    )
+
+
+def _add_status(status: argparse.ArgumentParser) -> None:
+    status.add_argument("--json", action="store_true", help="print every process's state as JSON")
+
+
+def _add_logs(logs: argparse.ArgumentParser) -> None:
+    logs.add_argument("name", nargs="?", help="kafka, cassandra, embedder, indexer, api …; all when left out")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep showing what is added")
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument("--images", type=int, default=10_000, help="MNIST training images to publish (1 to 60000)")
+    demo.add_argument("--folder", metavar="PATH", help="publish the pictures in it instead, with the photo encoder")
+    demo.add_argument("--exit", action="store_true", help="end after the searches")
+
+
+def _add_supervise(supervise: argparse.ArgumentParser) -> None:
+    from stack.groups import GROUPS
+
+    supervise.add_argument("group", choices=GROUPS)
+    supervise.add_argument("--tied", type=int, metavar="PID", help="end when this parent process ends")
+
+
+def _on_this_machine(run: Run) -> Run:
+    """The verb, whose questions go to this machine, which a proxy of the environment knows nothing of."""
+
+    def run_directly(settings: "Settings", options: argparse.Namespace) -> int:
+        urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
+        return run(settings, options)
+
+    return run_directly
+
+
+def _up(settings: "Settings", options: argparse.Namespace) -> int:
+    from stack import groups
+
     chosen = (options.only,) if options.only else groups.wanted(settings)
     for group in chosen:
         started = groups.up(settings, group)
@@ -93,7 +88,9 @@ def _up(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _down(settings: Settings, options: argparse.Namespace) -> int:
+def _down(settings: "Settings", options: argparse.Namespace) -> int:
+    from stack import groups
+
     for group in (options.only,) if options.only else reversed(groups.GROUPS):
         stopped = groups.down(settings, group)
         if group == "next" and not stopped and not options.only:
@@ -103,11 +100,29 @@ def _down(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(settings: Settings, _options: argparse.Namespace) -> int:
+def _status(settings: "Settings", options: argparse.Namespace) -> int:
+    from stack import groups
+    from stack.programs import told_stalled
+    from stack.state import read_state
+
     states = [state for group in groups.GROUPS if (state := read_state(settings, group)) is not None]
-    if not states:
+    stalled = told_stalled(settings.api_address) if states else ""
+    is_ready = all(state.is_ready for state in states)
+    if options.json:
+        told = {"is_ready": bool(states) and is_ready, "stalled": stalled, "groups": [_described(s) for s in states]}
+        print(json.dumps(told, indent=2))
+    elif not states:
         print("Nothing is running. Start it: python -m stack up")
-        return 3
+    else:
+        _print_states(states)
+        if stalled:
+            print(stalled)
+    if not states:
+        return NOT_RUNNING
+    return 0 if is_ready else FAILED
+
+
+def _print_states(states: "list[GroupState]") -> None:
     print(f"{'PROCESS':<12}{'STATE':<20}{'PID':>8}  {'RESTARTS':>8}  {'PORTS':<18} LOG")
     for state in states:
         for process in state.processes:
@@ -119,29 +134,25 @@ def _status(settings: Settings, _options: argparse.Namespace) -> int:
                 print(f"  {process.name} ends with the same error again and again: {process.error}")
         if state.failure:
             print(f"The {state.group} could not be started: {state.failure}")
-    if stalled := told_stalled(settings.api_address):
-        print(stalled)
-    return 0 if all(state.is_ready for state in states) else 1
 
 
-def _logs(settings: Settings, options: argparse.Namespace) -> int:
+def _logs(settings: "Settings", options: argparse.Namespace) -> int:
     folder = settings.var_dir.resolve() / "logs"
     files = sorted(folder.glob(f"{options.name or '*'}.log"))
     if not files:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
-        print(
-            f"error: there is no log of {options.name or 'anything'} in {folder}. There are: {known}", file=sys.stderr
-        )
-        return 1
+        raise LookalikeError(f"there is no log of {options.name or 'anything'} in {folder}. There are: {known}")
     return subprocess.run(
         ["tail", "-n", "40", *(["-F"] if options.follow else []), *map(str, files)], check=False
     ).returncode
 
 
-def _wipe(settings: Settings, _options: argparse.Namespace) -> int:
+def _wipe(settings: "Settings", _options: argparse.Namespace) -> int:
+    from stack import groups
+    from stack.state import read_state
+
     if any(_is_alive(read_state(settings, group)) for group in groups.GROUPS):
-        print("error: the stack is running. Stop it first: python -m stack down", file=sys.stderr)
-        return 1
+        raise LookalikeError("the stack is running. Stop it first: python -m stack down")
     for folder in (
         *(settings.var_dir / name for name in ("kafka", "cassandra", "demo", "folders")),
         settings.index_dir,
@@ -152,13 +163,15 @@ def _wipe(settings: Settings, _options: argparse.Namespace) -> int:
     return 0
 
 
-def _fetch(_settings: Settings, _options: argparse.Namespace) -> int:
+def _fetch(_settings: "Settings", _options: argparse.Namespace) -> int:
+    from stack.jars import SERVERS, jars
+
     for server in SERVERS:
         print(f"{server}: {jars(server)}")
     return 0
 
 
-def _demo(settings: Settings, options: argparse.Namespace) -> int:
+def _demo(settings: "Settings", options: argparse.Namespace) -> int:
     from stack.demo import demo
     from stack.demo_folder import demo_folder
 
@@ -167,11 +180,13 @@ def _demo(settings: Settings, options: argparse.Namespace) -> int:
     return demo(settings, images=options.images, ends=options.exit)
 
 
-def _supervise(settings: Settings, options: argparse.Namespace) -> int:
+def _supervise(settings: "Settings", options: argparse.Namespace) -> int:
+    from stack import groups
+
     return groups.supervise(settings, options.group, options.tied)
 
 
-def _is_alive(state: GroupState | None) -> bool:
+def _is_alive(state: "GroupState | None") -> bool:
     """Whether the supervisor or any process of it still lives."""
     from stack.process import is_alive
 
@@ -180,12 +195,73 @@ def _is_alive(state: GroupState | None) -> bool:
     )
 
 
+def _described(state: "GroupState") -> dict[str, Any]:
+    import msgspec
+
+    described: dict[str, Any] = msgspec.to_builtins(state)
+    return {**described, "is_running": state.is_running, "is_ready": state.is_ready}
+
+
 def _short(path: str) -> str:
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return path
 
+
+VERBS = (
+    Verb(
+        name="up",
+        summary="start what is not running; returns when all of it is ready",
+        run=_on_this_machine(_up),
+        add_arguments=_add_only,
+        epilog="Example: %(prog)s --only servers",
+    ),
+    Verb(
+        name="down",
+        summary="stop everything, last started first; data stay",
+        run=_on_this_machine(_down),
+        add_arguments=_add_only,
+        epilog="Example: %(prog)s --only programs",
+    ),
+    Verb(
+        name="status",
+        summary="show every process with its state, pid, ports and log file",
+        run=_on_this_machine(_status),
+        add_arguments=_add_status,
+        epilog="Example: %(prog)s --json",
+    ),
+    Verb(
+        name="logs",
+        summary="show the end of the log files",
+        run=_on_this_machine(_logs),
+        add_arguments=_add_logs,
+        epilog="Example: %(prog)s embedder --follow",
+    ),
+    Verb(
+        name="wipe",
+        summary="delete Kafka's and Cassandra's data, the indexes, and what is known of published folders; only while nothing runs",
+        run=_on_this_machine(_wipe),
+    ),
+    Verb(
+        name="fetch",
+        summary="fetch the servers' jars and check them; `up` does so by itself",
+        run=_on_this_machine(_fetch),
+    ),
+    Verb(
+        name="demo",
+        summary="the whole road with a folder of pictures, or with MNIST digits, until Ctrl-C",
+        run=_on_this_machine(_demo),
+        add_arguments=_add_demo,
+        epilog="Example: %(prog)s --folder ~/Pictures",
+    ),
+)
+SUPERVISE = Verb(
+    name="supervise",
+    summary="keep one group running in the foreground; `up` uses this",
+    run=_on_this_machine(_supervise),
+    add_arguments=_add_supervise,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from api.client import Client
-from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings, for_digits
+from lookalike_client import Client
+from lookalike_client.table import neighbours_table
 from model import mnist
 from model.encoder import load_encoder
 from stack.demo_steps import publish_and_follow, running_stack, stay

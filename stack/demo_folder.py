@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.client import ApiError, Client
-from api.table import neighbours_table
 from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
+from lookalike_client import ApiError, Client
+from lookalike_client.table import neighbours_table
 from producers.folder import Folder, Look, Manner
 from producers.left_out import count_kinds, in_words
 from producers.state import FolderState

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from api.client import ApiError, Client
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
+from lookalike_client import ApiError, Client
 from stack import groups
 from stack.jars import ROOT
 from stack.process import last_lines

@@ -17,12 +17,12 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from api.client import ApiError, Client
 from contract.settings import Settings
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
 from gallery.store.store import Store
 from gallery.verify import verify
+from lookalike_client import ApiError, Client
 from model import mnist
 from model.encoder import load_encoder
 from runtime.failpoints import VARIABLE
@@ -190,14 +190,14 @@ class Load:
         for answers in self.answered:
             before: dict[str, int] = {}
             for image_id, answer in answers:
-                name = FINGERPRINTS[answer.coverage["encoder"]]
+                name = FINGERPRINTS[answer.coverage.encoder]
                 seen.add(name)
                 assert (answer.matches[0].id, answer.matches[0].distance) == (image_id, 0.0)
                 query = embedding(name, image_id)
                 for match in answer.matches:
                     distance = np.linalg.norm(embedding(name, match.id) - query)
                     assert abs(match.distance - distance) < 1e-5, f"{match} under {name}, {distance} expected"
-                offsets = answer.coverage["offsets"]
+                offsets = answer.coverage.offsets
                 assert all(offsets[p] >= offset for p, offset in before.items()), f"{before} before {offsets}"
                 before = offsets
         assert seen == set(encoders)

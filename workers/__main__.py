@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from contract import telemetry
-from contract.errors import LookalikeError
-from contract.settings import Settings, load_settings
-from workers.rejected import add_arguments
-from workers.rejected import run as run_rejected
+from runtime.command_line import Program, Verb, run_program
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
 
 _EXAMPLE = """example:
   python -m workers embedder --slot 1
@@ -17,26 +18,16 @@ _EXAMPLE = """example:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done or told to stop, 1 failed, 130 stopped by Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    try:
-        telemetry.configure_logging(options.log_stream)
-        return int(options.run(load_settings(), options))
-    except LookalikeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    program = Program(
         prog="python -m workers",
         description="Move images from Kafka into Cassandra and from there into the index.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        verbs=VERBS,
     )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    embedder = _add(verbs, "embedder", _embedder, "embed images from the topic and store them, until it is stopped")
+    return run_program(program, arguments)
+
+
+def _add_embedder(embedder: argparse.ArgumentParser) -> None:
     embedder.add_argument(
         "--slot",
         type=int,
@@ -49,23 +40,38 @@ def _parser() -> argparse.ArgumentParser:
         help="embed stored originals that Kafka holds no longer and this encoder's feed lacks, then end; "
         "run it before the embedder",
     )
-    indexer = _add(verbs, "indexer", _indexer, "publish index generations from what is stored, until it is stopped")
+
+
+def _add_indexer(indexer: argparse.ArgumentParser) -> None:
     indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
-    rejected = _add(verbs, "rejected", _rejected, "list, show and publish again the messages that were refused")
-    rejected.set_defaults(log_stream="stderr")
-    add_arguments(rejected)
-    return parser
 
 
-def _add(
-    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: object, summary: str
-) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=summary, description=summary)
-    verb.set_defaults(run=run, log_stream="stdout")
-    return verb
+def _add_list(listed: argparse.ArgumentParser) -> None:
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _embedder(settings: Settings, options: argparse.Namespace) -> int:
+def _add_show(show: argparse.ArgumentParser) -> None:
+    show.add_argument("place", type=_place, metavar="P:O", help="partition and offset of the original")
+    _add_log(show)
+    show.add_argument("--save", type=Path, metavar="FILE", help="write the value here")
+
+
+def _add_replay(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument("place", type=_place, nargs="+", metavar="P:O", help="partition and offset of the original")
+    _add_log(replay)
+
+
+def _add_log(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--log", help="log of the original, where the topic was created more than once")
+
+
+def _place(text: str) -> tuple[int, int]:
+    partition, _, offset = text.partition(":")
+    return int(partition), int(offset)
+
+
+def _embedder(settings: "Settings", options: argparse.Namespace) -> int:
+    _configure_logging("stdout")
     if options.from_store:
         from workers.embedder.restore import run as restore
 
@@ -75,15 +81,85 @@ def _embedder(settings: Settings, options: argparse.Namespace) -> int:
     return run(settings, slot=options.slot)
 
 
-def _indexer(settings: Settings, options: argparse.Namespace) -> int:
+def _indexer(settings: "Settings", options: argparse.Namespace) -> int:
+    _configure_logging("stdout")
     from workers.indexer import run
 
     return run(settings, rebuild=options.rebuild)
 
 
-def _rejected(settings: Settings, options: argparse.Namespace) -> int:
-    return run_rejected(settings, options)
+def _list(settings: "Settings", options: argparse.Namespace) -> int:
+    _configure_logging("stderr")
+    from workers.rejected import list_rejected
 
+    return list_rejected(settings, as_json=options.json)
+
+
+def _show(settings: "Settings", options: argparse.Namespace) -> int:
+    _configure_logging("stderr")
+    from workers.rejected import show_rejected
+
+    return show_rejected(settings, options.place, options.log, options.save)
+
+
+def _replay(settings: "Settings", options: argparse.Namespace) -> int:
+    _configure_logging("stderr")
+    from workers.rejected import replay_rejected
+
+    return replay_rejected(settings, options.place, options.log)
+
+
+def _configure_logging(stream: Literal["stdout", "stderr"]) -> None:
+    from contract import telemetry
+
+    telemetry.configure_logging(stream)
+
+
+_REJECTED = (
+    Verb(
+        name="list",
+        summary="show every refused message with its place and reason",
+        run=_list,
+        add_arguments=_add_list,
+        epilog="Example: %(prog)s --json",
+    ),
+    Verb(
+        name="show",
+        summary="show one refused message; --save writes its value to a file",
+        run=_show,
+        add_arguments=_add_show,
+        epilog="Example: %(prog)s 2:1234 --save refused.bin",
+    ),
+    Verb(
+        name="replay",
+        summary="publish refused messages again as they were",
+        run=_replay,
+        add_arguments=_add_replay,
+        epilog="Example: %(prog)s 2:1234 0:77",
+    ),
+)
+VERBS = (
+    Verb(
+        name="embedder",
+        summary="embed images from the topic and store them, until it is stopped",
+        run=_embedder,
+        add_arguments=_add_embedder,
+        epilog="Example: %(prog)s --slot 1",
+    ),
+    Verb(
+        name="indexer",
+        summary="publish index generations from what is stored, until it is stopped",
+        run=_indexer,
+        add_arguments=_add_indexer,
+        epilog="Example: %(prog)s --rebuild",
+    ),
+    Verb(
+        name="rejected",
+        summary="list, show and publish again the messages that were refused",
+        epilog="Example: %(prog)s list",
+        verbs=_REJECTED,
+    ),
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,5 @@
 """python -m workers rejected list | show | replay: looks at refused messages, and publishes them again after a repair."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -11,40 +10,15 @@ from topics.batch_publisher import BatchPublisher, Message
 from topics.rejected import RejectedMessage, read_rejected
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verbs of `rejected`."""
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, run, summary in (
-        ("list", _list, "show every refused message with its place and reason"),
-        ("show", _show, "show one refused message; --save writes its value to a file"),
-        ("replay", _replay, "publish refused messages again as they were"),
-    ):
-        verb = verbs.add_parser(name, help=summary, description=summary)
-        verb.set_defaults(run_rejected=run)
-        if name == "list":
-            verb.add_argument("--json", action="store_true", help="one JSON object a line")
-        else:
-            many = {"nargs": "+"} if name == "replay" else {}
-            verb.add_argument("place", type=_place, metavar="P:O", help="partition and offset of the original", **many)  # type: ignore[arg-type]
-            verb.add_argument("--log", help="log of the original, where the topic was created more than once")
-        if name == "show":
-            verb.add_argument("--save", type=Path, metavar="FILE", help="write the value here")
-
-
-def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Run one verb; returns the exit status.
+def list_rejected(settings: Settings, *, as_json: bool) -> int:
+    """Print every refused message; returns the exit status.
 
     Raises:
         DependencyError: Kafka did not answer.
-        LookalikeError: a message that was asked for is not there or was not kept whole.
     """
-    return int(options.run_rejected(settings, options))
-
-
-def _list(settings: Settings, options: argparse.Namespace) -> int:
     count = 0
     for refused in read_rejected(settings):
-        if options.json:
+        if as_json:
             print(json.dumps(_described(refused), ensure_ascii=False))
         else:
             if not count:
@@ -58,20 +32,36 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(settings: Settings, options: argparse.Namespace) -> int:
-    refused = _find(settings, [options.place], options.log)[0]
+def show_rejected(settings: Settings, place: tuple[int, int], log: str | None, save: Path | None) -> int:
+    """Print one refused message, and save its value where `save` names a file; returns the exit status.
+
+    Args:
+        place: partition and offset of the original.
+        log: of the original, where there may be several.
+
+    Raises:
+        DependencyError: Kafka did not answer.
+        LookalikeError: the message is not there or has nothing to save.
+    """
+    refused = _find(settings, [place], log)[0]
     for name, content in _described(refused).items():
         print(f"{name:<12} {content}")
-    if options.save:
+    if save:
         if refused.value is None:
             raise LookalikeError("The message has a null value: there is nothing to save.")
-        options.save.write_bytes(refused.value)
-        print(f"{'saved':<12} {options.save}")
+        save.write_bytes(refused.value)
+        print(f"{'saved':<12} {save}")
     return 0
 
 
-def _replay(settings: Settings, options: argparse.Namespace) -> int:
-    found = _find(settings, options.place, options.log)
+def replay_rejected(settings: Settings, places: list[tuple[int, int]], log: str | None) -> int:
+    """Publish refused messages again as they were; returns the exit status.
+
+    Raises:
+        DependencyError: Kafka did not answer.
+        LookalikeError: a message is not there or was not kept whole.
+    """
+    found = _find(settings, places, log)
     for refused in found:
         if refused.cut:
             rejection = refused.rejection
@@ -80,10 +70,10 @@ def _replay(settings: Settings, options: argparse.Namespace) -> int:
             )
     publisher = BatchPublisher(settings, settings.kafka_topic)
     try:
-        places = publisher.publish([Message(key=r.key, value=r.value, headers=r.headers) for r in found])
+        published = publisher.publish([Message(key=r.key, value=r.value, headers=r.headers) for r in found])
     finally:
         publisher.close()
-    for refused, (partition, offset) in zip(found, places, strict=True):
+    for refused, (partition, offset) in zip(found, published, strict=True):
         print(
             f"{refused.rejection.key.partition}:{refused.rejection.key.offset} published again as {partition}:{offset}"
         )
@@ -122,8 +112,3 @@ def _described(refused: RejectedMessage) -> dict[str, object]:
         "headers": [name for name, _ in refused.headers],
         "not_kept": refused.cut,
     }
-
-
-def _place(text: str) -> tuple[int, int]:
-    partition, _, offset = text.partition(":")
-    return int(partition), int(offset)

@@ -4,28 +4,15 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from model.networks.steps import CHANNELS, DTYPES, FITS, LAYOUTS, RESAMPLINGS, Steps
 
 # A query with `effort=thorough` embeds 23 more pictures within one picture's 4 s.
 _THOROUGH_MS_MAX = 150
-_EXAMPLE = """example, a network by torchvision's rules (mean .485 .456 .406, deviation .229 .224 .225, times 255):
-  python -m model import --name dino --onnx dino.onnx --size 224x224 --layout nchw --fit crop \\
-    --mean 123.675 116.28 103.53 --scale 58.395 57.12 57.375 --credit 'Meta AI, Apache-2.0'
-"""
 
 
-def add_import(verbs: Any) -> None:
-    """Add the verb to the parser."""
-    verb = verbs.add_parser(
-        "import",
-        help="make an encoder of a network from outside, an ONNX or LiteRT file",
-        description="Make an encoder of a network from outside, in the folder LOOKALIKE_ENCODERS_DIR. It is tried before: embeddings of "
-        "1 to 512 finite numbers, the same for the same picture and others for others, within 1 s. No code out of the file is run.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_import_arguments(verb: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
     verb.add_argument("--name", required=True, help="of the encoder: a-z, 0-9 and -, beginning with a letter")
     network = verb.add_mutually_exclusive_group(required=True)
     network.add_argument("--onnx", type=Path, metavar="FILE", help="the network, for ONNX Runtime (make onnx)")

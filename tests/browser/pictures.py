@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from api.client import Client
 from contract.settings import DIGITS_ENCODER, Settings, load_settings
+from lookalike_client import Client
 from stack import groups
 from stack.demo_steps import running_stack
 from stack.jars import ROOT

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.client import ApiError, Client
 from contract.settings import Settings
+from lookalike_client import ApiError, Client
 from model import mnist
 from stack import groups
 from stack.programs import answers_ready

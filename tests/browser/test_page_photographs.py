@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from api.client import ApiError, Client
 from contract.settings import Settings
+from lookalike_client import ApiError, Client
 from stack import groups
 from tests.browser.driver import Driver
 from tests.browser.photographs import KEPT, album, altered, collage, jpeg, photographs, tilted

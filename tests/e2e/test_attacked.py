@@ -12,11 +12,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from api.client import Client
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
+from lookalike_client import Client
 from model import mnist
 from model.encoder import load_encoder
 from stack import groups
@@ -142,7 +142,7 @@ def test_feed_rows_of_the_version_before_are_set_aside_and_named(settings: Setti
         store.close()
     answer = api.search(mnist.png(mnist.images("test")[900]), k=1)
     assert [(match.id, match.distance) for match in answer.matches] == [("stays", 0.0)]
-    assert answer.coverage["set_aside"] == 1
+    assert answer.coverage.set_aside == 1
     behind = publish(settings, [Sent(b"behind", mnist.png(mnist.images("test")[902]))])[0]
     wait_for(lambda: api.index()["coverage"]["offsets"]["0"] > behind.offset or None)
     assert api.search(mnist.png(mnist.images("test")[902]), k=1).matches[0].id == "behind"

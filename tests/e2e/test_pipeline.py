@@ -12,11 +12,11 @@ import pytest
 from kafka import KafkaProducer
 from PIL import Image
 
-from api.client import ApiError, Client
 from contract.messages import IMAGE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.store import Store
+from lookalike_client import ApiError, Client
 from model import mnist
 from model.encoder import load_encoder
 from stack import groups
@@ -191,8 +191,8 @@ def test_50_queries_equal_brute_force_over_the_embeddings_in_the_feed(running: S
         found = client.search(digit(n), k=10)
         assert [match.id for match in found.matches] == expected
         assert np.allclose([match.distance for match in found.matches], np.sort(distances)[:10], rtol=1e-12)
-        assert found.coverage["count"] == len(ids)
-        assert found.coverage["exact"] is True
+        assert found.coverage.count == len(ids)
+        assert found.coverage.exact is True
 
 
 def test_killed_embedder_loses_nothing_and_finds_every_image_once(running: Settings, client: Client) -> None:
@@ -239,7 +239,7 @@ def test_details_thumbnail_and_original_are_those_of_the_record_that_was_found(
 
 def test_ids_of_any_characters_are_written_found_shown_and_deleted(client: Client) -> None:
     ids = ["a/b", "..", "%2F", "?", "#", "🦊", " ", "a&b=c+d", "\u202egnp.exe", "<img src=x>", "x" * 256, "é" * 128]
-    written = {image_id: client.put(digit(960 + n), image_id=image_id) for n, image_id in enumerate(ids)}
+    written = {image_id: client.publish(digit(960 + n), image_id=image_id) for n, image_id in enumerate(ids)}
     for n, image_id in enumerate(ids):
         found = wait_for(
             lambda image_id=image_id: _unless_behind(  # type: ignore[misc]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from api.client import Client
 from contract.settings import Settings
+from lookalike_client import Client
 from stack import groups
 from tests.conftest import fresh_settings
 from tests.servers.test_producers_commands import make_images, run, start

@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from api.client import Client
 from contract.settings import Settings
+from lookalike_client import Client
 from stack import groups
 from tests.conftest import fresh_settings
 from tests.embedding import Sent, picture, producer, publish

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.client import Answer, ApiError
 from contract.settings import Settings
+from lookalike_client import Answer, ApiError
 from model.encoder import Encoder, load_encoder
 from model.networks.importing import NetworkSource, import_network
 from model.networks.steps import Steps
@@ -135,7 +135,7 @@ def check(pipeline: Pipeline, searches: Searches, count: int) -> set[str]:
     galleries = {encoder.fingerprint: (name, embedded(encoder, count)) for name, encoder in encoders.items()}
     seen = set()
     for number, answer in searches.answered:
-        name, gallery = galleries[answer.coverage["encoder"]]
+        name, gallery = galleries[answer.coverage.encoder]
         seen.add(name)
         distances = np.linalg.norm(gallery - gallery[number], axis=1)
         nearest = np.argsort(distances, kind="stable")[:K]

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.client import ApiError, Client
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.reader import Reader
@@ -21,6 +20,7 @@ from gallery.generations.snapshot import Snapshot
 from gallery.store.rows import FeedRow, Outcome
 from gallery.store.store import Store
 from gallery.verify import verify
+from lookalike_client import ApiError, Client
 from model.encoder import load_encoder
 from runtime.failpoints import VARIABLE
 from stack.jars import ROOT

@@ -13,13 +13,13 @@ from types import TracebackType
 
 import pytest
 
-from api.client import ApiError, Client
 from contract.errors import DependencyError
 from contract.settings import Settings, load_settings
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
 from gallery.store.store import Store
 from gallery.verify import verify
+from lookalike_client import ApiError, Client
 from model import mnist
 from stack import programs
 from stack.cassandra import cassandra

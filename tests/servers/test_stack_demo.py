@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from api.client import Client
 from contract.settings import Settings
+from lookalike_client import Client
 from stack import groups
 from stack.programs import environment
 from stack.state import read_state

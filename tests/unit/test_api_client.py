@@ -1,5 +1,6 @@
 """The Python client and `python -m api search`."""
 
+import ast
 import json
 import socket
 import subprocess
@@ -7,12 +8,17 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from api.client import Answer, ApiError, Client, Neighbour
-from api.table import neighbours_table
+from api.answers import efforts, ordering
+from lookalike_client import Answer, ApiError, Client, Covered, Effort, Neighbour, Sort
+from lookalike_client.answers import answer_of
+from lookalike_client.table import neighbours_table
 from tests.api_gallery import Gallery, digit, free_port, running_api, settings_for
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,51 @@ def test_the_client_searches_in_every_form(address: str, tmp_path: Path) -> None
     assert client.search_embedding([0.0] * 128, max_distance=0.0).matches == []
     assert client.index()["count"] == 20
     assert client.image("digit/4")["source"]["offset"] == 4
+
+
+def test_the_client_asks_many_things_at_once_and_says_which_failed(address: str) -> None:
+    client = Client(address)
+    images = client.search_batch([digit(4), b"no picture"], k=2)
+    assert isinstance(images.answers[0], list)
+    assert images.answers[0][0].id == "digit/4"
+    assert isinstance(images.answers[1], ApiError)
+    assert (images.answers[1].status, images.answers[1].code) == (415, "unsupported-type")
+    others = client.search_batch(["digit/4", [0.0] * 128], k=1, min_offsets=images.coverage.min_offsets)
+    assert [len(answer) for answer in others.answers if isinstance(answer, list)] == [1, 1]
+    with pytest.raises(ValueError, match="not both"):
+        client.search_batch([digit(4), "digit/4"])
+
+
+def test_an_answer_says_what_a_later_one_must_cover(address: str) -> None:
+    client = Client(address)
+    seen = client.search(digit(4), k=1).coverage
+    assert seen.count == 20
+    assert seen.min_offsets == "0:20"
+    assert client.search(digit(4), k=1, min_offsets=seen.min_offsets).coverage == seen
+    with pytest.raises(ApiError) as early:
+        client.search(digit(4), min_offsets="0:21", wait_ms=1)
+    assert (early.value.status, early.value.code) == (412, "not-covered")
+    assert early.value.problem["coverage"]["offsets"] == {"0": 20}
+
+
+def test_client_and_api_know_the_same_orders_and_efforts() -> None:
+    assert get_args(Sort) == get_args(ordering.Sort)
+    assert get_args(Effort) == get_args(efforts.Effort)
+
+
+def test_fields_of_a_newer_api_are_left_to_raw(address: str) -> None:
+    raw = Client(address).search(digit(4), k=1).raw
+    raw["matches"][0]["mood"] = "good"
+    assert answer_of(raw).matches[0].id == "digit/4"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "clients/python/lookalike_client").glob("*.py")), ids=lambda f: f.name)
+def test_the_client_is_written_for_python_3_9(file: Path) -> None:
+    tree = ast.parse(file.read_text(), feature_version=(3, 9))
+    assert "from __future__ import annotations" in file.read_text() or file.name == "__init__.py"
+    imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert {name.split(".")[0] for name in imported} <= {*sys.stdlib_module_names, "lookalike_client"}
 
 
 def test_the_client_says_why_the_api_refused(address: str) -> None:
@@ -93,7 +144,7 @@ def test_the_command_says_what_is_wrong(address: str, tmp_path: Path) -> None:
 
 def test_a_table_fits_80_columns_and_cannot_steer_the_terminal() -> None:
     hostile = Neighbour("\x1b[31m\u202e" + "x" * 300, 1.5, {"label": "y" * 300}, 1, 1, "image/png", False, True)
-    coverage = {"count": 1, "generation": 1}
+    coverage = Covered("index", 1, "log", {"0": 1}, None, 1, True, "encoder", "digest", 0)
     text = neighbours_table(Answer([hostile], coverage, ["metadata"], {"total": 1.0}, {}))
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "\x1b" not in text

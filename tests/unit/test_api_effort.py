@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.client import WHOLE as CLIENTS_WHOLE
-from api.client import Client
-from api.table import neighbours_table
+from lookalike_client import Client
+from lookalike_client.answers import WHOLE as CLIENTS_WHOLE
+from lookalike_client.table import neighbours_table
 from model import mnist
 from model.encoder import load_encoder
 from model.pictures.hypotheses import NAMES, WHOLE, hypotheses, margins

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from api.answers.stored_records import StoredRecords
-from api.client import ApiError, Client
-from api.table import neighbours_table
 from contract.record_key import RecordKey
 from gallery.store.rows import ImageRecord
+from lookalike_client import ApiError, Client
+from lookalike_client.table import neighbours_table
 from model import mnist
 from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, digit, running_api, settings_for

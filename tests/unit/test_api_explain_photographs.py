@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from api.answers.stored_records import StoredRecords
-from api.client import Client
 from contract.record_key import RecordKey
 from gallery.store.rows import ImageRecord
+from lookalike_client import Client
 from model.encoder import load_encoder
 from model.pictures.images import decode
 from tests.api_gallery import LOG, Gallery, running_api, settings_for

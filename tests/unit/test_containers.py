@@ -100,7 +100,7 @@ def test_next_encoder_runs_only_when_asked_for_and_like_the_first_one_otherwise(
 
 def test_image_holds_the_programs_and_no_tensorflow() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    programs = {"contract", "model", "producers", "workers", "gallery", "api"}
+    programs = {"contract", "model", "producers", "workers", "gallery", "api", "clients/python/lookalike_client"}
     assert programs | {"requirements.lock"} <= allowed
     assert {"tests", "stack", "bench", "var", ".git", ".env"}.isdisjoint(allowed)
     assert "tensorflow" not in (ROOT / "requirements.lock").read_text()

@@ -1,6 +1,7 @@
 """The live view of a terminal: within 80 columns, plain when piped, and steered by nobody."""
 
 import io
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gallery.watch import WIDTH, line, panel, read_index, watch
+from lookalike_client import Client
+from lookalike_client.watch import WIDTH, line, panel, watch
 from tests.api_gallery import Gallery, digit, free_port, running_api, settings_for
 
 
@@ -28,7 +30,7 @@ class Terminal(io.StringIO):
 
 
 def test_panel_fits_80_columns_and_says_what_is_unknown(address: str) -> None:
-    lines = panel(read_index(address), address, [0.0, 5.0])
+    lines = panel(Client(address).index(), address, [0.0, 5.0])
     text = "\n".join(lines)
     assert max(map(len, lines)) <= WIDTH < 80
     assert "images      2\n" in text
@@ -45,7 +47,7 @@ def test_terminal_is_drawn_over_and_a_pipe_gets_plain_lines(address: str) -> Non
     assert watch(address, 0.01, looks=2, output=pipe) == 0
     assert "\x1b" not in pipe.getvalue()
     assert [" images=2 " in told for told in pipe.getvalue().splitlines()] == [True, True]
-    assert "lag=unknown" in line(read_index(address))
+    assert "lag=unknown" in line(Client(address).index())
 
 
 def test_api_that_is_away_is_said_and_asked_again() -> None:
@@ -70,3 +72,12 @@ def test_answer_of_another_program_is_said_and_asked_again() -> None:
         server.shutdown()
         thread.join()
     assert "status 503" in said.getvalue()
+
+
+def test_answers_are_written_as_json_and_failures_beside_them(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answers, failures = Terminal(), io.StringIO()
+    assert watch(address, 0.01, looks=2, output=answers, as_json=True) == 0
+    assert [json.loads(told)["count"] for told in answers.getvalue().splitlines()] == [2, 2]
+    assert watch(f"http://127.0.0.1:{free_port()}", 0.01, looks=1, output=failures, as_json=True) == 1
+    assert failures.getvalue() == ""
+    assert "does not answer" in capsys.readouterr().err

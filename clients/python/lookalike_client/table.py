@@ -1,10 +1,12 @@
 """Neighbours as a table for a terminal: at most 80 columns, plain text."""
 
+from __future__ import annotations
+
 import json
 import unicodedata
 from collections.abc import Sequence
 
-from api.client import WHOLE, Answer, Edit, Neighbour
+from lookalike_client.answers import WHOLE, Answer, Edit, Neighbour
 
 ID_WIDTH = 30
 METADATA_WIDTH = 32
@@ -21,9 +23,7 @@ def neighbours_table(answer: Answer, shown_max: int | None = None) -> str:
             lines.append(_fitted(f"{'':16}altered copy{_sureness(match)}: {edits_in_words(match.edits or [])}", 80))
     coverage, timing = answer.coverage, answer.timing_ms
     missing = f"; without {', '.join(answer.degraded)}" if answer.degraded else ""
-    foot = (
-        f"exact over {coverage['count']} images, generation {coverage['generation']}, {timing['total']:.1f} ms{missing}"
-    )
+    foot = f"exact over {coverage.count} images, generation {coverage.generation}, {timing['total']:.1f} ms{missing}"
     return "\n".join([head, *(line.rstrip() for line in lines), foot])
 
 

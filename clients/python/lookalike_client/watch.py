@@ -1,14 +1,17 @@
-"""`python -m gallery watch`: the figures of `GET /v1/index`, live in a terminal; one line a look where it is piped."""
+"""The figures of `GET /v1/index`, live in a terminal; one line a look where it is piped."""
+
+from __future__ import annotations
 
 import json
 import sys
 import time
 import unicodedata
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TextIO
+
+from lookalike_client.client import Client
+from lookalike_client.problems import ApiError
 
 WIDTH = 78
 BAR_WIDTH = 40
@@ -17,38 +20,35 @@ _HISTORY = 60
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
-def watch(address: str, interval_s: float, looks: int | None = None, output: TextIO = sys.stdout) -> int:
-    """Look every `interval_s` seconds, `looks` times or until Ctrl-C; returns the exit status, 1 when the last look failed."""
+def watch(
+    address: str, interval_s: float, looks: int | None = None, output: TextIO = sys.stdout, *, as_json: bool = False
+) -> int:
+    """Look every `interval_s` seconds, `looks` times or until Ctrl-C; returns the exit status, 1 when the last look failed.
+
+    Args:
+        as_json: write the whole answer of each look as one line of JSON instead; failures then go to stderr.
+    """
+    client = Client(address, timeout_s=TIMEOUT_S)
     rates: deque[float] = deque(maxlen=_HISTORY)
-    is_terminal, drawn, done = output.isatty(), 0, 0
+    is_terminal, drawn, done = output.isatty() and not as_json, 0, 0
     status = 0
     while True:
         try:
-            index = read_index(address)
+            index = client.index()
             rates.append(index["rates"]["out_per_s"])
-            lines = panel(index, address, list(rates)) if is_terminal else [line(index)]
+            lines = [json.dumps(index)] if as_json else [line(index)]
+            lines = panel(index, address, list(rates)) if is_terminal else lines
             status = 0
-        except (OSError, ValueError) as error:
+        except ApiError as error:
             status, lines = 1, [f"{address} does not answer, trying again: {_reason(error)}"[:WIDTH]]
+        said = sys.stderr if as_json and status else output
         # Up to where the last panel began, and clear what it leaves below.
-        output.write((f"\x1b[{drawn}F\x1b[J" if is_terminal and drawn else "") + "\n".join(lines) + "\n")
-        output.flush()
+        said.write((f"\x1b[{drawn}F\x1b[J" if is_terminal and drawn else "") + "\n".join(lines) + "\n")
+        said.flush()
         drawn, done = len(lines), done + 1
         if looks is not None and done >= looks:
             return status
         time.sleep(interval_s)
-
-
-def read_index(address: str) -> dict[str, Any]:
-    """The body of `GET /v1/index`.
-
-    Raises:
-        OSError: nothing answers, or the answer is a problem.
-        ValueError: the answer is not JSON.
-    """
-    with urllib.request.urlopen(f"{address}/v1/index", timeout=TIMEOUT_S) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
 
 
 def panel(index: dict[str, Any], address: str, rates: list[float]) -> list[str]:
@@ -114,8 +114,8 @@ def _sparks(rates: list[float]) -> str:
     return "".join(_SPARKS[round((len(_SPARKS) - 1) * rate / highest)] for rate in shown)
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else str(error)
+def _reason(error: ApiError) -> str:
+    return f"status {error.status}" if error.status else str(error.__cause__)
 
 
 def _fitted(text: str) -> str:

@@ -1,0 +1,252 @@
+"""The client: one method for each thing that the API does."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, TypeVar, Union
+from urllib.parse import urlencode
+
+from lookalike_client.answers import (
+    Answer,
+    Answers,
+    Effort,
+    Sort,
+    Written,
+    answer_of,
+    answers_of,
+    written_of,
+)
+from lookalike_client.problems import ApiError, not_lookalike, refusal
+
+TIMEOUT_S = 30.0
+# An encoded image, an id of the gallery, or an embedding.
+Question = Union[bytes, str, Sequence[float]]
+
+_Value = TypeVar("_Value")
+_JSON = "application/json"
+_BYTES = "application/octet-stream"
+
+
+class Client:
+    """Talks to one API process or to several behind one address. Every method raises ApiError."""
+
+    def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = TIMEOUT_S) -> None:
+        self._address = address.rstrip("/")
+        self._timeout_s = timeout_s
+
+    def search(
+        self,
+        image: bytes,
+        *,
+        k: int = 10,
+        max_distance: float | None = None,
+        min_offsets: str | None = None,
+        wait_ms: int | None = None,
+        explain: bool = False,
+        sort: Sort | None = None,
+        effort: Effort = "normal",
+    ) -> Answer:
+        """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` and `effort` are as in the API.
+
+        With `min_offsets` the answer covers at least those offsets; it is waited for at most `wait_ms`.
+        """
+        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
+        return self._read(answer_of, "POST", "/v1/search", query, image, _BYTES)
+
+    def search_file(
+        self,
+        file: Path,
+        *,
+        k: int = 10,
+        max_distance: float | None = None,
+        min_offsets: str | None = None,
+        wait_ms: int | None = None,
+        explain: bool = False,
+        sort: Sort | None = None,
+        effort: Effort = "normal",
+    ) -> Answer:
+        """Neighbours of an image file, as `search`.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return self.search(
+            file.read_bytes(),
+            k=k,
+            max_distance=max_distance,
+            min_offsets=min_offsets,
+            wait_ms=wait_ms,
+            explain=explain,
+            sort=sort,
+            effort=effort,
+        )
+
+    def search_id(
+        self,
+        image_id: str,
+        *,
+        k: int = 10,
+        max_distance: float | None = None,
+        min_offsets: str | None = None,
+        wait_ms: int | None = None,
+        explain: bool = False,
+        sort: Sort | None = None,
+    ) -> Answer:
+        """Neighbours of an image of the gallery, itself first."""
+        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
+        return self._read(answer_of, "POST", "/v1/search", query, _json({"image_id": image_id}), _JSON)
+
+    def search_embedding(
+        self,
+        embedding: Sequence[float],
+        *,
+        encoder: str = "",
+        k: int = 10,
+        max_distance: float | None = None,
+        min_offsets: str | None = None,
+        wait_ms: int | None = None,
+    ) -> Answer:
+        """Neighbours of an embedding, as many numbers as the encoder's dimensions; refused when `encoder` is given and another one answers."""
+        body = _json({"embedding": list(embedding), "encoder": encoder})
+        query = _query(k, max_distance, min_offsets, wait_ms)
+        return self._read(answer_of, "POST", "/v1/search", query, body, _JSON)
+
+    def search_batch(
+        self,
+        queries: Sequence[Question],
+        *,
+        k: int = 10,
+        max_distance: float | None = None,
+        min_offsets: str | None = None,
+        wait_ms: int | None = None,
+    ) -> Answers:
+        """Neighbours of up to 256 queries, all from one generation: all of them images, or all of them ids and embeddings.
+
+        Raises:
+            ValueError: images are mixed with others.
+        """
+        images = [query for query in queries if isinstance(query, bytes)]
+        if images and len(images) < len(queries):
+            raise ValueError("A batch holds images, or ids and embeddings, not both. Send two batches.")
+        kind, body = _form([("file", image) for image in images]) if images else (_JSON, _json(_questions(queries)))
+        query = _query(k, max_distance, min_offsets, wait_ms)
+        return self._read(answers_of, "POST", "/v1/search/batch", query, body, kind)
+
+    def publish(
+        self, image: bytes, *, image_id: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Written:
+        """Publish an image; without an id it gets the SHA-256 of its bytes."""
+        kind, body = _BYTES, image
+        if metadata is not None:
+            kind, body = _form([("file", image), ("metadata", json.dumps(metadata))])
+        return self._read(written_of, "POST", "/v1/images", {"id": image_id}, body, kind)
+
+    def delete(self, image_id: str) -> Written:
+        """Delete an image."""
+        return self._read(written_of, "DELETE", "/v1/images", {"id": image_id})
+
+    def image(self, image_id: str) -> dict[str, Any]:
+        """What is known of an image."""
+        return self._read(dict, "GET", "/v1/images", {"id": image_id})
+
+    def original(self, image_id: str) -> bytes:
+        """The bytes exactly as they were published."""
+        return self._call("GET", "/v1/images/original", {"id": image_id})
+
+    def thumbnail(self, image_id: str) -> bytes:
+        """A small picture of the image."""
+        return self._call("GET", "/v1/images/thumbnail", {"id": image_id})
+
+    def timeline(self, image_id: str, *, written: Written | None = None) -> dict[str, Any]:
+        """How far a record has come: the one that was `written`, or the one that the id means now."""
+        at = None if written is None else f"{written.log}:{written.partition}:{written.offset}"
+        return self._read(dict, "GET", "/v1/images/timeline", {"id": image_id, "at": at})
+
+    def index(self) -> dict[str, Any]:
+        """The state of the index."""
+        return self._read(dict, "GET", "/v1/index", {})
+
+    def rejected(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The records that were refused last, newest first."""
+        found: dict[str, Any] = self._read(dict, "GET", "/v1/rejected", {"limit": limit})
+        return list(found["rejected"])
+
+    def _read(
+        self,
+        read: Callable[[dict[str, Any]], _Value],
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: bytes | None = None,
+        kind: str = "",
+    ) -> _Value:
+        """An answer's JSON body as `read` makes a value of it."""
+        said = self._call(method, path, query, body, kind)
+        try:
+            return read(json.loads(said))
+        except (ValueError, KeyError, TypeError) as error:
+            raise not_lookalike(200) from error
+
+    def _call(
+        self, method: str, path: str, query: Mapping[str, object], body: bytes | None = None, kind: str = ""
+    ) -> bytes:
+        given = urlencode({name: value for name, value in query.items() if value is not None})
+        request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
+        if kind:
+            request.add_header("Content-Type", kind)
+        try:
+            try:
+                with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
+                    return bytes(response.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    raise refusal(error.code, error.read()) from error
+        except (OSError, HTTPException) as error:
+            raise ApiError(
+                0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
+            ) from error
+
+
+def _query(
+    k: int,
+    max_distance: float | None,
+    min_offsets: str | None,
+    wait_ms: int | None,
+    *,
+    explain: bool = False,
+    sort: Sort | None = None,
+    effort: Effort = "normal",
+) -> dict[str, object]:
+    asked = {"explain": "true" if explain else None, "sort": sort, "effort": None if effort == "normal" else effort}
+    # Before anything is covered, `min_offsets` is empty and asks for nothing.
+    return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets or None, "wait_ms": wait_ms, **asked}
+
+
+def _questions(queries: Sequence[Question]) -> dict[str, Any]:
+    return {
+        "queries": [
+            {"image_id": query} if isinstance(query, str) else {"embedding": [float(number) for number in query]}
+            for query in queries
+        ]
+    }
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _form(parts: Sequence[tuple[str, bytes | str]]) -> tuple[str, bytes]:
+    """A form's content type and body; bytes become files."""
+    boundary = secrets.token_hex(16)
+    body = b""
+    for name, value in parts:
+        filename = '; filename="image"' if isinstance(value, bytes) else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'
+        body += head.encode() + (value if isinstance(value, bytes) else value.encode()) + b"\r\n"
+    return f"multipart/form-data; boundary={boundary}", body + f"--{boundary}--\r\n".encode()

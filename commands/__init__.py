@@ -1,0 +1,1 @@
+"""The `lookalike` command: the verbs of all folders in one."""
