@@ -7,7 +7,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
-from unittest.mock import patch
 
 from contract import telemetry
 from contract.record_key import RecordKey
@@ -17,7 +16,7 @@ from gallery.store.records import Records
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.session import CassandraSession
 from gallery.store.store import Store
-from workers.embedder import program as embedder
+from workers.embedder.program import run
 
 
 class NoFeed(Feed):
@@ -55,8 +54,7 @@ def main() -> int:
     if options.cores:
         os.sched_setaffinity(0, options.cores)  # threads and the decoder's child inherit it
     telemetry.configure_logging()
-    with patch.object(embedder, "Store", NoStore if options.no_store else Store):
-        return embedder.run(load_settings(), slot=options.slot)
+    return run(load_settings(), slot=options.slot, connect=(NoStore if options.no_store else Store).connect)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cassandra.cluster import Cluster
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 from contract.record_key import RecordKey
 from contract.settings import Settings
@@ -26,6 +26,7 @@ from tests.embedding import (
     feed_of,
     make_topics,
     picture,
+    producer,
     publish,
     running_embedder,
     wait_for_feed,
@@ -107,6 +108,29 @@ def test_a_topic_that_is_created_again_stops_it_and_a_restart_goes_on_with_both(
     assert store.feed.logs(settings.kafka_topic) == [old_log, new_log]
     assert [row.image_id for row in feed_of(store, settings, old_log, 0)] == ["old"]
     assert topic_log(settings) == new_log
+
+
+def test_a_topic_that_begins_to_keep_producers_times_stops_it_and_says_why(
+    settings: Settings, store: Store, admin: KafkaAdminClient, tmp_path: Path
+) -> None:
+    log = make_topics(settings)
+    with running_embedder(settings, tmp_path) as embedder:
+        wait_for_feed(store, settings, log, publish(settings, [Sent(b"good", picture(1))]))
+        topic = ConfigResource(ConfigResourceType.TOPIC, settings.kafka_topic, {"message.timestamp.type": "CreateTime"})
+        admin.alter_configs([topic])
+        eventually("the broker takes producers' times", lambda: has_producers_time(settings))
+        assert embedder.wait() == 1
+        assert "carries its producer's time" in embedder.text()
+    assert [row.image_id for row in feed_of(store, settings, log, 0)] == ["good"]
+
+
+def has_producers_time(settings: Settings) -> bool:
+    """Publish an image to the first partition, and say whether Kafka kept the time that came with it."""
+    client = producer(settings)
+    future = client.send(settings.kafka_topic, key=b"odd", value=picture(2), partition=0, timestamp_ms=1)
+    kept = future.get(30).timestamp == 1
+    client.close()
+    return bool(kept)
 
 
 def test_records_that_kafka_expired_are_named_in_the_feed(

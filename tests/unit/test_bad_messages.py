@@ -6,7 +6,8 @@ import pytest
 
 from model.pictures.decoder import Decoder
 from tests.bad_messages import Case, bad_messages, odd_messages
-from workers.embedder.batch import Record, judge
+from workers.embedder.outcomes import judge
+from workers.embedder.records import Record
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def decoder() -> Iterator[Decoder]:
 @pytest.mark.parametrize("case", [*bad_messages(), *odd_messages()], ids=lambda case: case.name)
 def test_message_has_its_reason(decoder: Decoder, case: Case) -> None:
     sent = case.sent
-    judged = judge(Record(0, 0, 0, False, 0, sent.key, sent.value, sent.headers))
+    judged = judge(Record(0, 0, 0, 0, sent.key, sent.value, sent.headers))
     reason = judged.reason
     if judged.outcome == "put":
         reason = decoder.decode([sent.value or b""]).images[0].reason

@@ -12,7 +12,8 @@ from contract.record_key import RecordKey
 from runtime import failpoints
 from runtime.retrying import StoppedError, retrying
 from topics.rejected import rejected_message
-from workers.embedder.batch import Record, judge
+from workers.embedder.outcomes import judge
+from workers.embedder.records import Record
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 WHY = Rejection(reason="too-large", detail="It is.", topic="images", key=RecordKey("images:x", 3, 7))
@@ -21,7 +22,7 @@ WHY = Rejection(reason="too-large", detail="It is.", topic="images", key=RecordK
 def record(
     key: bytes | None = b"a", value: bytes | None = PNG, headers: tuple[tuple[str, bytes | None], ...] = ()
 ) -> Record:
-    return Record(0, 7, 7, False, 1_700_000_000_000, key, value, headers)
+    return Record(0, 7, 7, 1_700_000_000_000, key, value, headers)
 
 
 @pytest.mark.parametrize(

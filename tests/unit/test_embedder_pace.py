@@ -1,49 +1,51 @@
 """How much an embedder takes at once: every record once and in order, and about a second's worth of them."""
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.embedder.pace import BATCH_S, FIRST_RECORDS, Pace, Piece, Pieces
-from workers.embedder.stretches import Reached, Stretch
+from workers.embedder.pace import BATCH_S, FIRST_RECORDS, Pace, Waiting
+from workers.embedder.records import Record, Stretch, divided
 
 
 def stretch(offsets: range) -> Stretch:
-    records = [Reached(SimpleNamespace(offset=n, key=b"k", value=b"v" * n), n, is_expired=False) for n in offsets]
-    return Stretch(records, 1, sum(1 + n for n in offsets))
+    records = [Record(0, n, n, 0, b"k", b"v" * n) for n in offsets]
+    return Stretch(records, 1, sum(1 + n for n in offsets), event=offsets.stop)
 
 
-def offsets(piece: Piece) -> list[int]:
-    return [reached.record.offset for reached in piece.stretch.records]
+def offsets(stretch: Stretch) -> list[int]:
+    return [record.offset for record in stretch.records]
 
 
 @given(st.lists(st.integers(1, 12), max_size=12), st.lists(st.integers(1, 20), min_size=150, max_size=150))
 def test_records_are_taken_once_in_order_and_an_event_ends_with_its_last(sizes: list[int], counts: list[int]) -> None:
     ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
 
-    async def run() -> list[list[Piece]]:
-        fetched: asyncio.Queue[Any] = asyncio.Queue()
+    async def run() -> list[list[Stretch]]:
+        fetched: asyncio.Queue[Stretch] = asyncio.Queue()
         for size, end in zip(sizes, ends, strict=True):
-            fetched.put_nowait(
-                SimpleNamespace(end=end, message=SimpleNamespace(stretch=stretch(range(end - size, end))))
-            )
-        pieces = Pieces(fetched)
-        taken: list[list[Piece]] = []
-        while sum(len(piece.stretch.records) for batch in taken for piece in batch) < sum(sizes):
-            taken.append(await pieces.take(counts[len(taken)]))
+            fetched.put_nowait(stretch(range(end - size, end)))
+        waiting = Waiting(fetched)
+        taken: list[list[Stretch]] = []
+        while sum(len(part.records) for batch in taken for part in batch) < sum(sizes):
+            taken.append(await waiting.take(counts[len(taken)]))
         return taken
 
     taken = asyncio.run(run())
-    assert [n for batch in taken for piece in batch for n in offsets(piece)] == list(range(sum(sizes)))
+    assert [n for batch in taken for part in batch for n in offsets(part)] == list(range(sum(sizes)))
     for batch, count in zip(taken, counts, strict=False):
-        assert sum(len(piece.stretch.records) for piece in batch) == count or batch is taken[-1]
-    for piece in (piece for batch in taken for piece in batch):
-        assert piece.stretch.size_bytes == sum(1 + n for n in offsets(piece))
-        last = offsets(piece)[-1] + 1
-        assert (piece.event.end if piece.event else None) == (last if last in ends else None)
+        assert sum(len(part.records) for part in batch) == count or batch is taken[-1]
+    for part in (part for batch in taken for part in batch):
+        assert part.size_bytes == sum(1 + n for n in offsets(part))
+        last = offsets(part)[-1] + 1
+        assert part.event == (last if last in ends else None)
+
+
+def test_what_is_divided_off_a_stretch_waits_no_longer_where_faust_holds_it() -> None:
+    held = stretch(range(5))
+    head, tail = divided(held, 2)
+    assert (offsets(head), offsets(tail), offsets(held)) == ([0, 1], [2, 3, 4], [2, 3, 4])
 
 
 @given(st.floats(0.0005, 5.0))

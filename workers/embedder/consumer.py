@@ -1,10 +1,10 @@
-"""Faust's Kafka consumer with what the embedder needs beside it.
+"""The Kafka consumer that Faust uses, with what the embedder needs beside it.
 
-Three things differ from Faust 0.15.3's own:
+Three things differ from Faust's own (docs/decisions/0012-what-of-faust-is-relied-on.md lists what that touches):
 
 - It reads committed records only. Faust asks for that in its exactly-once mode alone, which brings transactions that
   Cassandra takes no part in. aiokafka looks at the isolation level when the consumer starts, so the one that Faust has
-  made is told before that (`_FeedConsumerThread._create_worker_consumer`).
+  made is told before that (`_ImageConsumerThread._create_worker_consumer`).
 - After an assignment it starts where the feed ends, not at the group's committed offset: the feed is the truth, and the
   committed offset only says where to look first. Faust seeks in one place, `seek_to_committed`, and takes its own
   bookkeeping from what that returns.
@@ -21,15 +21,15 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
 from contract import telemetry
 from contract.errors import LookalikeError
 from runtime.readiness import READINESS
-from workers.embedder.headers import read_any_header_name
-from workers.embedder.stretches import Reached, Stretch, reached_from, stretches
+from workers.embedder.header_names import read_any_header_name
+from workers.embedder.records import LOG_APPEND_TIME, Record, Stretch, reached_from, stretches
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
 # Of all partitions in one answer of Kafka, which gives a single larger record anyway; Faust leaves it at 50 MiB.
@@ -39,7 +39,6 @@ FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
 PREFETCH_BACKOFF_S = 60.0
 # How long a fetch waits for records before it is seen that the position stepped over what is none.
 FETCH_WAIT_S_MAX = 0.25
-_LOG_APPEND_TIME = 1
 
 logger = structlog.get_logger()
 
@@ -47,10 +46,22 @@ logger = structlog.get_logger()
 FirstMissing = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
 
 
-class FeedConsumer(Consumer):
+class StretchMessage(ConsumerMessage):
+    """What Faust takes for one message. Its key and value are None: nobody reads them there, and they may be large."""
+
+    def __init__(self, tp: TP, stretch: Stretch, generation_id: int) -> None:
+        last = stretch.records[-1]
+        time_s = last.kafka_time_ms / 1000
+        super().__init__(
+            *tp, last.offset, time_s, LOG_APPEND_TIME, None, None, None, None, tp=tp, generation_id=generation_id
+        )
+        self.stretch = stretch
+
+
+class ImageConsumer(Consumer):
     """See the module's docstring. All methods run on the main event loop."""
 
-    transport: "FeedTransport"
+    transport: "ImageTransport"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._seek_number = 0
@@ -59,15 +70,18 @@ class FeedConsumer(Consumer):
         self._done: dict[int, int] = {}
         super().__init__(*args, **kwargs)
 
-    def finished(self, stretches: Iterable[Stretch]) -> None:
-        """Note that these records' feed rows are durable; makes room for more.
+    async def acknowledge(self, stretches: Iterable[Stretch], stream: Any) -> None:
+        """Take account of records whose feed rows are durable, and tell Faust's stream; makes room for more.
 
         Raises:
             RuntimeError: records between them and those before were never delivered; a restart reads them again.
         """
-        for records, seek, size_bytes in stretches:
-            first, last = records[0], records[-1].record
-            records.clear()  # Faust may hold on to the message for a while
+        events = []
+        for records, seek, size_bytes, event in stretches:
+            first, last = records[0], records[-1]
+            records.clear()  # Faust may hold on to the stretch for a while
+            if event is not None:
+                events.append(event)
             if seek != self._seek_number:
                 continue  # The seek started where the feed ended then, and has had them fetched again if need be.
             self._held_bytes -= size_bytes
@@ -76,6 +90,8 @@ class FeedConsumer(Consumer):
                 raise RuntimeError(f"Records {done} to {first.after} of partition {last.partition} were not delivered.")
             self._done[last.partition] = max(done, last.offset + 1)
         self._has_room.set()
+        for event in events:
+            await stream.ack(event)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Start each assigned partition at the first offset that the feed lacks."""
@@ -96,7 +112,7 @@ class FeedConsumer(Consumer):
         self._held_bytes = 0
         self._done = missing
         thread = self._thread
-        assert isinstance(thread, _FeedConsumerThread)
+        assert isinstance(thread, _ImageConsumerThread)
         thread.reached_after_seek = {tp: (missing[tp.partition], self._seek_number) for tp in starts}
         await thread.seek_wait(starts)
         telemetry.PARTITIONS.set(len(starts))
@@ -122,7 +138,7 @@ class FeedConsumer(Consumer):
             READINESS.note("partitions", is_good=True)
 
     async def getmany(self, timeout: float) -> AsyncIterator[Any]:
-        """Deliver messages while fewer than 16 MiB of them are unfinished."""
+        """Deliver messages while fewer than 16 MiB of them are not acknowledged."""
         message: Any
         async for tp, message in super().getmany(timeout):
             self._held_bytes += message.stretch.size_bytes
@@ -136,12 +152,8 @@ class FeedConsumer(Consumer):
         fetched = await super()._getmany(active_partitions, timeout)
         return {tp: batch for tp, batch in fetched.items() if batch[0].seek == self._seek_number}
 
-    def _to_message(self, tp: TP, record: Any) -> Any:
-        """The message that stands for a stretch: its last record's."""
-        message: Any = super()._to_message(tp, record.records[-1].record)
-        message.stretch = record
-        message.key = message.value = None  # nobody reads them there, and they may be large
-        return message
+    def _to_message(self, tp: TP, record: Any) -> StretchMessage:
+        return StretchMessage(tp, record, self.app.consumer_generation_id)
 
     def _new_offset(self, tp: TP) -> int | None:
         """What to commit. Faust would count acknowledged offsets one by one."""
@@ -152,18 +164,18 @@ class FeedConsumer(Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Keep no account of offsets without a message, for the same reason."""
 
-    def _new_consumer_thread(self) -> "_FeedConsumerThread":
-        return _FeedConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> "_ImageConsumerThread":
+        return _ImageConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
-class FeedTransport(Transport):
-    """Makes Faust use `FeedConsumer`; `first_missing` is set before the app starts."""
+class ImageTransport(Transport):
+    """Makes Faust use `ImageConsumer`; `first_missing` is set before the app starts."""
 
-    Consumer = FeedConsumer
+    Consumer = ImageConsumer
     first_missing: FirstMissing
 
 
-class _FeedConsumerThread(AIOKafkaConsumerThread):
+class _ImageConsumerThread(AIOKafkaConsumerThread):
     """Runs aiokafka's consumer on a thread and an event loop of its own."""
 
     reached_after_seek: Mapping[TP, tuple[int, int]]
@@ -199,7 +211,7 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
                 consumer.seek(tp, position)
             return {}
         # aiokafka hands out records from its position on, without an await behind it: these notes cannot be overtaken.
-        batches: dict[TP, list[Reached]] = {}
+        batches: dict[TP, list[Record]] = {}
         seeks: dict[TP, int] = {}
         for tp, records in fetched.items():
             if tp not in self._reached:
@@ -207,13 +219,13 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
             after, seeks[tp] = self._reached[tp]
             if batch := reached_from(after, records):
                 batches[tp] = batch
-                self._reached[tp] = batch[-1].record.offset + 1, seeks[tp]
+                self._reached[tp] = batch[-1].offset + 1, seeks[tp]
         for tp in self._reached.keys() - fetched.keys():
             after, seek = self._reached[tp]
             if (gap := _gap(consumer, tp, after)) is not None:
                 batches[tp], seeks[tp] = [gap], seek
-                self._reached[tp] = gap.record.offset + 1, seek
-        holes = [tp for tp, batch in batches.items() if batch[0].after < batch[0].record.offset or batch[0].is_gap]
+                self._reached[tp] = gap.offset + 1, seek
+        holes = [tp for tp, batch in batches.items() if batch[0].after < batch[0].offset or batch[0].is_gap]
         if holes:
             # A hole is a transaction's marker or what compaction left, unless the log begins behind the hole's start:
             # then aiokafka may have been sent there because Kafka had expired what it asked for.
@@ -236,7 +248,7 @@ class _FeedConsumerThread(AIOKafkaConsumerThread):
         return True
 
 
-def _gap(consumer: Any, tp: TP, after: int) -> Reached | None:
+def _gap(consumer: Any, tp: TP, after: int) -> Record | None:
     """What stands for [after, position) where the consumer's position went on without a record.
 
     The position moves only over what was read, and never beyond the last stable offset: a record of an open transaction, or
@@ -247,5 +259,4 @@ def _gap(consumer: Any, tp: TP, after: int) -> Reached | None:
     if state is None or not state.has_valid_position or state.position <= after:
         return None
     offset = state.position - 1
-    nothing = ConsumerRecord(tp.topic, tp.partition, offset, 0, _LOG_APPEND_TIME, None, None, None, -1, -1, ())
-    return Reached(nothing, after, is_expired=False, is_gap=True)
+    return Record(tp.partition, offset, after, kafka_time_ms=0, key=None, value=None, is_gap=True)

@@ -1,9 +1,8 @@
-"""How much an embedder takes at once: as much as is judged in about a second, since what a batch brings appears together."""
+"""How much an embedder takes at once: as much as is embedded in about a second, since what a batch brings appears together."""
 
 import asyncio
-from typing import Any, NamedTuple
 
-from workers.embedder.stretches import Stretch, divided
+from workers.embedder.records import Stretch, divided
 
 BATCH_S = 1.0
 # Before anything is known: half a second of photographs, and digits reach 512 after five batches more.
@@ -23,32 +22,20 @@ class Pace:
         self.count = max(1, min(fitting, 2 * self.count, self._count_max))
 
 
-class Piece(NamedTuple):
-    """A stretch of records, or a part of one; `event` is what Faust is told once it is durable, None before the last part."""
+class Waiting:
+    """Takes records off a queue of stretches, in order, whatever stretches they came in."""
 
-    stretch: Stretch
-    event: Any
-
-
-class Pieces:
-    """Takes records off a queue of Faust's events, in order, whatever stretches they came in."""
-
-    def __init__(self, fetched: asyncio.Queue[Any]) -> None:
+    def __init__(self, fetched: asyncio.Queue[Stretch]) -> None:
         self._fetched = fetched
-        self._rest: Piece | None = None
+        self._rest: Stretch | None = None
 
-    async def take(self, count: int) -> list[Piece]:
+    async def take(self, count: int) -> list[Stretch]:
         """Wait for records, and take up to `count` of what has come."""
-        pieces: list[Piece] = []
-        while count > 0 and (not pieces or self._rest or not self._fetched.empty()):
-            piece, self._rest = self._rest or await self._next(), None
-            if len(piece.stretch.records) > count:
-                head, tail = divided(piece.stretch, count)
-                piece, self._rest = Piece(head, None), Piece(tail, piece.event)
-            pieces.append(piece)
-            count -= len(piece.stretch.records)
-        return pieces
-
-    async def _next(self) -> Piece:
-        event = await self._fetched.get()
-        return Piece(event.message.stretch, event)
+        taken: list[Stretch] = []
+        while count > 0 and (not taken or self._rest or not self._fetched.empty()):
+            stretch, self._rest = self._rest or await self._fetched.get(), None
+            if len(stretch.records) > count:
+                stretch, self._rest = divided(stretch, count)
+            taken.append(stretch)
+            count -= len(stretch.records)
+        return taken

@@ -137,25 +137,25 @@ def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[li
             for part in _parts(batch, details):
                 keys = [found.key for found in part if found.row is None]
                 values = [value or b"" for value in pool.map(store.records.read_original, keys)]
-                verdicts = dict(zip(keys, decoder.decode(values).images, strict=True))
+                images = dict(zip(keys, decoder.decode(values).images, strict=True))
                 yield [
-                    _embedded(found, details[found.key], verdicts[found.key])
+                    _embedded(found, details[found.key], images[found.key])
                     if found.row is None
                     else replace(found.row, after=found.after, reason=_reason(found.row.reason, found.is_expired))
                     for found in part
                 ]
 
 
-def _embedded(found: Missing, details: ImageRecord, verdict: Decoded) -> FeedRow:
-    if verdict.reason:
-        logger.error("stored original refused", key=found.key, reason=verdict.reason)
+def _embedded(found: Missing, details: ImageRecord, decoded: Decoded) -> FeedRow:
+    if decoded.reason:
+        logger.error("stored original refused", key=found.key, reason=decoded.reason)
     return FeedRow(
         found.key,
         after=found.after,
-        outcome="reject" if verdict.reason else "put",
-        reason=_reason(verdict.reason, found.is_expired),
+        outcome="reject" if decoded.reason else "put",
+        reason=_reason(decoded.reason, found.is_expired),
         image_id=details.image_id,
-        embedding=None if verdict.reason else verdict.embedding,
+        embedding=None if decoded.reason else decoded.embedding,
         kafka_time_ms=details.kafka_time_ms,
     )
 
