@@ -15,7 +15,7 @@ from lookalike_client.problems import ApiError
 
 WIDTH = 78
 BAR_WIDTH = 40
-TIMEOUT_S = 2.0
+_TIMEOUT_S = 2.0
 _HISTORY = 60
 _SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -28,7 +28,7 @@ def watch(
     Args:
         as_json: write the whole answer of each look as one line of JSON instead; failures then go to stderr.
     """
-    client = Client(address, timeout_s=TIMEOUT_S)
+    client = Client(address, timeout_s=_TIMEOUT_S)
     rates: deque[float] = deque(maxlen=_HISTORY)
     is_terminal, drawn, done = output.isatty() and not as_json, 0, 0
     status = 0

@@ -23,7 +23,7 @@ SIDE_PX_MIN = 8
 DISSIMILARITY_GOOD, DISSIMILARITY_MAX = 0.004, 0.08
 # What is left counts as noise if it is more than rounding and so little smooth: that of 784 pixels is 0 with a deviation of 0.015.
 NOISE_SMOOTHNESS_MAX = 0.05
-NOISE_MIN = 0.025
+_NOISE_MIN = 0.025
 # In black and in white half of the noise is cut off.
 NOISE_SPREAD_MIN = 0.35
 RIPPLES_SMOOTHNESS_MAX = 0.3
@@ -130,7 +130,7 @@ def _placed(match: Grey, query: Grey) -> Iterator[Placed]:
 def _way_of(places: list[Placed], query: Grey) -> Way:
     """The best way from a match that stands so."""
     bare = min((_bare(placed, query) for placed in places), key=lambda way: way.cost)
-    if _rms(bare.picture, query) < NOISE_MIN / 2:
+    if _rms(bare.picture, query) < _NOISE_MIN / 2:
         return bare
     noisy = _noisy(bare, query)
     if noisy.noise:
@@ -167,7 +167,7 @@ def _saved(way: Way, query: Grey) -> Iterator[Way]:
 
 def _noisy(way: Way, query: Grey) -> Way:
     """A way with noise, if what it leaves looks like that."""
-    if _rms(way.picture, query) < NOISE_MIN:
+    if _rms(way.picture, query) < _NOISE_MIN:
         return way
     if np.count_nonzero(np.abs(way.picture - query) > 1 / 255) < NOISE_SPREAD_MIN * query.size:
         return way  # noise is everywhere

@@ -15,7 +15,7 @@ AREA_MIN, AREA_MAX, SHARE_MIN = 0.12, 0.97, 0.95
 # Of what is beyond it so little may agree: what is only laid over the match leaves more.
 FOREIGN_MAX, DIFFERING_MIN = 0.12, 0.5
 # How much steeper than beside it the query is where it is cut; of all such sides on average, and of each.
-SEAM_MIN, SEAM_EACH_MIN = 2.0, 1.4
+_SEAM_MIN, SEAM_EACH_MIN = 2.0, 1.4
 
 
 class Box(NamedTuple):
@@ -56,7 +56,7 @@ def visible(query: Pixels, inside: Mask, told: Agreement) -> Box | None:
             refined.append(side)
             seams += [] if seam is None else [seam]
     cut = Box(refined[0], refined[2], refined[1], refined[3])
-    if not seams or np.mean(seams) < SEAM_MIN or min(seams) < SEAM_EACH_MIN:
+    if not seams or np.mean(seams) < _SEAM_MIN or min(seams) < SEAM_EACH_MIN:
         return None
     mask = cut.mask(inside.shape) & inside
     share = np.count_nonzero(mask) / np.count_nonzero(inside)

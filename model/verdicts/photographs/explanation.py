@@ -16,7 +16,7 @@ from model.verdicts.photographs.looking import Told, looked_at
 from model.verdicts.photographs.view import View
 
 CONFIDENCE_ENOUGH = 0.9
-BLUR_PX_MIN, NOISE_MIN = 0.75, 0.018
+_BLUR_PX_MIN, _NOISE_MIN = 0.75, 0.018
 
 
 def explain_photograph(query: View, match: View, hypothesis: str = "") -> Explained:
@@ -70,11 +70,11 @@ def _around(query: View, told: Told) -> list[Edit]:
 def _quality(query: View, match: View, told: Told) -> list[Edit]:
     done: list[Edit] = []
     px = abs(float(np.linalg.det((query.to_whole @ told.laid.to_query)[:2, :2]))) ** 0.5
-    if told.agreed.blur_px > BLUR_PX_MIN:
+    if told.agreed.blur_px > _BLUR_PX_MIN:
         done.append(Edit("blur", told.agreed.blur_px * px, "px"))
     if query.is_whole:
         grains = math.sqrt(max(query.noise**2 - quality.noise(match.pixels) ** 2, 0))
-        if grains > NOISE_MIN and told.agreed.noise > 0.006 and not done:
+        if grains > _NOISE_MIN and told.agreed.noise > 0.006 and not done:
             done.append(Edit("noise", grains, "of white"))
         if 0 < query.jpeg_quality <= quality.QUALITY_MAX:
             done.append(Edit("jpeg", float(query.jpeg_quality), "quality"))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 # The nearest must be so much nearer than the second.
 RATIO_MAX = 0.86
-CONTRAST_MIN = 0.02
+_CONTRAST_MIN = 0.02
 
 
 class Features(NamedTuple):
@@ -36,7 +36,7 @@ class Pairs(NamedTuple):
 
 def features(grey: NDArray[np.uint8], count: int) -> Features:
     """The `count` strongest features of a picture (h, w)."""
-    sift = cv2.SIFT.create(count, contrastThreshold=CONTRAST_MIN, enable_precise_upscale=True)
+    sift = cv2.SIFT.create(count, contrastThreshold=_CONTRAST_MIN, enable_precise_upscale=True)
     points, described = sift.detectAndCompute(grey, None)
     if described is None:
         return Features(*(np.zeros((0, n), np.float32) for n in (2, 2, 128)))

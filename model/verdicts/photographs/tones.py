@@ -13,7 +13,7 @@ SAMPLES_MAX = 1200
 NOTHING_GAIN = 0.001
 FIT_ROUNDS = 4
 # Less than this nobody sees, or is what storing does.
-BRIGHTNESS_MIN, CONTRAST_MIN, SATURATION_MIN, HUE_DEG_MIN, CAST_MIN = 0.03, 0.06, 0.12, 6.0, 0.025
+_BRIGHTNESS_MIN, _CONTRAST_MIN, SATURATION_MIN, HUE_DEG_MIN, CAST_MIN = 0.03, 0.06, 0.12, 6.0, 0.025
 GREY_MAX = 2.5 / 255
 COLOURED_MIN = 6 / 255
 
@@ -91,14 +91,14 @@ def _light(wanted: NDArray[np.float64], given: NDArray[np.float64], made: NDArra
     )
     offset = float(other.mean() - slope * one.mean())
     moved_by = slope * float((given @ LUMA).mean()) + offset - float((given @ LUMA).mean())
-    if abs(slope - 1) <= CONTRAST_MIN and abs(moved_by) <= BRIGHTNESS_MIN:
+    if abs(slope - 1) <= _CONTRAST_MIN and abs(moved_by) <= _BRIGHTNESS_MIN:
         return []
     if abs(offset) < 0.03 + 0.06 * abs(slope - 1):
         return [Edit("brightness", slope, "×")]
     told: list[Edit] = []
-    if abs(slope - 1) > CONTRAST_MIN:
+    if abs(slope - 1) > _CONTRAST_MIN:
         told.append(Edit("contrast", slope, "×"))
-    if abs(moved_by) > BRIGHTNESS_MIN + 0.05 * abs(slope - 1):
+    if abs(moved_by) > _BRIGHTNESS_MIN + 0.05 * abs(slope - 1):
         told.append(Edit("brightness", moved_by, "of white"))
     return told
 
