@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bench.options
 from contract.errors import LookalikeError
 from runtime.command_line import ASKED_WRONGLY, FAILED, TERMINATED, AddArguments, Program, Run, Verb, run_program
 
@@ -26,107 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
         verbs=VERBS,
     )
     return run_program(program, arguments)
-
-
-def _add_all(everything: argparse.ArgumentParser) -> None:
-    everything.add_argument(
-        "--quick", action="store_true", help="tiny sizes, into var/bench/quick: shows that all of it works"
-    )
-    everything.add_argument("--only", nargs="+", metavar="NAME", help="only these results, e.g. search-60000 freshness")
-
-
-def _add_pipeline(pipeline: argparse.ArgumentParser) -> None:
-    _add_json(pipeline)
-    pipeline.add_argument(
-        "--images", type=int, default=5000, help="published at full speed, up to 60000 (default %(default)s)"
-    )
-    pipeline.add_argument("--rate", type=float, default=100, help="images/s of the paced part (default %(default)s)")
-    pipeline.add_argument("--seconds", type=float, default=20, help="length of the paced part (default %(default)s)")
-    pipeline.add_argument(
-        "--embedder-images", type=int, default=6000, help="for each of the embedders by themselves; 0 leaves them out"
-    )
-
-
-def _add_freshness(fresh: argparse.ArgumentParser) -> None:
-    _add_json(fresh)
-    fresh.add_argument(
-        "--rates", type=float, nargs="+", default=[100, 300, 1000], help="images/s (default 100 300 1000)"
-    )
-    fresh.add_argument(
-        "--clients", type=int, nargs="+", default=[0, 4], help="that search meanwhile, each at once again (default 0 4)"
-    )
-    fresh.add_argument("--seconds", type=float, default=20, help="length of each part (default %(default)s)")
-
-
-def _add_http(http: argparse.ArgumentParser) -> None:
-    _add_json(http)
-    http.add_argument("--clients", type=int, default=16, help="of the second part (default %(default)s)")
-    http.add_argument("--seconds", type=float, default=10, help="length of each part (default %(default)s)")
-
-
-def _add_photos(photos: argparse.ArgumentParser) -> None:
-    _add_json(photos)
-    photos.add_argument("--images", type=int, default=10_000, help="in the gallery (default %(default)s)")
-    photos.add_argument("--searches", type=int, default=200, help="that are timed (default %(default)s)")
-    photos.add_argument(
-        "--thorough", type=int, default=100, help="of them timed with effort=thorough too (default %(default)s)"
-    )
-    photos.add_argument(
-        "--photos",
-        type=Path,
-        metavar="FOLDER",
-        help="photographs for the gallery (default: parts of two that are here)",
-    )
-
-
-def _add_memory(memory: argparse.ArgumentParser) -> None:
-    _add_json(memory)
-    memory.add_argument("--images", type=int, default=60_000, help="digits, at most 60000 (default %(default)s)")
-    memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
-
-
-def _add_search(search: argparse.ArgumentParser) -> None:
-    _add_json(search)
-    search.add_argument("--images", "--n", type=int, default=60_000, help="embeddings (default %(default)s)")
-    search.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
-    search.add_argument("--methods", nargs="+", help="only these, e.g. lookalike numpy")
-    search.add_argument(
-        "--threads", type=int, default=1, help="to build approximate indexes with, kept in var/bench (default 1)"
-    )
-    kind = search.add_mutually_exclusive_group()
-    kind.add_argument("--uniform", action="store_true", help="uniform random numbers instead of digits: the worst case")
-    kind.add_argument(
-        "--tail", type=float, metavar="SHARE", help="ours with this share in the tail, beside one clean base"
-    )
-    kind.add_argument("--during-rebuild", action="store_true", help="ours while a base of the same size is built")
-    search.add_argument(
-        "--deleted", type=float, metavar="SHARE", default=0.0, help="deleted images, with --tail (default 0)"
-    )
-
-
-def _add_systems(systems: argparse.ArgumentParser) -> None:
-    _add_json(systems)
-    systems.add_argument("--images", type=int, default=60_000, help="embeddings (default %(default)s)")
-    systems.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
-    systems.add_argument("--inserts", type=int, default=200, help="single inserts until found (default %(default)s)")
-    systems.add_argument("--systems", nargs="+", help="only these, e.g. lookalike lancedb")
-
-
-def _add_explain(explained: argparse.ArgumentParser) -> None:
-    _add_json(explained)
-    explained.add_argument("--copies", type=int, default=2000, help="altered copies (default %(default)s)")
-    explained.add_argument("--pairs", type=int, default=50_000, help="pairs of near neighbours (default %(default)s)")
-    explained.add_argument("--questions", type=int, default=200, help="questions that are timed (default %(default)s)")
-
-
-def _add_results(verb: argparse.ArgumentParser) -> None:
-    from bench.results import RESULTS_DIR
-
-    verb.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of results (default bench/results)")
-
-
-def _add_json(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _measured(measure: Measure) -> Run:
@@ -295,62 +195,70 @@ VERBS = (
     _verb(
         "all",
         _all,
-        _add_all,
+        bench.options.add_all,
         "every measurement in order, with results, plots and goals",
         "--only search-60000 freshness",
     ),
     _verb(
         "road",
         _pipeline,
-        _add_pipeline,
+        bench.options.add_pipeline,
         "images/s from topic to searchable, freshness, embedders by themselves",
         "--images 5000 --rate 100 --json",
     ),
     _verb(
         "freshness",
         _freshness,
-        _add_freshness,
+        bench.options.add_freshness,
         "confirmed by Kafka → searchable, at several rates, while others search",
         "--rates 100 300 --clients 0",
     ),
-    _verb("http", _http, _add_http, "searches with images by one client and by many at once", "--clients 32"),
+    _verb(
+        "http", _http, bench.options.add_http, "searches with images by one client and by many at once", "--clients 32"
+    ),
     _verb(
         "photos",
         _photos,
-        _add_photos,
+        bench.options.add_photos,
         "photographs: what one costs on one core, and as a query of 12 Mpx (servers must run)",
         "--images 1000 --searches 50",
     ),
     _verb(
         "memory",
         _memory,
-        _add_memory,
+        bench.options.add_memory,
         "the most memory that each process takes, on a road of their own (servers must run)",
         "--images 10000",
     ),
     _verb(
         "search",
         _search,
-        _add_search,
+        bench.options.add_search,
         "one exact search beside other libraries (needs `make bench-deps`, no stack)",
         "--methods lookalike numpy",
     ),
     _verb(
         "systems",
         _systems,
-        _add_systems,
+        bench.options.add_systems,
         "whole embedded systems beside ours (needs `make bench-deps`, no stack)",
         "--systems lookalike lancedb",
     ),
     _verb(
         "explain",
         _explain,
-        _add_explain,
+        bench.options.add_explain,
         "what verdicts are worth and what they cost (no stack needed)",
         "--copies 500",
     ),
-    _verb("report", _report, _add_results, "the results as markdown", "--results var/bench/quick"),
-    _verb("plots", _plots, _add_results, "draw the results (needs `make bench-deps`)", "--results var/bench/quick"),
+    _verb("report", _report, bench.options.add_results, "the results as markdown", "--results var/bench/quick"),
+    _verb(
+        "plots",
+        _plots,
+        bench.options.add_results,
+        "draw the results (needs `make bench-deps`)",
+        "--results var/bench/quick",
+    ),
 )
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import workers.__main__
 from commands.completion import COMPLETION
 from runtime.command_line import ASKED_WRONGLY, Program, Verb, run_program
 
-ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[1]
 _EXAMPLES = """examples:
   lookalike demo --folder ~/Pictures
   lookalike up && lookalike status
@@ -40,15 +40,15 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit status, as `runtime.command_line` lists them."""
-    if Path.cwd() != ROOT:
+    if Path.cwd() != _ROOT:
         # Run from anywhere it means this checkout's servers, data and index.
-        os.environ.setdefault("LOOKALIKE_VAR_DIR", str(ROOT / "var"))
+        os.environ.setdefault("LOOKALIKE_VAR_DIR", str(_ROOT / "var"))
     return run_program(PROGRAM, arguments)
 
 
 def version() -> str:
     """The version that pyproject.toml names."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
     return str(project["version"])
 
 

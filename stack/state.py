@@ -12,7 +12,7 @@ READY = "ready"
 DONE = "done"
 WAITING = "waiting to restart"
 STOPPED = "stopped"
-FAILED = "failed"
+FAILED_STATE = "failed"
 
 
 class ProcessState(msgspec.Struct, frozen=True):

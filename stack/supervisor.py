@@ -11,7 +11,7 @@ from stack.process import Child, start_child, start_time
 from stack.service import Service
 from stack.state import (
     DONE,
-    FAILED,
+    FAILED_STATE,
     READY,
     STARTING,
     STOPPED,
@@ -142,7 +142,7 @@ class Watch:
         if self._child is not None:
             self._child.stop(self.service.stop_s)
             self._child = None
-        if self.state != FAILED:
+        if self.state != FAILED_STATE:
             self.state = STOPPED
 
     def describe(self) -> ProcessState:
@@ -195,7 +195,7 @@ class Watch:
         self._restarts += 1
 
     def _failed(self, what: str) -> StartError:
-        self.state = FAILED
+        self.state = FAILED_STATE
         return StartError(f"{self.service.name} {what}")
 
 

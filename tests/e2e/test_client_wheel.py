@@ -1,4 +1,4 @@
-"""The client's wheel in an environment of its own, doing what its README shows against a running road."""
+"""The client's wheel in an environment of its own, doing what its README shows against a running settings."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import pytest
 from contract.settings import Settings
 from stack import groups
 from tests.api_gallery import digit
-from tests.conftest import fresh_road
+from tests.conftest import fresh_settings
 
 CLIENT = Path(__file__).parents[2] / "clients" / "python"
 ADDRESS = "http://127.0.0.1:8000"
@@ -22,7 +22,9 @@ ADDRESS = "http://127.0.0.1:8000"
 @pytest.fixture(scope="module")
 def address(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("wheel")
-    settings = fresh_road(stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_wheel")
+    settings = fresh_settings(
+        stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_wheel"
+    )
     groups.up(settings, "programs", tied=True)
     yield settings.api_address
     groups.down(settings, "programs")

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.embedder.pace import BATCH_S, FIRST_RECORDS, Pace, Waiting
+from workers.embedder.pace import BATCH_S, FIRST_RECORDS, Pace, WaitingStretches
 from workers.embedder.records import Record, Stretch, divided
 
 
@@ -26,7 +26,7 @@ def test_records_are_taken_once_in_order_and_an_event_ends_with_its_last(sizes: 
         fetched: asyncio.Queue[Stretch] = asyncio.Queue()
         for size, end in zip(sizes, ends, strict=True):
             fetched.put_nowait(stretch(range(end - size, end)))
-        waiting = Waiting(fetched)
+        waiting = WaitingStretches(fetched)
         taken: list[list[Stretch]] = []
         while sum(len(part.records) for batch in taken for part in batch) < sum(sizes):
             taken.append(await waiting.take(counts[len(taken)]))

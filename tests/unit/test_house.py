@@ -24,9 +24,11 @@ SHARED_NAMES = {
     "router": "each module's own routes",
     "RECIPE": "looked up in the module of each encoder that can be trained",
     "T": "any type",
+    "VERBS": "the verbs of each folder's command line",
     "Edit": "one of an answer, in the API and in its client, which does not import it",
     "Effort": "the same",
     "Sort": "the same",
+    "WHOLE": "the same: the hypothesis that says nothing",
 }
 
 

@@ -22,7 +22,7 @@ class Pace:
         self.count = max(1, min(fitting, 2 * self.count, self._count_max))
 
 
-class Waiting:
+class WaitingStretches:
     """Takes records off a queue of stretches, in order, whatever stretches they came in."""
 
     def __init__(self, fetched: asyncio.Queue[Stretch]) -> None:

@@ -23,7 +23,7 @@ from runtime.readiness import READINESS
 from runtime.retrying import StoppedError
 from workers.embedder.batch import Batch, BatchEmbedder
 from workers.embedder.consumer import FETCH_SIZE_BYTES_MAX, ImageConsumer, ImageTransport
-from workers.embedder.pace import Pace, Waiting
+from workers.embedder.pace import Pace, WaitingStretches
 from workers.embedder.records import Stretch
 
 STOP_S_MAX = 5.0
@@ -151,7 +151,7 @@ class Pipeline:
     ) -> None:
         """Batches are what has come meanwhile: small and quick when little comes, large and cheap when much does."""
         loop = asyncio.get_running_loop()
-        pace, waiting = Pace(self._settings.batch_images_max), Waiting(fetched)
+        pace, waiting = Pace(self._settings.batch_images_max), WaitingStretches(fetched)
         while True:
             stretches = await waiting.take(pace.count)
             records = [record for stretch in stretches for record in stretch.records]

@@ -26,7 +26,7 @@ from lookalike_client.problems import ApiError, not_lookalike, refusal
 
 TIMEOUT_S = 30.0
 # An encoded image, an id of the gallery, or an embedding.
-Question = Union[bytes, str, Sequence[float]]
+AnyQuery = Union[bytes, str, Sequence[float]]
 
 _Value = TypeVar("_Value")
 _JSON = "application/json"
@@ -119,7 +119,7 @@ class Client:
 
     def search_batch(
         self,
-        queries: Sequence[Question],
+        queries: Sequence[AnyQuery],
         *,
         k: int = 10,
         max_distance: float | None = None,
@@ -228,7 +228,7 @@ def _query(
     return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets or None, "wait_ms": wait_ms, **asked}
 
 
-def _questions(queries: Sequence[Question]) -> dict[str, Any]:
+def _questions(queries: Sequence[AnyQuery]) -> dict[str, Any]:
     return {
         "queries": [
             {"image_id": query} if isinstance(query, str) else {"embedding": [float(number) for number in query]}

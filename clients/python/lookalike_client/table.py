@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 
-from lookalike_client.answers import Answer, Edit, Neighbour
+from lookalike_client.answers import WHOLE, Answer, Edit, Neighbour
 
 ID_WIDTH = 30
 METADATA_WIDTH = 32

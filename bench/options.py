@@ -1,0 +1,115 @@
+"""The options of each measurement."""
+
+import argparse
+from pathlib import Path
+
+from bench.results import RESULTS_DIR
+
+
+def add_all(everything: argparse.ArgumentParser) -> None:
+    """Options of `all`."""
+    everything.add_argument(
+        "--quick", action="store_true", help="tiny sizes, into var/bench/quick: shows that all of it works"
+    )
+    everything.add_argument("--only", nargs="+", metavar="NAME", help="only these results, e.g. search-60000 freshness")
+
+
+def add_pipeline(pipeline: argparse.ArgumentParser) -> None:
+    """Options of `road`."""
+    _add_json(pipeline)
+    pipeline.add_argument(
+        "--images", type=int, default=5000, help="published at full speed, up to 60000 (default %(default)s)"
+    )
+    pipeline.add_argument("--rate", type=float, default=100, help="images/s of the paced part (default %(default)s)")
+    pipeline.add_argument("--seconds", type=float, default=20, help="length of the paced part (default %(default)s)")
+    pipeline.add_argument(
+        "--embedder-images", type=int, default=6000, help="for each of the embedders by themselves; 0 leaves them out"
+    )
+
+
+def add_freshness(fresh: argparse.ArgumentParser) -> None:
+    """Options of `freshness`."""
+    _add_json(fresh)
+    fresh.add_argument(
+        "--rates", type=float, nargs="+", default=[100, 300, 1000], help="images/s (default 100 300 1000)"
+    )
+    fresh.add_argument(
+        "--clients", type=int, nargs="+", default=[0, 4], help="that search meanwhile, each at once again (default 0 4)"
+    )
+    fresh.add_argument("--seconds", type=float, default=20, help="length of each part (default %(default)s)")
+
+
+def add_http(http: argparse.ArgumentParser) -> None:
+    """Options of `http`."""
+    _add_json(http)
+    http.add_argument("--clients", type=int, default=16, help="of the second part (default %(default)s)")
+    http.add_argument("--seconds", type=float, default=10, help="length of each part (default %(default)s)")
+
+
+def add_photos(photos: argparse.ArgumentParser) -> None:
+    """Options of `photos`."""
+    _add_json(photos)
+    photos.add_argument("--images", type=int, default=10_000, help="in the gallery (default %(default)s)")
+    photos.add_argument("--searches", type=int, default=200, help="that are timed (default %(default)s)")
+    photos.add_argument(
+        "--thorough", type=int, default=100, help="of them timed with effort=thorough too (default %(default)s)"
+    )
+    photos.add_argument(
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs for the gallery (default: parts of two that are here)",
+    )
+
+
+def add_memory(memory: argparse.ArgumentParser) -> None:
+    """Options of `memory`."""
+    _add_json(memory)
+    memory.add_argument("--images", type=int, default=60_000, help="digits, at most 60000 (default %(default)s)")
+    memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
+
+
+def add_search(search: argparse.ArgumentParser) -> None:
+    """Options of `search`."""
+    _add_json(search)
+    search.add_argument("--images", "--n", type=int, default=60_000, help="embeddings (default %(default)s)")
+    search.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
+    search.add_argument("--methods", nargs="+", help="only these, e.g. lookalike numpy")
+    search.add_argument(
+        "--threads", type=int, default=1, help="to build approximate indexes with, kept in var/bench (default 1)"
+    )
+    kind = search.add_mutually_exclusive_group()
+    kind.add_argument("--uniform", action="store_true", help="uniform random numbers instead of digits: the worst case")
+    kind.add_argument(
+        "--tail", type=float, metavar="SHARE", help="ours with this share in the tail, beside one clean base"
+    )
+    kind.add_argument("--during-rebuild", action="store_true", help="ours while a base of the same size is built")
+    search.add_argument(
+        "--deleted", type=float, metavar="SHARE", default=0.0, help="deleted images, with --tail (default 0)"
+    )
+
+
+def add_systems(systems: argparse.ArgumentParser) -> None:
+    """Options of `systems`."""
+    _add_json(systems)
+    systems.add_argument("--images", type=int, default=60_000, help="embeddings (default %(default)s)")
+    systems.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
+    systems.add_argument("--inserts", type=int, default=200, help="single inserts until found (default %(default)s)")
+    systems.add_argument("--systems", nargs="+", help="only these, e.g. lookalike lancedb")
+
+
+def add_explain(explained: argparse.ArgumentParser) -> None:
+    """Options of `explain`."""
+    _add_json(explained)
+    explained.add_argument("--copies", type=int, default=2000, help="altered copies (default %(default)s)")
+    explained.add_argument("--pairs", type=int, default=50_000, help="pairs of near neighbours (default %(default)s)")
+    explained.add_argument("--questions", type=int, default=200, help="questions that are timed (default %(default)s)")
+
+
+def add_results(verb: argparse.ArgumentParser) -> None:
+    """Options of what shows results."""
+    verb.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of results (default bench/results)")
+
+
+def _add_json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
