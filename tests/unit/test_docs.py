@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.__main__ import PROGRAM
 from contract.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,9 @@ VERBS = {
     "status": "stack status",
     "logs": "stack logs",
     "demo": "stack demo",
+    "fetch": "stack fetch",
+    "wipe": "stack wipe",
+    "topics": "producers topics",
     "publish": "producers",
     "search": "api search",
     "watch": "gallery watch",
@@ -50,8 +54,11 @@ VERBS = {
     "embedder": "workers embedder",
     "indexer": "workers indexer",
     "train": "model train",
+    "export": "model export",
+    "import": "model import",
     "evaluate": "model evaluate",
     "bench": "bench",
+    "completion": "commands completion",
     "--version": "",
 }
 FOLDERS = ("stack", "producers", "workers", "gallery", "api", "model", "bench")
@@ -134,6 +141,10 @@ def test_commands_in_the_docs_exist_with_their_options(line: str) -> None:
         assert " " in command or not words or words[0].startswith(("-", "<")), f"{command} has no verb {words[0]}"
         known = set(re.findall(r"(?<!\S)\[?(--?[a-z][a-z-]*)", help_of(command)))
         assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= known
+
+
+def test_verbs_are_those_of_the_command() -> None:
+    assert VERBS.keys() - {"--version"} == {verb.name for verb in PROGRAM.verbs}
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport, ensure_aiokafka_TP
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
@@ -240,8 +240,11 @@ class _ImageConsumerThread(AIOKafkaConsumerThread):
         committed = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         # Faust complains of partitions that are not in here after five minutes.
         self.tp_last_committed_at.update(dict.fromkeys(committed, time.monotonic()))
+        if not committed:
+            return True
         try:
-            await self._ensure_consumer().commit(committed)
+            # Faust's own type of partition, which a gap's message carries, is none to aiokafka.
+            await self._ensure_consumer().commit({ensure_aiokafka_TP(tp): offset for tp, offset in committed.items()})
         except KafkaError as error:
             logger.warning("commit failed", detail=str(error))
             return False
