@@ -22,7 +22,7 @@ from model.networks.runtimes import LITE, ONNX, check_onnx_runtime
 from model.networks.steps import Steps, write_steps
 from model.networks.trial import Trial, try_network
 from model.pictures.decoder import Decoder
-from model.training.soundness import hard_pictures
+from model.soundness import hard_pictures
 
 # A vision transformer of base size has 350 MB; one file of 2 GB is more than protobuf can hold.
 NETWORK_SIZE_BYTES_MAX = 512 * 1024 * 1024

@@ -18,7 +18,7 @@ from model.limited_program import answer_questions, ended_when_out_of_memory
 from model.networks.fitting import check_answer, fitted
 from model.networks.runtimes import Network, open_network
 from model.networks.steps import Steps
-from model.training.soundness import hard_pictures
+from model.soundness import hard_pictures
 
 # Loading a network of 350 MB takes a second or two.
 LOADING_LIMIT_S = 60.0

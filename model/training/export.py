@@ -11,11 +11,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from model import mnist
 from model.encoder import ENCODERS, Encoder
+from model.soundness import check_embeddings
 from model.training.card import write_card, write_quality
 from model.training.drawings import draw_curves, draw_pairs
 from model.training.evaluate import encoder_embed, quality_of
 from model.training.recipes import Recipe
-from model.training.soundness import check_embeddings
 from model.training.train import CHECKPOINT, SEED, read_history
 
 REFERENCE_IMAGES = 100

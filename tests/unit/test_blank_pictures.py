@@ -13,7 +13,7 @@ from contract.errors import ConfigurationError
 from gallery.nearest.neighbours import build_neighbours
 from model.encoder import Encoder, encoder_names, load_encoder
 from model.pictures.decoder import Decoded, Decoder, DecoderAnswer
-from model.training.soundness import check_embeddings, hard_pictures
+from model.soundness import check_embeddings, hard_pictures
 
 ENCODERS = {name: load_encoder(name) for name in encoder_names()}
 COLOURS = st.tuples(*[st.integers(0, 255)] * 4)

@@ -13,8 +13,8 @@ import pytest
 from contract.errors import ConfigurationError
 from model import mnist
 from model.encoder import Encoder, encoder_names, load_encoder
+from model.soundness import hard_pictures
 from model.training.evaluate import encoder_embed, nearest_rows, precision, quality_of
-from model.training.soundness import hard_pictures
 
 REPORT = load_encoder("report-autoencoder")
 

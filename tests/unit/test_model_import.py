@@ -21,7 +21,7 @@ from model.limited_process import CPU_LIMIT_S
 from model.networks.importing import NetworkSource, import_network
 from model.networks.steps import STEPS_FILE, Steps, read_steps
 from model.pictures.decoder import Decoder
-from model.training.soundness import hard_pictures
+from model.soundness import hard_pictures
 from tests.networks import PHOTO, SIDE_PX, endless, lite_with_two_outputs, onnx_network, saved
 from tests.unit.test_images import encoded
 

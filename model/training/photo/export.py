@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from model.encoder import ENCODERS, Encoder
 from model.encoders.photo.preprocessing import SIDE_PX, pixels
+from model.soundness import check_embeddings, hard_pictures
 from model.training.card import write_card
 from model.training.export import to_lite
 from model.training.photo import network
@@ -24,7 +25,6 @@ from model.training.photo.pretrained import PACKAGE, load_weights
 from model.training.photo.projections import Projection, discriminant, whitening
 from model.training.photo.train import BATCH_PHOTOGRAPHS, COPIES_CHECKPOINT, copies_model, is_held_out
 from model.training.photo.views import VIEW_SIDE_PX, Views, load_photograph, make_views
-from model.training.soundness import check_embeddings, hard_pictures
 from model.training.train import read_history
 from runtime.progress import progress_line
 
