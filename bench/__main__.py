@@ -227,7 +227,7 @@ VERBS = (
         "memory",
         _memory,
         bench.options.add_memory,
-        "the most memory that each process takes, on a road of their own (servers must run)",
+        "the most memory that each process takes, in a pipeline of its own (servers must run)",
         "--images 10000",
     ),
     _verb(

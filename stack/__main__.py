@@ -250,7 +250,7 @@ VERBS = (
     ),
     Verb(
         name="demo",
-        summary="the whole road with a folder of pictures, or with MNIST digits, until Ctrl-C",
+        summary="everything with a folder of pictures, or with MNIST digits, until Ctrl-C",
         run=_on_this_machine(_demo),
         add_arguments=_add_demo,
         epilog="Example: %(prog)s --folder ~/Pictures",
