@@ -60,7 +60,12 @@ def test_a_jpeg_without_its_end_is_refused_where_that_is_asked_for(stack: Settin
 
 def test_a_table_of_before_there_was_the_column_gets_it_and_keeps_its_rows(stack: Settings) -> None:
     keyspace = f"before_{uuid.uuid4().hex[:12]}"
-    old = Path("gallery/store/schema.cql").read_text().partition("CREATE TABLE IF NOT EXISTS records")[2].partition(";")[0]
+    old = (
+        Path("gallery/store/schema.cql")
+        .read_text()
+        .partition("CREATE TABLE IF NOT EXISTS records")[2]
+        .partition(";")[0]
+    )
     cluster = Cluster(stack.cassandra_hosts.split(","), port=stack.cassandra_port)
     session = cluster.connect()
     session.execute(
