@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from api.answers.bounded_work import BoundedWork
 from api.answers.matches import EditAnswer, OutlineAnswer, Verdict
@@ -18,6 +19,8 @@ from model.verdicts.frames import Explained, Kind, Shown
 
 # One answer of 10 digits takes some 20 ms, of 10 photographs some 200.
 EXPLANATIONS_WAITING_MAX = 32
+
+logger = structlog.get_logger()
 _UNMOVED = np.eye(3).tolist()
 
 
@@ -70,7 +73,8 @@ class Explanations:
         ways = [found_by[key] for key in asked] if hypotheses else []
         try:
             explained, _ = await self._work.run(lambda: self._explainer.explanations(shown, stored, kind, ways))
-        except DependencyError:
+        except DependencyError as error:
+            logger.warning("no verdicts", detail=error.detail)
             return told
         return told | {
             key: _explanation(each) for key, each in zip(asked, explained or [], strict=False) if each.verdict
