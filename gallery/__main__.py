@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -93,8 +94,7 @@ def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.promote import promote
     from gallery.store.store import Store
 
-    store = Store.connect(settings)
-    try:
+    with closing(Store.connect(settings)) as store:
         compared = promote(
             settings.index_dir,
             store.feed,
@@ -102,8 +102,6 @@ def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
             default=settings.encoder,
             wait_s=arguments.wait_s,
         )
-    finally:
-        store.close()
     return _tell_change(arguments.encoder, compared, as_json=arguments.json)
 
 
@@ -111,11 +109,8 @@ def _rollback(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.promote import rollback
     from gallery.store.store import Store
 
-    store = Store.connect(settings)
-    try:
+    with closing(Store.connect(settings)) as store:
         name, compared = rollback(settings.index_dir, store.feed, default=settings.encoder, wait_s=arguments.wait_s)
-    finally:
-        store.close()
     return _tell_change(name, compared, as_json=arguments.json)
 
 
@@ -169,11 +164,8 @@ def _verify(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.verify import verify
 
     snapshot = _current(settings, arguments.encoder)
-    store = Store.connect(settings)
-    try:
+    with closing(Store.connect(settings)) as store:
         result = verify(snapshot, store.feed)
-    finally:
-        store.close()
     if arguments.json:
         print(json.dumps({"generation": snapshot.manifest.generation, **asdict(result)}, indent=2))
         return 1 if result.differences else 0

@@ -1,6 +1,7 @@
 """A gallery of real digits on disk, made without servers, and an API over it in this process."""
 
 import contextlib
+import hashlib
 import socket
 import threading
 import time
@@ -16,10 +17,10 @@ from contract.record_key import RecordKey
 from contract.settings import Settings, load_settings
 from gallery.generations.next_base import build_base
 from gallery.generations.writer import Writer
-from gallery.store.rows import FeedRow
+from gallery.store.rows import FeedRow, ImageRecord
 from model import mnist
 from model.encoder import load_encoder
-from model.pictures.images import decode
+from model.pictures.images import THUMBNAIL_SIDE_PX, decode
 from tests.conftest import COMPILED_DIR
 
 LOG = "images:api-test"
@@ -131,3 +132,22 @@ def wait_until(holds: object, what: str, timeout_s: float = 20.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(0.01)
+
+
+def record(offset: int, image_id: str, value: bytes, *, thumbnail_side_px: int = THUMBNAIL_SIDE_PX) -> ImageRecord:
+    """What the store holds of a PNG at an offset of partition 0."""
+    picture = decode(value, thumbnail_side_px)
+    return ImageRecord(
+        RecordKey(LOG, 0, offset),
+        image_id,
+        "image/png",
+        picture.width,
+        picture.height,
+        len(value),
+        hashlib.sha256(value).digest(),
+        picture.pixels_sha256,
+        "",
+        picture.thumbnail,
+        None,
+        0,
+    )

@@ -1,6 +1,5 @@
 """Verdicts, the order of matches and how much larger they are, over HTTP; the store's records are made up from the images."""
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 
@@ -15,8 +14,7 @@ from gallery.store.rows import ImageRecord
 from lookalike_client import ApiError, Client
 from lookalike_client.table import neighbours_table
 from model import mnist
-from model.pictures.images import decode
-from tests.api_gallery import LOG, Gallery, digit, running_api, settings_for
+from tests.api_gallery import LOG, Gallery, digit, record, running_api, settings_for
 
 PNG = {"Content-Type": "image/png"}
 LARGE = 84
@@ -50,24 +48,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         patch.setattr(StoredRecords, "records", records)
         with running_api(settings) as address, httpx.Client(base_url=address, timeout=60) as client:
             yield client
-
-
-def record(offset: int, image_id: str, value: bytes) -> ImageRecord:
-    picture = decode(value)
-    digest = hashlib.sha256(value).digest()
-    size = (picture.width, picture.height, len(value))
-    return ImageRecord(
-        RecordKey(LOG, 0, offset),
-        image_id,
-        "image/png",
-        *size,
-        digest,
-        picture.pixels_sha256,
-        "",
-        picture.thumbnail,
-        None,
-        0,
-    )
 
 
 def test_every_match_gets_its_verdict(client: httpx.Client) -> None:

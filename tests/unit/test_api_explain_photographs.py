@@ -1,6 +1,5 @@
 """Verdicts on photographs over HTTP, with the encoder that knows them; the store's records are made up from the images."""
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,8 +14,7 @@ from contract.record_key import RecordKey
 from gallery.store.rows import ImageRecord
 from lookalike_client import Client
 from model.encoder import load_encoder
-from model.pictures.images import decode
-from tests.api_gallery import LOG, Gallery, running_api, settings_for
+from tests.api_gallery import LOG, Gallery, record, running_api, settings_for
 from tests.scenes import scene
 
 PNG = {"Content-Type": "image/png"}
@@ -38,7 +36,10 @@ IMAGES = {f"scene/{seed}": png(image) for seed, image in enumerate(SCENES)}
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     settings = settings_for(tmp_path_factory.mktemp("api"), encoder="photo")
     Gallery(settings).put(IMAGES)
-    known = {RecordKey(LOG, 0, n): record(n, *image) for n, image in enumerate(IMAGES.items())}
+    side_px = load_encoder("photo").thumbnail_side_px
+    known = {
+        RecordKey(LOG, 0, n): record(n, *image, thumbnail_side_px=side_px) for n, image in enumerate(IMAGES.items())
+    }
 
     async def records(_: StoredRecords, keys: Sequence[RecordKey]) -> tuple[dict[RecordKey, ImageRecord], bool]:
         return {key: known[key] for key in keys}, True
@@ -47,24 +48,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         patch.setattr(StoredRecords, "records", records)
         with running_api(settings) as address, httpx.Client(base_url=address, timeout=60) as client:
             yield client
-
-
-def record(offset: int, image_id: str, value: bytes) -> ImageRecord:
-    picture = decode(value, load_encoder("photo").thumbnail_side_px)
-    digest = hashlib.sha256(value).digest()
-    size = (picture.width, picture.height, len(value))
-    return ImageRecord(
-        RecordKey(LOG, 0, offset),
-        image_id,
-        "image/png",
-        *size,
-        digest,
-        picture.pixels_sha256,
-        "",
-        picture.thumbnail,
-        None,
-        0,
-    )
 
 
 def matches(client: httpx.Client, image: Image.Image, query: str = "") -> dict[str, Any]:
