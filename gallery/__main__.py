@@ -76,15 +76,18 @@ def _watch(settings: "Settings", arguments: argparse.Namespace) -> int:
 
 def _current(settings: "Settings", encoder: str | None) -> "Snapshot":
     from gallery.generations.reader import Reader
-    from gallery.generations.serving import ServingFile, old_layout
+    from gallery.generations.serving import ServingFile, index_names, old_layout
 
     name = encoder or ServingFile(settings.index_dir, settings.encoder).current().encoder
     reader = Reader(settings.index_dir / name, fingerprint=None)
     snapshot = reader.current()
     if snapshot is None:
+        others = ", ".join(index_names(settings.index_dir))
         raise LookalikeError(
             reader.refused
-            or f"There is no index in {settings.index_dir / name}. Start one: `make up`, or `python -m workers indexer`. "
+            or f"There is no index in {settings.index_dir / name}. "
+            + (f"There is one of {others}: name it with --encoder. " if others else "")
+            + "Start one: `make up`, or `python -m workers indexer`. "
             + old_layout(settings.index_dir)
         )
     return snapshot

@@ -169,6 +169,18 @@ def test_what_fails_says_why_on_stderr(
     assert capsys.readouterr().err.startswith("error: Settings are not valid: LOOKALIKE_API_PORT=")
 
 
+def test_an_index_that_is_not_there_names_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after the digits' demo, whose encoder is not the one that a new terminal is set to."""
+    monkeypatch.setenv("LOOKALIKE_VAR_DIR", str(tmp_path))
+    monkeypatch.setenv("LOOKALIKE_ENCODER", "photo")
+    (tmp_path / "index" / "contrast").mkdir(parents=True)
+    (tmp_path / "index" / "contrast" / "CURRENT").write_text("1")
+    assert main(["stats"]) == 1
+    assert "There is one of contrast: name it with --encoder." in capsys.readouterr().err
+
+
 def test_status_of_nothing_is_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
