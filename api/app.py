@@ -61,7 +61,9 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for part in (search, images, index, rejected, health, docs):
+    for part in (search, images, index, rejected):
+        app.include_router(part.router, prefix="/v1")
+    for part in (health, docs):
         app.include_router(part.router)
     app.frontend("/", directory=PAGE, fallback=None)
     add_problem_handlers(app)

@@ -68,7 +68,7 @@ _BODY: dict[str, Any] = {
 router = APIRouter()
 
 
-@router.get("/v1/images", responses=describe_problems(400, 404, 503))
+@router.get("/images", responses=describe_problems(400, 404, 503))
 async def image(request: Request, id: Id) -> ImageAnswer:
     """What is known of an image."""
     services = services_of(request)
@@ -77,7 +77,7 @@ async def image(request: Request, id: Id) -> ImageAnswer:
     return image_answer(id, found, records.get(found.source), services.snapshot().manifest)
 
 
-@router.get("/v1/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
+@router.get("/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
 async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
     """A small picture of the image, at most 96 pixels on its longer side."""
     services = services_of(request)
@@ -89,7 +89,7 @@ async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
     return _picture(request, key, at, record.thumbnail)
 
 
-@router.get("/v1/images/original", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
+@router.get("/images/original", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
 async def original(request: Request, id: Id, at: At = None) -> Response:
     """The bytes exactly as they were published."""
     services = services_of(request)
@@ -103,7 +103,7 @@ async def original(request: Request, id: Id, at: At = None) -> Response:
     return _picture(request, key, at, value)
 
 
-@router.get("/v1/images/timeline", responses=describe_problems(400, 404, 503))
+@router.get("/images/timeline", responses=describe_problems(400, 404, 503))
 async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
     """How far a record has come: confirmed by Kafka, embedded or rejected, searchable.
 
@@ -124,7 +124,7 @@ async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
 
 
 @router.post(
-    "/v1/images",
+    "/images",
     status_code=202,
     responses=describe_problems(400, 403, 413, 415, 503),
     openapi_extra={"requestBody": _BODY},
@@ -151,7 +151,7 @@ async def publish(
     return _written(await services.publishing.put(upload.value, id, upload.metadata or None), response)
 
 
-@router.delete("/v1/images", status_code=202, responses=describe_problems(400, 403, 503))
+@router.delete("/images", status_code=202, responses=describe_problems(400, 403, 503))
 async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
     """Delete an image, known or not: 202 means that Kafka has the delete, and it takes effect in Kafka's order."""
     services = services_of(request)

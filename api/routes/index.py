@@ -19,13 +19,13 @@ RECONNECT_MS = 1000
 router = APIRouter()
 
 
-@router.get("/v1/index", responses=describe_problems(503))
+@router.get("/index", responses=describe_problems(503))
 async def index(request: Request) -> IndexAnswer:
     """The state of the index as this process serves it."""
     return index_answer(services_of(request))
 
 
-@router.get("/v1/index/events", response_class=EventSourceResponse, responses=describe_problems(503))
+@router.get("/index/events", response_class=EventSourceResponse, responses=describe_problems(503))
 async def events(request: Request) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events named `index`, each the body of `GET /v1/index`: one at once, then one at each change."""
     services = services_of(request)

@@ -14,7 +14,7 @@ from topics.rejected import NEWEST_MAX, RejectedMessage
 router = APIRouter()
 
 
-@router.get("/v1/rejected", responses=describe_problems(400))
+@router.get("/rejected", responses=describe_problems(400))
 async def rejected(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=NEWEST_MAX, description="How many at most.")] = 20,

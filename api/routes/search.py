@@ -26,7 +26,7 @@ router = APIRouter()
 
 
 @router.post(
-    "/v1/search",
+    "/search",
     responses=describe_problems(400, 404, 409, 412, 413, 415, 422, 503),
     openapi_extra=described_body(),
 )
@@ -57,7 +57,7 @@ async def search(
 
 
 @router.post(
-    "/v1/search/batch",
+    "/search/batch",
     responses=describe_problems(400, 412, 413, 415, 503),
     openapi_extra=described_body(many=BATCH_QUERIES_MAX),
 )

@@ -1,4 +1,4 @@
-"""The store: the feed and the records, over one session with Cassandra."""
+"""The store: the feed, the records and the collections, over one session with Cassandra."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contract.settings import Settings
 from gallery.store.feed import Feed
 from gallery.store.records import Records
+from gallery.store.registry import Registry
 from gallery.store.session import CassandraSession
 
 
@@ -15,12 +16,14 @@ class Store:
     Attributes:
         feed: what became of every Kafka record, by encoder.
         records: what is known of each image, and its bytes as they were published.
+        registry: the collections that there are.
     """
 
     def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
         self._session = session
         self.feed = Feed(session, clock)
         self.records = Records(session)
+        self.registry = Registry(session, clock)
 
     @classmethod
     def connect(cls, settings: Settings, clock: Callable[[], float] = time.time) -> "Store":

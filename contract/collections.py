@@ -1,0 +1,80 @@
+"""Collections: galleries side by side, each with a name, an encoder, and a topic, a feed and an index of its own.
+
+Whatever differs between two collections follows from settings: those of a collection are the settings of the process with
+another topic, encoder and index folder. The one named `default` is the settings as they are.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.errors import ConfigurationError
+from contract.settings import Settings
+
+DEFAULT_COLLECTION = "default"
+COLLECTION_PATTERN = r"[a-z][a-z0-9-]{0,62}"
+# Their topics would be others': the one of rejected messages, and the one of matches.
+RESERVED_COLLECTIONS = ("rejected", "matches")
+# No encoder's name begins with an underscore, so the indexes of `default` never meet these.
+_FOLDER = "_collections"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """A gallery with a name.
+
+    Attributes:
+        encoder: a folder's name in model/encoders/, or of an imported one.
+        partitions: of its topic when it is created.
+        created_at_ms: milliseconds since 1970; tells one that was dropped from one that was created again.
+        is_dropped: it is being dropped: nobody serves it any more, and what belongs to it goes.
+    """
+
+    name: str
+    encoder: str
+    partitions: int
+    created_at_ms: int = 0
+    is_dropped: bool = False
+
+
+def check_collection_name(name: str) -> str:
+    """Return `name` unchanged if a collection may be called so.
+
+    Raises:
+        ConfigurationError: it may not.
+    """
+    if not re.fullmatch(COLLECTION_PATTERN, name):
+        raise ConfigurationError(
+            f"A collection cannot be named {name[:80]!r}: expected a small letter, then up to 62 small letters, digits and "
+            "hyphens, such as holiday-2026."
+        )
+    if name in RESERVED_COLLECTIONS:
+        raise ConfigurationError(
+            f"A collection cannot be named {name}: its topic has that name already. Choose another."
+        )
+    return name
+
+
+def default_collection(settings: Settings) -> Collection:
+    """The collection that the settings themselves describe."""
+    return Collection(name=DEFAULT_COLLECTION, encoder=settings.encoder, partitions=settings.kafka_partitions)
+
+
+def settings_of(settings: Settings, collection: Collection) -> Settings:
+    """The settings of a collection, from those of the process."""
+    if collection.name == DEFAULT_COLLECTION:
+        return settings
+    return settings.model_copy(
+        update={
+            "kafka_topic": f"{settings.kafka_topic}.{collection.name}",
+            "kafka_partitions": collection.partitions,
+            "encoder": collection.encoder,
+            "next_encoder": "",
+            "index_dir": collections_dir(settings) / collection.name,
+        }
+    )
+
+
+def collections_dir(settings: Settings) -> Path:
+    """The folder that holds a folder of indexes for each collection but `default`."""
+    return settings.index_dir / _FOLDER
