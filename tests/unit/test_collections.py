@@ -9,7 +9,7 @@ from contract.collections import (
     settings_of,
 )
 from contract.errors import ConfigurationError
-from contract.settings import Settings
+from contract.settings import load_settings
 
 HOLIDAYS = Collection(name="holidays", encoder="photo", partitions=2, created_at_ms=7)
 
@@ -28,12 +28,12 @@ def test_a_name_may_not_be(name: str) -> None:
 
 
 def test_the_default_collection_is_the_settings_as_they_are() -> None:
-    settings = Settings(encoder="contrast", kafka_topic="pictures")
+    settings = load_settings(encoder="contrast", kafka_topic="pictures")
     assert settings_of(settings, default_collection(settings)) is settings
 
 
 def test_a_collection_has_a_topic_an_encoder_and_an_index_of_its_own() -> None:
-    settings = Settings(encoder="contrast", kafka_topic="pictures", next_encoder="photo")
+    settings = load_settings(encoder="contrast", kafka_topic="pictures", next_encoder="photo")
     own = settings_of(settings, HOLIDAYS)
     assert (own.kafka_topic, own.rejected_topic) == ("pictures.holidays", "pictures.holidays.rejected")
     assert (own.kafka_partitions, own.encoder, own.next_encoder) == (2, "photo", "")
