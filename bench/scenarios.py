@@ -19,6 +19,7 @@ from bench.search import ROUNDS, exact_neighbours, interleaved, search_data
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.base import IdTable, save_base
+from gallery.generations.columns import build_columns
 from gallery.generations.fold import Position
 from gallery.generations.next_base import build_base, save_merged
 from gallery.generations.reader import Reader
@@ -156,7 +157,7 @@ def _with_base(folder: Path, embeddings: NDArray[np.float32]) -> Writer:
     n = len(embeddings)
     positions = np.array([_position(row) for row in range(n)], np.int64)
     live = IdTable.build([_id(row).encode() for row in range(n)], positions)
-    save_base(folder / "bases" / writer.next_base_name(), live, IdTable.build([], []), embeddings)
+    save_base(folder / "bases" / writer.next_base_name(), live, IdTable.build([], []), embeddings, build_columns([]))
     writer.replace_base(writer.next_base_name(), 0)
     return writer
 

@@ -41,7 +41,8 @@ class NoStore(Store):
 
     def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
         super().__init__(session, clock)
-        self.feed, self.records = NoFeed(session, clock), NoRecords(session)
+        self.records = NoRecords(session)
+        self.feed = NoFeed(session, self.records, clock)
 
 
 def main() -> int:

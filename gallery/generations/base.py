@@ -1,14 +1,16 @@
 """A base: the bulk of a generation as read-only files, sorted by image id.
 
 A folder holds, for the images that can be found and for the deletes that are remembered, their ids and positions, and for
-the images their embeddings with what finds them. Row numbers follow the ids' byte order, so ties sort by row.
+the images their metadata as columns and their embeddings with what finds them. Row numbers follow the ids' byte order, so ties sort by row.
 """
 
 import hashlib
 import json
+import mmap
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
+from gallery.generations.columns import COLUMNS_FILE, Columns, build_columns, load_columns
 from gallery.generations.files import discard, open_file, read_whole
 from gallery.generations.fold import Position
 from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours
@@ -80,12 +83,23 @@ class Base:
         live: the images that can be found.
         deleted: the deletes that are remembered, since a slower partition may still bring an older put.
         neighbours: their embeddings (n, d) float32, searchable, one row for each of `live`.
+        columns_content: what the file of `columns` holds, mapped; None without a file.
     """
 
     name: str
     live: IdTable
     deleted: IdTable
     neighbours: Neighbours
+    columns_content: NDArray[np.uint8] | None = None
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Metadata of `live`, by its rows; read when they are first asked for.
+
+        Raises:
+            IndexDamagedError: they are not as a writer writes them.
+        """
+        return build_columns([]) if self.columns_content is None else load_columns(self.columns_content, len(self.live))
 
     def position(self, image_id: bytes) -> Position | None:
         """The record that `image_id` means here, a delete included."""
@@ -102,11 +116,12 @@ def empty_base(dimensions: int) -> Base:
     return Base("", nothing, nothing, build_neighbours(np.zeros((0, dimensions), np.float32)))
 
 
-def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray[np.float32]) -> None:
+def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray[np.float32], columns: Columns) -> None:
     """Write a base and make it searchable; the folder appears whole, by rename.
 
     Args:
         embeddings: (n, d) float32, finite, one row for each of `live`.
+        columns: metadata of `live`, by its rows.
     """
     unfinished = folder.with_name(f"{folder.name}.tmp")
     for leftover in (unfinished, folder):
@@ -114,6 +129,7 @@ def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray
     unfinished.mkdir(parents=True)
     live.save(unfinished, "live")
     deleted.save(unfinished, "deleted")
+    columns.save(unfinished)
     build_neighbours(embeddings).save(unfinished)
     sums = {path.name: _sha256(path) for path in sorted(unfinished.iterdir())}
     (unfinished / FILES_LIST).write_text(json.dumps(sums, indent=1))
@@ -150,6 +166,7 @@ def load_base(folder: Path, files: dict[str, str], dimensions: int) -> Base:
         live=IdTable.load(folder, "live"),
         deleted=IdTable.load(folder, "deleted"),
         neighbours=load_neighbours(folder),
+        columns_content=_mapped_bytes(folder / COLUMNS_FILE),
     )
     if base.neighbours.embeddings.shape != (len(base.live), dimensions):
         raise IndexDamagedError(
@@ -157,6 +174,19 @@ def load_base(folder: Path, files: dict[str, str], dimensions: int) -> Base:
             "dimensions."
         )
     return base
+
+
+def _mapped_bytes(path: Path) -> NDArray[np.uint8]:
+    """A file's bytes, mapped read-only; they stay when the file is deleted.
+
+    Raises:
+        IndexDamagedError: the file is missing or empty.
+    """
+    try:
+        with open_file(path) as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (OSError, ValueError) as error:
+        raise IndexDamagedError(f"{path} cannot be read: {error}.") from error
 
 
 def _sha256(path: Path) -> str:

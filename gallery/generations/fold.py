@@ -36,11 +36,12 @@ class Position(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record that won: from here on `image_id` means it. Without an embedding it is a delete."""
+    """A record that won: from here on `image_id` means it. Without an embedding it is a delete, and has no metadata."""
 
     image_id: str
     position: Position
     embedding: bytes | None
+    metadata: str
 
 
 @dataclass
@@ -109,7 +110,9 @@ class Fold:
                 # A refused record changes nothing for its id, so nothing of that id is missing.
                 self.unusable.take(found, position, latest, shows=row.outcome != "reject")
             elif latest is None or position > latest:
-                embedding = row.embedding if row.outcome == "put" else None
-                winners[row.image_id] = Entry(row.image_id, position, embedding)
+                is_put = row.outcome == "put"
+                winners[row.image_id] = Entry(
+                    row.image_id, position, row.embedding if is_put else None, (row.metadata or "") if is_put else ""
+                )
                 self.unusable.supersede(row.image_id, position)
         return list(winners.values())

@@ -18,9 +18,9 @@ from contract.errors import IndexDamagedError
 from gallery.generations.files import is_sealed, read_whole, seal, unseal
 
 CURRENT = "CURRENT"
-# Of the whole folder. 1 kept the arrays of a KDTree over the embeddings; in 2 no checksum covered the manifest itself.
-FORMAT = 3
-FORMAT_UNSEALED = 2
+# Of the whole folder. 1 kept the arrays of a KDTree over the embeddings; in 2 no checksum covered the manifest itself; in 3
+# there was no metadata.
+FORMAT = 4
 
 _REMEDY = "A starting indexer builds a new index."
 _NAME = re.compile(r"[0-9]{8,19}(-[0-9a-f]{16})?\.json")
@@ -65,11 +65,27 @@ class NotShown(msgspec.Struct, frozen=True):
 
 
 class _Format(msgspec.Struct, frozen=True):
+    """Of an unsealed manifest, which says no more than this to us."""
+
     format: int = 1
 
 
-class _Unsealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a manifest of format 2 holds."""
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One generation.
+
+    Attributes:
+        index_id: made anew whenever the index is rebuilt from the feed; generations count within it.
+        encoder: fingerprint of the encoder that made the embeddings.
+        logs: oldest first; a position's log number counts in this list.
+        count: images that can be found.
+        rejected: records refused so far, by reason.
+        expired: offsets that Kafka expired before they were embedded.
+        digest: SHA-256 over base and tail, so that equal digests mean equal contents.
+        format: of the folder.
+        dimensions: of an embedding.
+        set_aside: feed rows that could not be used so far, by reason (gallery/generations/unusable_rows.py).
+        not_shown: ids whose newest record is such a row.
+    """
 
     index_id: str
     generation: int
@@ -83,25 +99,6 @@ class _Unsealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     digest: str
     published_at_ms: int
     format: int = 1
-
-
-class Manifest(_Unsealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One generation.
-
-    Attributes:
-        index_id: made anew whenever the index is rebuilt from the feed; generations count within it.
-        encoder: fingerprint of the encoder that made the embeddings.
-        logs: oldest first; a position's log number counts in this list.
-        count: images that can be found.
-        rejected: records refused so far, by reason.
-        expired: offsets that Kafka expired before they were embedded.
-        digest: SHA-256 over base and tail, so that equal digests mean equal contents.
-        format: of the folder; manifests of format 1 do not name it.
-        dimensions: of an embedding.
-        set_aside: feed rows that could not be used so far, by reason (gallery/generations/unusable_rows.py).
-        not_shown: ids whose newest record is such a row.
-    """
-
     dimensions: int = 128
     set_aside: dict[str, int] = {}
     not_shown: dict[str, NotShown] = {}
@@ -167,15 +164,16 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
     path = index_dir / "generations" / name
     try:
         content = read_whole(path)
-        body, checksum = unseal(content) if is_sealed(content) else (content, "")
-        manifest = msgspec.json.decode(body, type=Manifest) if checksum else _read_unsealed(body)
+        if not is_sealed(content):
+            number = msgspec.json.decode(content, type=_Format).format
+            raise ValueError(f"it has format {number} and no checksum, this program reads format {FORMAT}")
+        body, checksum = unseal(content)
+        manifest = msgspec.json.decode(body, type=Manifest)
         expected = _name(manifest, checksum)
     except (OSError, ValueError, OverflowError, RecursionError, msgspec.DecodeError) as error:
         raise IndexDamagedError(f"{path} cannot be read: {error}. {_REMEDY}") from error
-    if manifest.format != (FORMAT if checksum else FORMAT_UNSEALED):
-        raise IndexDamagedError(
-            f"{path} has format {manifest.format}, this program reads format {FORMAT}. A starting indexer builds a new index."
-        )
+    if manifest.format != FORMAT:
+        raise IndexDamagedError(f"{path} has format {manifest.format}, this program reads format {FORMAT}. {_REMEDY}")
     if name != expected:
         raise IndexDamagedError(f"{path} holds the manifest {expected}. {_REMEDY}")
     if manifest.digest != digest_of(manifest.base, manifest.tail):
@@ -184,21 +182,4 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
 
 
 def _name(manifest: Manifest, checksum: str) -> str:
-    return f"{manifest.generation:08d}{'-' + checksum[:16] if checksum else ''}.json"
-
-
-def _read_unsealed(body: bytes) -> Manifest:
-    """A manifest of format 2.
-
-    Raises:
-        ValueError, msgspec.DecodeError: it is not one.
-    """
-    number = msgspec.json.decode(body, type=_Format).format
-    if number != FORMAT_UNSEALED:
-        raise ValueError(f"it has format {number} and no checksum, this program reads format {FORMAT}")
-    found = msgspec.json.decode(body, type=_Unsealed)
-    for coverage in found.logs:
-        for partition, covered in coverage.partitions.items():
-            if not re.fullmatch(r"[0-9]{1,9}", partition) or covered.next_offset < 0:
-                raise ValueError(f"partition {partition!r} is covered up to {covered.next_offset}")
-    return Manifest(**{field: getattr(found, field) for field in found.__struct_fields__})
+    return f"{manifest.generation:08d}-{checksum[:16]}.json"

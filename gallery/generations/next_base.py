@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gallery.generations.base import IdTable, save_base
+from gallery.generations.columns import build_columns, merge_columns
 from gallery.generations.manifest import read_manifest
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
@@ -44,12 +45,18 @@ def save_merged(snapshot: Snapshot, folder: Path) -> None:
     )
     embeddings = np.concatenate([base.neighbours.embeddings_of(rows), snapshot.embeddings[numbers]])
     order = sorted(range(len(ids)), key=ids.__getitem__)
+    place = np.empty(len(ids), np.int64)
+    place[order] = np.arange(len(ids))
+    base_place = np.full(len(base.live), -1)
+    base_place[rows] = place[: len(rows)]
+    tail_columns = build_columns([entries[n].metadata for n in numbers.tolist()])
     deleted = snapshot.deleted()
     save_base(
         folder,
         live=IdTable.build([ids[i] for i in order], positions[order]),
         deleted=IdTable.build(sorted(deleted), [deleted[image_id] for image_id in sorted(deleted)]),
         embeddings=embeddings[order],
+        columns=merge_columns([(base.columns, base_place), (tail_columns, place[len(rows) :])]),
     )
 
 

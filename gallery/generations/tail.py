@@ -1,7 +1,7 @@
 """The tail: what changed since the base, as one append-only file and as arrays that grow.
 
-An entry is a fixed head, the image id in UTF-8, and for a put the embedding as little-endian float32. It names the row of
-the base that it supersedes, so that a reader need not look ids up. A file belongs to one base.
+An entry is a fixed head, the image id and the metadata in UTF-8, and for a put the embedding as little-endian float32. It names
+the row of the base that it supersedes, so that a reader need not look ids up. A file belongs to one base.
 """
 
 import struct
@@ -16,7 +16,8 @@ from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
 from gallery.nearest.appended import AppendedEmbeddings
 
-_HEAD = struct.Struct("<BHqqqqqq")  # is put, id size, Position, row of the base or -1
+_HEAD = struct.Struct("<BHIqqqqqq")  # kind, sizes of id and metadata, Position, row of the base or -1
+_DELETE, _PUT = 0, 1
 
 
 class TailEntry(NamedTuple):
@@ -29,9 +30,10 @@ class TailEntry(NamedTuple):
 def encode_entries(entries: Iterable[TailEntry]) -> bytes:
     """Entries as they stand in the file."""
     parts = []
-    for (image_id, position, embedding), base_row in entries:
-        name = image_id.encode()
-        parts += [_HEAD.pack(embedding is not None, len(name), *position, base_row), name, embedding or b""]
+    for (image_id, position, embedding, metadata), base_row in entries:
+        name, text = image_id.encode(), metadata.encode()
+        kind = _DELETE if embedding is None else _PUT
+        parts += [_HEAD.pack(kind, len(name), len(text), *position, base_row), name, text, embedding or b""]
     return b"".join(parts)
 
 
@@ -39,18 +41,22 @@ def decode_entries(blob: bytes, dimensions: int) -> Iterator[TailEntry]:
     """Read entries back.
 
     Raises:
-        IndexDamagedError: the bytes do not end with an entry.
+        IndexDamagedError: the bytes do not end with an entry, or hold one of an unknown kind.
     """
     at = 0
     try:
         while at < len(blob):
-            is_put, size, *numbers, base_row = _HEAD.unpack_from(blob, at)
-            name_end = at + _HEAD.size + size
-            end = name_end + (dimensions * 4 if is_put else 0)
+            kind, id_size, metadata_size, *numbers, base_row = _HEAD.unpack_from(blob, at)
+            if kind not in (_DELETE, _PUT):
+                raise struct.error(f"the entry is of kind {kind}")
+            id_end = at + _HEAD.size + id_size
+            metadata_end = id_end + metadata_size
+            end = metadata_end + (dimensions * 4 if kind == _PUT else 0)
             if end > len(blob):
                 raise struct.error("the last entry is cut short")
-            image_id = blob[at + _HEAD.size : name_end].decode()
-            yield TailEntry(Entry(image_id, Position(*numbers), blob[name_end:end] if is_put else None), base_row)
+            image_id, metadata = blob[at + _HEAD.size : id_end].decode(), blob[id_end:metadata_end].decode()
+            embedding = blob[metadata_end:end] if kind == _PUT else None
+            yield TailEntry(Entry(image_id, Position(*numbers), embedding, metadata), base_row)
             at = end
     except (struct.error, UnicodeDecodeError) as error:
         raise IndexDamagedError(f"The tail cannot be read at byte {at}: {error}.") from error
@@ -89,7 +95,7 @@ class Tail:
         while len(self.entries) + len(added) > len(self.is_live):
             self.is_live = np.concatenate([self.is_live, np.zeros_like(self.is_live)])
         for entry in added:
-            (image_id, position, embedding), base_row = entry
+            (image_id, position, embedding, metadata), base_row = entry
             number = len(self.entries)
             self.is_live[number] = embedding is not None
             if image_id in self._last:
@@ -98,7 +104,8 @@ class Tail:
                 self.base_is_live[base_row] = False
                 self.base_dead_count += 1
             self._last[image_id] = number
-            self.entries.append(TailEntry(Entry(image_id, position, None if embedding is None else b""), base_row))
+            held = None if embedding is None else b""
+            self.entries.append(TailEntry(Entry(image_id, position, held, metadata), base_row))
         self.appended.append(embeddings)
 
     def supersede(self, entries: Iterable[Entry]) -> list[TailEntry]:

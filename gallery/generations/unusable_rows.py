@@ -8,6 +8,7 @@ import numpy as np
 from contract.errors import RejectedError
 from contract.messages import check_image_id
 from contract.record_key import RecordKey
+from gallery.generations.flattened import is_metadata
 from gallery.store.rows import FeedRow
 
 NO_OUTCOME = "unknown-outcome"
@@ -17,7 +18,8 @@ BAD_ID = "bad-id"
 NO_EMBEDDING = "no-embedding"
 BAD_LENGTH = "embedding-length"
 NOT_FINITE = "embedding-not-finite"
-REASONS = (NO_OUTCOME, NO_REASON, NO_TIME, BAD_ID, NO_EMBEDDING, BAD_LENGTH, NOT_FINITE)
+BAD_METADATA = "bad-metadata"
+REASONS = (NO_OUTCOME, NO_REASON, NO_TIME, BAD_ID, NO_EMBEDDING, BAD_LENGTH, NOT_FINITE, BAD_METADATA)
 
 # Ids remembered as not shown at their newest: they are in every manifest, so their number is bounded.
 NOT_SHOWN_MAX = 1000
@@ -41,7 +43,9 @@ def why_unusable(row: FeedRow, dimensions: int) -> str:
         return NO_EMBEDDING
     if len(row.embedding) != dimensions * 4:
         return BAD_LENGTH
-    return "" if np.isfinite(np.frombuffer(row.embedding, "<f4")).all() else NOT_FINITE
+    if not np.isfinite(np.frombuffer(row.embedding, "<f4")).all():
+        return NOT_FINITE
+    return "" if is_metadata(row.metadata or "") else BAD_METADATA
 
 
 def is_id(image_id: str) -> bool:

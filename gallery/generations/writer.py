@@ -97,8 +97,6 @@ class Writer:
             tail_file = self.manifest.tail
             self._tail_file = TailAppender(index_dir / "tails" / tail_file.name, tail_file.size_bytes)
             self.fold = self._resumed_fold()
-            if self.manifest.format != FORMAT:
-                self._publish(self.manifest.base)
         self._retention.take_over(self._name, self.manifest)
 
     def stage(self, entries: list[Entry]) -> None:

@@ -4,11 +4,13 @@ A row is written last, after everything that it promises. The table's column ``e
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from contract.record_key import RecordKey
+from gallery.store.records import Records
 from gallery.store.rows import FeedRow
 from gallery.store.session import CassandraSession
 
@@ -16,7 +18,7 @@ FEED_BUCKET_BITS = 13
 _SMALL_HOLE_OFFSETS = 64
 _WALK_ROWS = 2048
 
-_COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at"
+_COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata"
 _PARTITION = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
 
 
@@ -26,17 +28,19 @@ class Feed:
     Where a method takes a `RecordKey`, it is a place in a log's partition, whether a record stands there or not.
 
     Args:
+        records: tell the metadata of images whose row an earlier version wrote.
         clock: seconds since 1970.
     """
 
-    def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
+    def __init__(self, session: CassandraSession, records: Records, clock: Callable[[], float]) -> None:
         self._session = session
+        self._records = records
         self._clock = clock
         self._insert = session.prepare_insert("feed", _COLUMNS)
         self._select = session.prepare(
             # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
             "SELECT koffset, after, textAsBlob(outcome), textAsBlob(reason), textAsBlob(image_id), embedding, kafka_time, "
-            f"embedded_at FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
+            f"embedded_at, textAsBlob(metadata) FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
         )
         self._select_one = session.prepare(f"SELECT koffset FROM feed WHERE {_PARTITION} AND koffset = ?")
         self._select_links = session.prepare(f"SELECT koffset, after FROM feed WHERE {_PARTITION} AND koffset >= ?")
@@ -71,6 +75,7 @@ class Feed:
                     None if r.embedding is None else np.frombuffer(r.embedding, "<f4").astype(">f4").tobytes(),
                     r.kafka_time_ms,
                     r.embedded_at_ms or now_ms,
+                    r.metadata,
                 ),
                 r.kafka_time_ms,
             )
@@ -140,8 +145,22 @@ class Feed:
 
     def _read_bucket(self, bucket: int, start: RecordKey, limit: int, fingerprint: str) -> list[FeedRow]:
         with self._session.asked("reading the feed") as driver:
-            rows = driver.execute(self._select, (start.log, fingerprint, start.partition, bucket, start.offset, limit))
-            return [_feed_row(start, row) for row in rows]
+            found = driver.execute(self._select, (start.log, fingerprint, start.partition, bucket, start.offset, limit))
+            rows = [_feed_row(start, row) for row in found]
+        return self._with_metadata(rows)
+
+    def _with_metadata(self, rows: list[FeedRow]) -> list[FeedRow]:
+        """The rows, those of an earlier version with their records' metadata."""
+        lacking = [row.key for row in rows if row.outcome == "put" and row.metadata is None]
+        if not lacking:
+            return rows
+        told = self._records.read_metadata(lacking[0], lacking[-1].offset + 1)
+        return [
+            replace(row, metadata=told.get(row.key.offset, ""))
+            if row.outcome == "put" and row.metadata is None
+            else row
+            for row in rows
+        ]
 
     def _links(self, bucket: int, start: RecordKey, fingerprint: str) -> list[tuple[int, int | None]]:
         with self._session.asked("walking the feed") as driver:
@@ -174,7 +193,7 @@ def _bucket(key: RecordKey, fingerprint: str) -> tuple[str, str, int, int]:
 
 def _feed_row(start: RecordKey, row: tuple[Any, ...]) -> FeedRow:
     """A row as it is stored; what is missing or damaged is left for its reader to see."""
-    offset, after, outcome, reason, image_id, blob, ms, embedded_ms = row
+    offset, after, outcome, reason, image_id, blob, ms, embedded_ms, metadata = row
     return FeedRow(
         RecordKey(start.log, start.partition, offset),
         _sound_after(after, offset),
@@ -184,6 +203,7 @@ def _feed_row(start: RecordKey, row: tuple[Any, ...]) -> FeedRow:
         _native(blob),
         -1 if ms is None else ms,
         embedded_ms or 0,
+        None if metadata is None else _text(metadata),
     )
 
 

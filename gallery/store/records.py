@@ -35,6 +35,10 @@ class Records:
         self._select_details = session.prepare(f"SELECT {_DETAILS} FROM records WHERE {one}")
         self._select_original = session.prepare(f"SELECT size_bytes, original FROM records WHERE {one}")
         self._select_offsets = session.prepare("SELECT koffset FROM records WHERE log = ? AND kpart = ? AND bucket = ?")
+        self._select_metadata = session.prepare(
+            "SELECT koffset, textAsBlob(metadata) FROM records "
+            "WHERE log = ? AND kpart = ? AND bucket = ? AND koffset >= ? AND koffset < ?"
+        )
         self._select_buckets = session.prepare("SELECT DISTINCT log, kpart, bucket FROM records")
         self._select_chunks = session.prepare("SELECT chunk FROM originals WHERE log = ? AND kpart = ? AND koffset = ?")
         self._select_chunks.fetch_size = _CHUNKS_A_PAGE
@@ -81,6 +85,16 @@ class Records:
             results = execute_concurrent(driver, wanted, concurrency=CONCURRENT_REQUESTS)
             records = [_record(row) for result in results for row in result.result_or_exc]
         return {record.key: record for record in records}
+
+    def read_metadata(self, start: RecordKey, end_offset: int) -> dict[int, str]:
+        """Metadata by offset of the images that records of a partition brought, from `start` up to below `end_offset`."""
+        found: dict[int, str] = {}
+        with self._session.asked("reading metadata") as driver:
+            for bucket in range(start.offset >> _BUCKET_BITS, ((end_offset - 1) >> _BUCKET_BITS) + 1):
+                place = (start.log, start.partition, bucket, start.offset, end_offset)
+                for offset, metadata in driver.execute(self._select_metadata, place):
+                    found[offset] = (metadata or b"").decode("utf-8", "surrogateescape")
+        return found
 
     def read_original(self, key: RecordKey) -> bytes | None:
         """The published bytes, or None when the record brought no image."""

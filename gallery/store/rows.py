@@ -19,6 +19,7 @@ class FeedRow:
         embedding: float32 as little-endian bytes; None unless `outcome` is ``put``.
         kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.
         embedded_at_ms: when the embedder wrote the row; informational, 0 when unknown.
+        metadata: of a put, as `ImageRecord.metadata`. An earlier version wrote None; then `Feed.read` takes the record's.
     """
 
     key: RecordKey
@@ -29,6 +30,7 @@ class FeedRow:
     embedding: bytes | None = field(repr=False)
     kafka_time_ms: int
     embedded_at_ms: int = 0
+    metadata: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ class Store:
 
     def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
         self._session = session
-        self.feed = Feed(session, clock)
         self.records = Records(session)
+        self.feed = Feed(session, self.records, clock)
         self.registry = Registry(session, clock)
 
     @classmethod

@@ -1,6 +1,7 @@
 """The store on a real Cassandra: rows come back as they were written, in Kafka's order, whatever the holes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ def feed_row(log: str, offset: int, after: int | None = None, partition: int = 0
     embedding = np.arange(offset, offset + 128, dtype="<f4").tobytes()
     begin = offset if after is None else after
     return FeedRow(
-        RecordKey(log, partition, offset), begin, "put", "", f"id/{offset}", embedding, 1_700_000_000_000 + offset, 5
-    )
+        RecordKey(log, partition, offset), begin, "put", "", f"id/{offset}", embedding, 1_700_000_000_000 + offset, 5,
+        metadata=f'{{"ä":{offset}}}',
+    )  # fmt: skip
 
 
 def test_feed_rows_come_back_in_offset_order_with_the_same_bytes(store: Store) -> None:
@@ -34,6 +36,25 @@ def test_feed_rows_come_back_in_offset_order_with_the_same_bytes(store: Store) -
     assert store.feed.read(RecordKey("order", 0, 0), 1000, fingerprint=ENCODER) == rows
     assert store.feed.read(RecordKey("order", 0, 250), 10, fingerprint=ENCODER) == rows[250:260]
     assert store.feed.read(RecordKey("order", 0, 0), 10, fingerprint="another encoder") == []
+
+
+def test_put_of_an_earlier_version_comes_back_with_its_records_metadata(store: Store) -> None:
+    """Such a row says nothing of metadata. Its record may lie in any bucket, or be missing."""
+    offsets = [0, 1, 511, 512, 1999]
+    rows = [replace(feed_row("older", offset), metadata=None) for offset in offsets]
+    rows[1] = replace(rows[1], outcome="delete", embedding=None)
+    store.feed.write(rows, fingerprint=ENCODER)
+    store.records.write(
+        ImageRecord(
+            RecordKey("older", 0, offset), "a", "image/png", 1, 1, 1, b"s" * 32, b"p" * 32, f'{{"n":{offset}}}', b"t",
+            b"o", 1_700_000_000_000,
+        )
+        for offset in offsets[:-1]
+    )  # fmt: skip
+    told = ['{"n":0}', None, '{"n":511}', '{"n":512}', ""]
+    expected = [replace(row, metadata=metadata) for row, metadata in zip(rows, told, strict=True)]
+    assert store.feed.read(RecordKey("older", 0, 0), 100, fingerprint=ENCODER) == expected
+    assert store.feed.read(RecordKey("older", 0, 511), 1, fingerprint=ENCODER) == expected[2:3]
 
 
 def test_next_feed_offset_is_the_first_that_the_feed_lacks(store: Store) -> None:

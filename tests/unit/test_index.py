@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +31,15 @@ class Feed:
         self.folder = folder
         self.offset = self.writer.manifest.offsets.get("0", 0)
 
-    def add(self, *changes: tuple[str, NDArray[np.float32] | None]) -> None:
+    def add(self, *changes: tuple[str, NDArray[np.float32] | None], metadata: Sequence[str] = ()) -> None:
+        """Each id with its embedding, None for a delete; `metadata` are those of the first changes."""
         rows = []
-        for image_id, embedding in changes:
+        told_of_all = chain(metadata, repeat(""))
+        for (image_id, embedding), told in zip(changes, told_of_all, strict=False):
             blob = None if embedding is None else embedding.astype("<f4").tobytes()
             outcome = "delete" if embedding is None else "put"
-            rows.append(FeedRow(RecordKey("images:x", 0, self.offset), self.offset, outcome, "", image_id, blob, 1000))  # type: ignore[arg-type]
+            place = RecordKey("images:x", 0, self.offset)
+            rows.append(FeedRow(place, self.offset, outcome, "", image_id, blob, 1000, metadata=told))  # type: ignore[arg-type]
             self.offset += 1
         self.writer.stage(self.writer.fold.add(0, 0, rows))
         self.writer.publish()

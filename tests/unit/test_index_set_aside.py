@@ -22,6 +22,10 @@ def put(
 
 GOOD = embedding(2).tobytes()
 UNUSABLE = [
+    *(
+        ("bad-metadata", replace(put(1, "bad", GOOD), metadata=told))
+        for told in ("[]", "7", "{", '{"a":NaN}', '{"a":"\\ud800"}', '{"a":"\udcff"}', "\0", "[" * 100_000)
+    ),
     ("embedding-not-finite", put(1, "bad", (embedding(2) * np.float32("nan")).tobytes())),
     ("embedding-not-finite", put(1, "bad", (embedding(2) * np.float32("inf")).tobytes())),
     ("embedding-length", put(1, "bad", GOOD[:400])),

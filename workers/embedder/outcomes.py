@@ -101,4 +101,5 @@ def feed_row(log: str, judged: Judged) -> FeedRow:
         image_id=judged.image_id,
         embedding=judged.decoded.embedding if judged.decoded else None,
         kafka_time_ms=record.kafka_time_ms,
+        metadata=judged.metadata if judged.outcome == "put" else "",
     )

@@ -141,7 +141,9 @@ def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[li
                 yield [
                     _embedded(found, details[found.key], images[found.key])
                     if found.row is None
-                    else replace(found.row, after=found.after, reason=_reason(found.row.reason, found.is_expired))
+                    else replace(
+                        found.row, after=found.after, reason=_reason(found.row.reason, found.is_expired), metadata=""
+                    )
                     for found in part
                 ]
 
@@ -157,6 +159,7 @@ def _embedded(found: Missing, details: ImageRecord, decoded: Decoded) -> FeedRow
         image_id=details.image_id,
         embedding=None if decoded.reason else decoded.embedding,
         kafka_time_ms=details.kafka_time_ms,
+        metadata="" if decoded.reason else details.metadata,
     )
 
 
