@@ -7,6 +7,7 @@ Exception
 │   ├── DependencyError       something we rely on failed: back off and retry for ever
 │   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
 │   ├── TopicReplacedError    the topic was deleted and created again while it was being read
+│   ├── AddressError          an address that a stranger named cannot be asked, or did not answer as it should
 │   └── StartError            a program that `stack` started ended, or was not ready in time
 ├── StoppedError              the process was told to end while it waited for a dependency
 ├── ProcessEndedError         a confined child ended on what it was asked: it is asked again, one image at a time

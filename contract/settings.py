@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     api_allowed_hosts: Addresses = Field(
         "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
     )
+    private_addresses: bool = Field(
+        False,
+        description="Whether addresses that users name, of pictures and webhooks, may lead into this network: true or false.",
+    )
     embedder_metrics_port: OptionalPort = Field(0, description="Prometheus port of the embedder; 0 is none.")
     indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
     batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(
