@@ -17,8 +17,12 @@ def test_example_file_lists_every_setting_with_its_default_and_meaning(monkeypat
     for variable in (f"{PREFIX}{name.upper()}" for name in Settings.model_fields):
         monkeypatch.delenv(variable, raising=False)
     listed = dict(re.findall(r"^(LOOKALIKE_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
-    assert listed == {f"{PREFIX}{name.upper()}": "" if value is None else str(value) for name, value in load_settings()}
+    assert listed == {f"{PREFIX}{name.upper()}": _written(value) for name, value in load_settings()}
     assert all(field.description and f"# {field.description}\n" in EXAMPLE for field in Settings.model_fields.values())
+
+
+def _written(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_index_lies_in_the_folder_of_its_stack_unless_it_is_named(tmp_path: Path) -> None:
