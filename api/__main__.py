@@ -41,7 +41,11 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
 def _add_search(search: argparse.ArgumentParser) -> None:
     from lookalike_client import Effort, Sort
 
-    search.add_argument("file", type=Path, help=f"a {FORMATS} image")
+    query = search.add_mutually_exclusive_group(required=True)
+    query.add_argument("file", type=Path, nargs="?", help=f"a {FORMATS} image")
+    query.add_argument(
+        "--address", metavar="URL", help="search with the picture at this address, which the API fetches"
+    )
     search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
     search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
     search.add_argument("--sort", choices=get_args(Sort), help="the order of the neighbours (default best)")
@@ -72,10 +76,13 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
     from lookalike_client import ApiError, Client
     from lookalike_client.table import neighbours_table
 
+    client = Client(arguments.url or settings.api_address)
+    wanted = {"k": arguments.k, "explain": arguments.explain, "sort": arguments.sort, "effort": arguments.effort}
     try:
-        answer = Client(arguments.url or settings.api_address).search_file(
-            arguments.file, k=arguments.k, explain=arguments.explain, sort=arguments.sort, effort=arguments.effort
-        )
+        if arguments.address is not None:
+            answer = client.search_address(arguments.address, **wanted)
+        else:
+            answer = client.search_file(arguments.file, **wanted)
     except OSError as error:
         raise LookalikeError(f"{arguments.file} cannot be read: {error.strerror}.") from error
     except ApiError as error:

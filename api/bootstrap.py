@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+from api.answers.addresses import PictureAddresses
 from api.answers.bounded_work import BoundedWork
 from api.answers.explanations import Explanations
 from api.answers.searching import Searcher
@@ -51,6 +52,7 @@ async def open_services(settings: Settings, clock: Callable[[], float] = time.ti
         served=ServedIndex(partial(Follower, settings), settings.index_dir),
         records=records,
         searcher=Searcher(records=records, explanations=explanations, searches=searches),
+        addresses=PictureAddresses(settings),
         publishing=Publishing(partial(ImagePublisher, settings)),
         rejected=NewestRejected(settings),
         arrivals=Arrivals(clock),

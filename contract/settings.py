@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     api_allowed_hosts: Addresses = Field(
         "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
     )
+    search_by_address: bool = Field(
+        False,
+        description="Whether a search may name the address of a picture, which the API then fetches: true or false.",
+    )
     private_addresses: bool = Field(
         False,
         description="Whether addresses that users name, of pictures and webhooks, may lead into this network: true or false.",

@@ -92,6 +92,7 @@ class IndexAnswer(BaseModel):
     indexes: list[EncoderIndex] = Field(
         description="Of every encoder: first the one that answers, then those beside it."
     )
+    search_by_address: bool = Field(description="Whether a search may name the address of a picture.")
     refused: str = Field(description="Why a newer generation is not served; empty when the newest one is.")
     dependencies: dict[str, bool] = Field(description="Whether the last call to each worked.")
     stalled: StallAnswer | None = Field(description="Null while coverage goes on, or nothing waits.")

@@ -53,6 +53,7 @@ def index_answer(services: Services) -> IndexAnswer:
             name=serving.name, fingerprint=serving.fingerprint, knows_drawings=serving.knows_drawings
         ),
         indexes=_encoder_indexes(services, manifest),
+        search_by_address=services.addresses.are_searched,
         refused=services.served.refused,
         dependencies=services.dependencies(),
         stalled=stall_answer(services),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 from fastapi import Request
 
+from api.answers.addresses import PictureAddresses
 from api.answers.problems import ProblemError
 from api.answers.searching import Searcher, ServedGeneration
 from api.answers.stored_records import StoredRecords
@@ -42,6 +43,7 @@ class Services:
     served: ServedIndex
     records: StoredRecords
     searcher: Searcher
+    addresses: PictureAddresses
     publishing: Publishing
     rejected: NewestRejected
     arrivals: Arrivals

@@ -42,6 +42,16 @@ HowThorough = Annotated[
         )
     ),
 ]
+Address = Annotated[
+    str | None,
+    Query(
+        description=(
+            "Search with the picture at this http or https address instead of a body: fetched once, within 10 s and 32 MiB, never from "
+            "inside the network. Where the setting does not allow it, 403 `address-search-off`."
+        ),
+        examples=["https://example.com/picture.jpg"],
+    ),
+]
 SortBy = Annotated[
     Sort,
     Query(

@@ -9,11 +9,13 @@ from api.answers.ordering import check_sort
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.questions import Question, Wanted
 from api.answers.search import BatchAnswer, SearchAnswer
-from api.live.services import services_of
+from api.live.services import Services, services_of
 from api.routes.bodies import content_type, read_body, read_upload, read_uploads
+from api.routes.body_memory import take_memory
 from api.routes.offsets import read_min_offsets, wait_covered
-from api.routes.parameters import Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
+from api.routes.parameters import Address, Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
 from api.routes.questions import described_body, read_question, read_questions
+from contract.messages import IMAGE_SIZE_BYTES_MAX
 
 # 512 numbers of 20 digits are 11 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024
@@ -27,7 +29,7 @@ router = APIRouter()
 
 @router.post(
     "/search",
-    responses=describe_problems(400, 404, 409, 412, 413, 415, 422, 503),
+    responses=describe_problems(400, 403, 404, 409, 412, 413, 415, 422, 502, 503),
     openapi_extra=described_body(),
 )
 async def search(
@@ -39,17 +41,19 @@ async def search(
     explain: Explain = False,
     sort: SortBy = "best",
     effort: HowThorough = "normal",
+    url: Address = None,
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
+    With `url` there is none.
     """
     began_s = time.perf_counter()
     check_sort(sort, is_explained=explain)
     services = services_of(request)
     wanted = Wanted(k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort)
     offsets = read_min_offsets(min_offsets, services)
-    question = await _read_question(request)
+    question = await _read_question(request) if url is None else await _fetch(request, url, services)
     wanted.check(question)
     if offsets:
         await wait_covered(offsets, wait_ms, services)
@@ -89,11 +93,21 @@ async def search_batch(
 
 
 def _refuse_in_batch(request: Request) -> None:
-    for name in ("explain", "sort", "effort"):
+    for name in ("explain", "sort", "effort", "url"):
         if name in request.query_params:
             raise ProblemError(
                 400, f"{name}-in-batch", f"A batch does not take {name}; send such a query to /v1/search by itself."
             )
+
+
+async def _fetch(request: Request, url: str, services: Services) -> bytes:
+    services.addresses.check()
+    if await read_body(request, JSON_SIZE_BYTES_MAX):
+        raise ProblemError(
+            400, "two-queries", "The request has a body and names an address with url: send one of them."
+        )
+    await take_memory(request, IMAGE_SIZE_BYTES_MAX)
+    return await services.addresses.fetch(url)
 
 
 async def _read_question(request: Request) -> Question:

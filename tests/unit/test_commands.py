@@ -137,7 +137,7 @@ def test_version_is_the_projects_and_the_clients() -> None:
     [
         ([], "error: the following arguments are required: VERB. See: lookalike --help\n"),
         (["serach"], "error: argument VERB: invalid choice: 'serach'"),
-        (["search"], "error: the following arguments are required: file. See: lookalike search --help\n"),
+        (["search"], "error: one of the arguments file --address is required. See: lookalike search --help\n"),
         (["publish", "mnist", "--images", "0"], "error: argument --images: 0 is not a number of at least 1. See: "),
     ],
 )

@@ -87,6 +87,22 @@ class Client:
             effort=effort,
         )
 
+    def search_address(
+        self,
+        url: str,
+        *,
+        k: int = 10,
+        max_distance: float | None = None,
+        min_offsets: str | None = None,
+        wait_ms: int | None = None,
+        explain: bool = False,
+        sort: Sort | None = None,
+        effort: Effort = "normal",
+    ) -> Answer:
+        """Neighbours of the picture at an address, which the API fetches where its setting allows that."""
+        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
+        return self._read(answer_of, "POST", "/v1/search", {**query, "url": url})
+
     def search_id(
         self,
         image_id: str,
