@@ -13,14 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.answers.problems import Problem, add_problem_handlers
-from api.bootstrap import open_services
-from api.live.services import Services
-from api.routes import docs, health, images, index, rejected, search
+from api.bootstrap import open_collections
+from api.live.collections import OpenCollections
+from api.routes import collections, docs, health, images, index, rejected, search
 from api.routes.body_memory import LimitedBodies
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
@@ -47,10 +47,10 @@ def create_app(settings: Settings) -> FastAPI:
     """The application for these settings; nothing is opened before it starts."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, Services]]:
-        async with open_services(settings) as opened:
-            _at_signal(opened.served.close_streams)
-            yield {"services": opened}
+    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, OpenCollections]]:
+        async with open_collections(settings) as opened:
+            _at_signal(opened.close_streams)
+            yield {"collections": opened}
 
     app = FastAPI(
         title="lookalike",
@@ -61,8 +61,12 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.include_router(collections.router, prefix="/v1")
     for part in (search, images, index, rejected):
         app.include_router(part.router, prefix="/v1")
+        app.include_router(
+            part.router, prefix="/v1/collections/{collection}", dependencies=[Depends(collections.look_for_collection)]
+        )
     for part in (health, docs):
         app.include_router(part.router)
     app.frontend("/", directory=PAGE, fallback=None)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -11,14 +11,18 @@ from api.answers.addresses import PictureAddresses
 from api.answers.bounded_work import BoundedWork
 from api.answers.explanations import Explanations
 from api.answers.searching import Searcher
+from api.answers.shared_queries import QueryEncoders
 from api.answers.stored_records import StoredRecords
 from api.live.arrivals import Arrivals
+from api.live.collections import OpenCollections
 from api.live.follower import Follower
+from api.live.looking import IndexFolders
 from api.live.publishing import Publishing
 from api.live.rate import Rate
 from api.live.served import ServedIndex
 from api.live.services import Services
 from api.live.stalled import StallWatch
+from contract.collections import DEFAULT_COLLECTION, Collection, settings_of
 from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
 from gallery.store.store import Store
@@ -35,7 +39,9 @@ QUICK_SEARCH_S = 0.001
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[Services]:
+async def open_collections(
+    settings: Settings, clock: Callable[[], float] = time.time
+) -> AsyncIterator[OpenCollections]:
     """Make all parts and start them; only the index folder and the encoder must work, the rest connects in the background.
 
     Args:
@@ -46,40 +52,65 @@ async def open_services(settings: Settings, clock: Callable[[], float] = time.ti
     records = StoredRecords(partial(Store.connect, settings))
     explanations = Explanations()
     searches = BoundedWork(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S)
-    opened = Services(
-        settings=settings,
-        clock=clock,
-        served=ServedIndex(partial(Follower, settings), settings.index_dir),
-        records=records,
-        searcher=Searcher(records=records, explanations=explanations, searches=searches),
-        addresses=PictureAddresses(settings),
-        publishing=Publishing(partial(ImagePublisher, settings)),
-        rejected=NewestRejected(settings),
-        arrivals=Arrivals(clock),
-        produced_rate=Rate(),
-        stalls=StallWatch(settings.stalled_after_s, clock),
+    searcher = Searcher(records=records, explanations=explanations, searches=searches)
+    encoders = QueryEncoders(encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
+    folders = IndexFolders()
+    opened = OpenCollections(
+        settings,
+        partial(_services, settings, records, searcher, PictureAddresses(settings), encoders, clock),
+        records,
+        folders,
     )
     loop = asyncio.get_running_loop()
 
-    def report_ends(ends: EndOffsets | None, is_up: bool) -> None:
+    def report_ends(ends: Mapping[str, EndOffsets], is_up: bool) -> None:
         loop.call_soon_threadsafe(opened.take_ends, ends, is_up)
 
-    poller = EndOffsetsPoller(settings, report_ends)
-    opened.served.on_swap(opened.arrivals.on_swap)
-    await opened.served.start()
+    poller = EndOffsetsPoller(settings, opened.topics, report_ends)
     records.start()
+    await opened.start()
+    folders.start()
     poller.start()
-    warming = asyncio.create_task(asyncio.to_thread(opened.served.index.queries.warm_up))
-    watching = asyncio.create_task(opened.watch_for_stalls())
+    default = opened.of(DEFAULT_COLLECTION)
+    warming = asyncio.create_task(asyncio.to_thread(default.served.index.queries.warm_up))
     collect_rarely()
     try:
         yield opened
     finally:
-        watching.cancel()
         await warming
         poller.stop()
-        await opened.served.stop()
+        await asyncio.to_thread(folders.stop)
+        await opened.stop()
+        await encoders.stop()
         await records.stop()
-        await opened.publishing.stop()
-        await asyncio.to_thread(opened.rejected.close)
         await asyncio.to_thread(explanations.close)
+
+
+def _services(
+    settings: Settings,
+    records: StoredRecords,
+    searcher: Searcher,
+    addresses: PictureAddresses,
+    encoders: QueryEncoders,
+    clock: Callable[[], float],
+    collection: Collection,
+) -> Services:
+    """What is a collection's own, and what it shares with the others."""
+    own = settings_of(settings, collection)
+    arrivals = Arrivals(clock, collection.name)
+    served = ServedIndex(partial(Follower, own, encoders), own.index_dir, encoders)
+    served.on_swap(arrivals.on_swap)
+    return Services(
+        collection=collection,
+        settings=own,
+        clock=clock,
+        served=served,
+        records=records,
+        searcher=searcher,
+        addresses=addresses,
+        publishing=Publishing(partial(ImagePublisher, own)),
+        rejected=NewestRejected(own),
+        arrivals=arrivals,
+        produced_rate=Rate(),
+        stalls=StallWatch(settings.stalled_after_s, clock, collection.name),
+    )

@@ -88,7 +88,7 @@ PROGRAM = Program(
         producers.__main__.TOPICS,
         _PUBLISH,
         *_named(api.__main__.VERBS, "search", "serve"),
-        *_named(gallery.__main__.VERBS, "watch", "stats", "verify", "promote", "rollback"),
+        *_named(gallery.__main__.VERBS, "collections", "watch", "stats", "verify", "promote", "rollback"),
         *workers.__main__.VERBS,
         *model.__main__.VERBS,
         _BENCH,

@@ -3,6 +3,8 @@
 Exception
 ├── LookalikeError            something went wrong that a person is told of in one sentence
 │   ├── ConfigurationError    a setting is wrong: the process must not start
+│   │   └── CollectionExistsError  a collection cannot be created: there is one of this name
+│   ├── UnknownCollectionError  there is no collection of this name
 │   ├── RejectedError         this message or query is at fault: recorded with a stable reason, never retried
 │   ├── DependencyError       something we rely on failed: back off and retry for ever
 │   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
@@ -27,6 +29,14 @@ class ConfigurationError(LookalikeError):
     """A setting is missing, malformed or contradicts what is running."""
 
 
+class CollectionExistsError(ConfigurationError):
+    """There is a collection of this name already."""
+
+
+class UnknownCollectionError(LookalikeError):
+    """There is no collection of this name, or it is being dropped."""
+
+
 class RejectedError(LookalikeError):
     """The message or query itself is at fault.
 
@@ -45,7 +55,7 @@ class DependencyError(LookalikeError):
     """Kafka, Cassandra or a child process did not do what was asked; asking again later may work.
 
     Args:
-        dependency: ``kafka``, ``cassandra``, or the child: ``decoder``, ``explainer`` or ``trial``.
+        dependency: ``kafka``, ``cassandra``, the child: ``decoder``, ``explainer`` or ``trial``, or ``indexer``.
         detail: what was being done and what came back.
     """
 

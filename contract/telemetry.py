@@ -16,7 +16,9 @@ IMAGES_ACCEPTED = Counter(
     "lookalike_images_accepted_total", "Images whose feed row was written, by outcome.", ["outcome"]
 )
 IMAGES_REJECTED = Counter("lookalike_images_rejected_total", "Records refused, by reason.", ["reason"])
-ROWS_SET_ASIDE = Counter("lookalike_rows_set_aside_total", "Feed rows that cannot be used, by reason.", ["reason"])
+ROWS_SET_ASIDE = Counter(
+    "lookalike_rows_set_aside_total", "Feed rows that cannot be used, by reason.", ["collection", "reason"]
+)
 RECORDS_EXPIRED = Counter("lookalike_records_expired_total", "Offsets that Kafka expired before they were embedded.")
 STAGE_SECONDS = Histogram("lookalike_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=SECONDS)
 DEPENDENCY_RETRIES = Counter(
@@ -26,21 +28,47 @@ DEPENDENCY_UP = Gauge("lookalike_dependency_up", "1 while the last call to the d
 IS_READY = Gauge("lookalike_ready", "1 while the process does its work, 0 while it starts or waits for something.")
 DEGRADED = Gauge("lookalike_degraded", "1 while the process is not ready because of this part.", ["part"])
 STALLED = Gauge(
-    "lookalike_stalled", "1 while coverage stands still because of this part, though records wait.", ["part"]
+    "lookalike_stalled",
+    "1 while coverage stands still because of this part, though records wait.",
+    ["collection", "part"],
 )
 PARTITIONS = Gauge("lookalike_partitions", "Partitions that this embedder reads.")
-CONSUMER_LAG = Gauge("lookalike_consumer_lag_records", "Records in Kafka that the index does not cover.", ["partition"])
-SNAPSHOT_AGE = Gauge("lookalike_snapshot_age_seconds", "Time since the served generation was published.")
-GENERATION = Gauge("lookalike_generation", "Number of the generation that is served or was published last.")
-INDEX_IMAGES = Gauge("lookalike_index_images", "Images that can be found.")
-TAIL_ENTRIES = Gauge("lookalike_tail_entries", "Entries of the tail.")
-REBUILDS = Counter("lookalike_base_rebuilds_total", "Bases built.")
+CONSUMER_LAG = Gauge(
+    "lookalike_consumer_lag_records", "Records in Kafka that the index does not cover.", ["collection", "partition"]
+)
+SNAPSHOT_AGE = Gauge(
+    "lookalike_snapshot_age_seconds", "Time since the served generation was published.", ["collection"]
+)
+GENERATION = Gauge(
+    "lookalike_generation", "Number of the generation that is served or was published last.", ["collection"]
+)
+INDEX_IMAGES = Gauge("lookalike_index_images", "Images that can be found.", ["collection"])
+TAIL_ENTRIES = Gauge("lookalike_tail_entries", "Entries of the tail.", ["collection"])
+REBUILDS = Counter("lookalike_base_rebuilds_total", "Bases built.", ["collection"])
 SEARCH_SECONDS = Histogram(
     "lookalike_search_seconds", "Time of one search request by stage.", ["stage"], buckets=SECONDS
 )
 FRESHNESS_SECONDS = Histogram(
-    "lookalike_freshness_seconds", "From Kafka's timestamp to being searchable here.", buckets=SECONDS
+    "lookalike_freshness_seconds", "From Kafka's timestamp to being searchable here.", ["collection"], buckets=SECONDS
 )
+
+_OF_COLLECTIONS = (
+    ROWS_SET_ASIDE,
+    STALLED,
+    CONSUMER_LAG,
+    SNAPSHOT_AGE,
+    GENERATION,
+    INDEX_IMAGES,
+    TAIL_ENTRIES,
+    REBUILDS,
+    FRESHNESS_SECONDS,
+)
+
+
+def forget_collection(name: str) -> None:
+    """Drop the series of a collection that this process serves no longer."""
+    for metric in _OF_COLLECTIONS:
+        metric.remove_by_labels({"collection": name})
 
 
 def configure_logging(stream: Literal["stdout", "stderr"] = "stdout") -> None:

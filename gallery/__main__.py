@@ -1,4 +1,4 @@
-"""Look at the gallery: `python -m gallery stats`, `verify` and `watch`; `promote` and `rollback` change which encoder answers."""
+"""Look at the gallery: `stats`, `verify` and `watch`; `promote` and `rollback` change which encoder answers; `collections`."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from contract.errors import LookalikeError
+from gallery.collection_commands import COLLECTIONS
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
@@ -38,6 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _add_encoder(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--encoder", help="the index of this encoder (default: the one that answers)")
+    _add_collection(verb)
+
+
+def _add_collection(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--collection", default="default", metavar="NAME", help="the collection meant (default: default)")
+
+
+def _indexed(settings: "Settings", arguments: argparse.Namespace) -> "Settings":
+    """The settings of the collection that is meant; it must have an index on this machine."""
+    from gallery.collections import indexed_settings
+
+    return indexed_settings(settings, arguments.collection)
 
 
 def _add_stats(stats: argparse.ArgumentParser) -> None:
@@ -64,6 +77,7 @@ def _add_promote(promote: argparse.ArgumentParser) -> None:
 
 def _add_changing(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--wait-s", type=float, default=60.0, help="how long it may take to catch up (default 60)")
+    _add_collection(verb)
     verb.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
@@ -97,6 +111,7 @@ def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.promote import promote
     from gallery.store.store import Store
 
+    settings = _indexed(settings, arguments)
     with closing(Store.connect(settings)) as store:
         compared = promote(
             settings.index_dir,
@@ -112,6 +127,7 @@ def _rollback(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.promote import rollback
     from gallery.store.store import Store
 
+    settings = _indexed(settings, arguments)
     with closing(Store.connect(settings)) as store:
         name, compared = rollback(settings.index_dir, store.feed, default=settings.encoder, wait_s=arguments.wait_s)
     return _tell_change(name, compared, as_json=arguments.json)
@@ -141,7 +157,7 @@ def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool
 
 
 def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
-    manifest = _current(settings, arguments.encoder).manifest
+    manifest = _current(_indexed(settings, arguments), arguments.encoder).manifest
     if arguments.json:
         import msgspec
 
@@ -166,6 +182,7 @@ def _verify(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.store.store import Store
     from gallery.verify import verify
 
+    settings = _indexed(settings, arguments)
     snapshot = _current(settings, arguments.encoder)
     with closing(Store.connect(settings)) as store:
         result = verify(snapshot, store.feed)
@@ -192,6 +209,7 @@ def _verify(settings: "Settings", arguments: argparse.Namespace) -> int:
 
 
 VERBS = (
+    COLLECTIONS,
     Verb(
         name="stats",
         summary="what the current generation holds and covers",

@@ -1,14 +1,17 @@
-"""Where the topic's partitions end, asked again and again in the background."""
+"""Where the partitions of many topics end, asked again and again in the background, for all in one request."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from contract.errors import DependencyError
 from contract.settings import Settings
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
-from topics.topic import EndOffsets, Topic
+from topics.clients import open_admin
+from topics.topic import EndOffsets, end_offsets_of
 
 POLL_INTERVAL_S = 1.0
 
@@ -16,11 +19,22 @@ logger = structlog.get_logger()
 
 
 class EndOffsetsPoller:
-    """Calls `report(ends, is_up)` about once a second from its own thread; `ends` is None while the topic is missing."""
+    """Calls `report(ends, is_up)` about once a second from its own thread; topics that are missing have no ends.
 
-    def __init__(self, settings: Settings, report: Callable[[EndOffsets | None, bool], None]) -> None:
-        self._topic = Topic(settings)
+    Args:
+        topics: names those to ask about, anew each time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Callable[[], Sequence[str]],
+        report: Callable[[Mapping[str, EndOffsets], bool], None],
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
         self._report = report
+        self._admin: KafkaAdminClient | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="end-offsets", daemon=True)
 
@@ -35,10 +49,11 @@ class EndOffsetsPoller:
     def _poll(self) -> None:
         was_up = True
         while not self._stopped.is_set():
+            ends: dict[str, EndOffsets] = {}
             try:
-                ends, is_up = self._topic.end_offsets(), True
+                ends, is_up = self._ask(), True
             except DependencyError as error:
-                ends, is_up = None, False
+                is_up = False
                 if was_up:
                     logger.warning("kafka is away", detail=error.detail)
                 DEPENDENCY_RETRIES.labels("kafka").inc()
@@ -47,4 +62,21 @@ class EndOffsetsPoller:
             if not self._stopped.is_set():
                 self._report(ends, is_up)
             self._stopped.wait(POLL_INTERVAL_S)
-        self._topic.close()
+        self._close()
+
+    def _ask(self) -> dict[str, EndOffsets]:
+        try:
+            if self._admin is None:
+                self._admin = open_admin(self._settings)
+            try:
+                return end_offsets_of(self._admin, self._topics())
+            except UnknownTopicOrPartitionError:  # one was deleted between the two questions
+                return end_offsets_of(self._admin, self._topics())
+        except (KafkaError, OSError) as error:
+            self._close()
+            raise DependencyError("kafka", f"asking for the ends of topics failed: {error}") from error
+
+    def _close(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None

@@ -7,7 +7,8 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -144,10 +145,15 @@ class NewestRejected:
     """Follows the newest messages, on demand: each is fetched once, and the last ones are kept.
 
     Called from any thread.
+
+    Args:
+        clock: seconds that never go back.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
+        self._read_s = clock()
         self._consumer: KafkaConsumer | None = None
         self._reading = threading.Lock()
         self._kept: dict[RecordKey, RejectedMessage] = {}
@@ -157,6 +163,7 @@ class NewestRejected:
 
         Their values and headers, which may have 34 MiB, are not kept.
         """
+        self._read_s = self._clock()
         with self._reading:
             try:
                 self._read_on()
@@ -166,8 +173,12 @@ class NewestRejected:
                 is_complete = False
             return sorted(self._kept.values(), key=_time_ms, reverse=True), is_complete
 
+    def is_idle(self, idle_s: float) -> bool:
+        """Whether it holds on to Kafka and nobody has read for so long."""
+        return self._consumer is not None and self._clock() - self._read_s > idle_s
+
     def close(self) -> None:
-        """Let go of Kafka."""
+        """Let go of Kafka; what was read is kept, and the next reader connects again."""
         with self._reading:
             self._close()
 

@@ -1,7 +1,7 @@
 """The topics of images and of rejected messages: created once, checked every time, and described as they are now."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ class Topic:
             ConfigurationError: it does not exist, or its records carry their producers' times.
             DependencyError: Kafka did not answer.
         """
-        described = self._ask(lambda admin: _describe(admin, self.name))
+        described = self._ask(lambda admin: describe_topic(admin, self.name))
         if described is None:
             raise ConfigurationError(
                 f"Topic {self.name} does not exist. Create it: `python -m producers topics`, or choose another with "
@@ -94,7 +94,7 @@ class Topic:
             TopicReplacedError: it is another one now.
             DependencyError: Kafka did not answer, or does not know the topic now.
         """
-        described = self._ask(lambda admin: _describe(admin, self.name))
+        described = self._ask(lambda admin: describe_topic(admin, self.name))
         if described is None:
             raise DependencyError("kafka", f"Topic {self.name} does not exist now.")
         now = log_of(self.name, described["topic_id"])
@@ -112,8 +112,8 @@ class Topic:
         """
 
         def ask(admin: KafkaAdminClient) -> dict[int, int]:
-            described = _describe(admin, self.name)
-            return {} if described is None else _offsets(admin, described, OffsetSpec.EARLIEST)
+            described = describe_topic(admin, self.name)
+            return {} if described is None else partition_offsets(admin, [described], OffsetSpec.EARLIEST)[self.name]
 
         found: dict[int, int] = self._ask(ask)
         return found
@@ -125,17 +125,7 @@ class Topic:
             DependencyError: Kafka did not answer.
         """
 
-        def ask(admin: KafkaAdminClient) -> EndOffsets | None:
-            described = _describe(admin, self.name)
-            if described is None:
-                return None
-            return EndOffsets(
-                log=log_of(self.name, described["topic_id"]),
-                offsets=_offsets(admin, described, OffsetSpec.LATEST),
-                stable=_offsets(admin, described, OffsetSpec.LATEST, isolation_level=IsolationLevel.READ_COMMITTED),
-            )
-
-        found: EndOffsets | None = self._ask(ask)
+        found: EndOffsets | None = self._ask(lambda admin: end_offsets_of(admin, [self.name]).get(self.name))
         return found
 
     def close(self) -> None:
@@ -174,7 +164,7 @@ def _wanted_configs(settings: Settings) -> dict[str, str]:
 
 def _ensure_topic(admin: KafkaAdminClient, settings: Settings, topic: str) -> str:
     wanted = _wanted_configs(settings)
-    described = _describe(admin, topic)
+    described = describe_topic(admin, topic)
     if described is None:
         try:
             # A replication factor of -1 is the broker's own default.
@@ -190,7 +180,7 @@ def _ensure_topic(admin: KafkaAdminClient, settings: Settings, topic: str) -> st
             )
         except TopicAlreadyExistsError:  # Another process was a moment faster.
             admin.wait_for_topics([topic])
-            described = _describe(admin, topic)
+            described = describe_topic(admin, topic)
             assert described is not None
         else:
             return f"Created {topic} with {settings.kafka_partitions} partitions."
@@ -232,7 +222,7 @@ def _alter(admin: KafkaAdminClient, topic: str, changes: dict[str, str]) -> None
         raise DependencyError("kafka", f"Settings {changes} of topic {topic} were refused: {answer}.")
 
 
-def _describe(admin: KafkaAdminClient, topic: str) -> dict[str, Any] | None:
+def describe_topic(admin: KafkaAdminClient, topic: str) -> dict[str, Any] | None:
     """Kafka's description of a topic, None when there is none."""
     described: dict[str, Any] = admin.describe_topics([topic])[0]
     if described["error_code"] == _UNKNOWN_TOPIC:
@@ -251,16 +241,39 @@ def _configs(admin: KafkaAdminClient, topic: str, names: list[str]) -> dict[str,
     return {name: configs[name]["value"] for name in names}
 
 
-def _offsets(admin: KafkaAdminClient, described: dict[str, Any], spec: OffsetSpec, **options: object) -> dict[int, int]:
-    """The first or last offset of each partition."""
-    places = [TopicPartition(described["name"], found["partition_index"]) for found in described["partitions"]]
-    answers = admin.list_partition_offsets(dict.fromkeys(places, spec), **options)
-    return {place.partition: answer.offset for place, answer in answers.items()}
+def end_offsets_of(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, EndOffsets]:
+    """Where the partitions of these topics end, asked for all at once; without those that do not exist."""
+    described = {found["name"]: found for found in admin.describe_topics(list(topics)) if not found["error_code"]}
+    ends = partition_offsets(admin, described.values(), OffsetSpec.LATEST)
+    stable = partition_offsets(
+        admin, described.values(), OffsetSpec.LATEST, isolation_level=IsolationLevel.READ_COMMITTED
+    )
+    return {
+        name: EndOffsets(log=log_of(name, found["topic_id"]), offsets=ends[name], stable=stable[name])
+        for name, found in described.items()
+    }
+
+
+def partition_offsets(
+    admin: KafkaAdminClient, described: Iterable[dict[str, Any]], spec: OffsetSpec, **options: object
+) -> dict[str, dict[int, int]]:
+    """The first or last offset of each partition, by topic."""
+    places = [
+        TopicPartition(topic["name"], found["partition_index"]) for topic in described for found in topic["partitions"]
+    ]
+    offsets: dict[str, dict[int, int]] = {place.topic: {} for place in places}
+    if places:
+        for place, answer in admin.list_partition_offsets(dict.fromkeys(places, spec), **options).items():
+            offsets[place.topic][place.partition] = answer.offset
+    return offsets
 
 
 def _count_records(admin: KafkaAdminClient, described: dict[str, Any]) -> int:
     """Offsets between the first and the last record, summed over the partitions."""
-    first, last = (_offsets(admin, described, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+    first, last = (
+        partition_offsets(admin, [described], spec)[described["name"]]
+        for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+    )
     return sum(last.values()) - sum(first.values())
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from contract import telemetry
+from contract.collections import DEFAULT_COLLECTION
 from contract.errors import IndexDamagedError
 from contract.record_key import RecordKey
 from contract.settings import Settings
@@ -94,6 +95,7 @@ class Indexer:
 
     Args:
         fingerprint: of the encoder whose feed is followed.
+        name: of the collection.
         clock: seconds that only go forward.
     """
 
@@ -104,9 +106,11 @@ class Indexer:
         writer: Writer,
         *,
         fingerprint: str,
+        name: str = DEFAULT_COLLECTION,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._name = name
         self._fingerprint = fingerprint
         self._feed = feed
         self._clock = clock
@@ -140,9 +144,9 @@ class Indexer:
         self._tell_of_set_aside()
         if advanced:
             manifest = self._writer.publish()
-            telemetry.GENERATION.set(manifest.generation)
-            telemetry.INDEX_IMAGES.set(manifest.count)
-            telemetry.TAIL_ENTRIES.set(manifest.tail.entries)
+            telemetry.GENERATION.labels(self._name).set(manifest.generation)
+            telemetry.INDEX_IMAGES.labels(self._name).set(manifest.count)
+            telemetry.TAIL_ENTRIES.labels(self._name).set(manifest.tail.entries)
             logger.info(
                 "published",
                 generation=manifest.generation,
@@ -167,7 +171,7 @@ class Indexer:
         if len(told) > ROWS_TOLD_MAX:
             logger.error("feed rows set aside", rows=len(told), named=ROWS_TOLD_MAX, see="python -m gallery verify")
         for number, found in enumerate(told):
-            telemetry.ROWS_SET_ASIDE.labels(found.reason).inc()
+            telemetry.ROWS_SET_ASIDE.labels(self._name, found.reason).inc()
             if number >= ROWS_TOLD_MAX:
                 continue
             logger.error(
@@ -231,7 +235,7 @@ class Indexer:
             except IndexDamagedError as error:
                 logger.error("base not taken", detail=str(error), base=build.base_name)
                 return
-            telemetry.REBUILDS.inc()
+            telemetry.REBUILDS.labels(self._name).inc()
             logger.info(
                 "base replaced",
                 generation=manifest.generation,

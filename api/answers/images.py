@@ -71,8 +71,10 @@ class WriteAnswer(BaseModel):
     min_offsets: str
 
 
-def image_answer(image_id: str, found: GalleryImage, record: ImageRecord | None, manifest: Manifest) -> ImageAnswer:
-    """What is known of an image of the generation; what only its record says is null without one."""
+def image_answer(
+    collection: str, image_id: str, found: GalleryImage, record: ImageRecord | None, manifest: Manifest
+) -> ImageAnswer:
+    """What is known of an image of the collection's generation; what only its record says is null without one."""
     return ImageAnswer(
         id=image_id,
         metadata=metadata_object(record),
@@ -83,8 +85,8 @@ def image_answer(image_id: str, found: GalleryImage, record: ImageRecord | None,
         bytes_sha256=record.bytes_sha256.hex() if record else None,
         pixels_sha256=record.pixels_sha256.hex() if record else None,
         truncated=record.is_truncated if record else None,
-        thumbnail_url=image_url(image_id, found.source, "thumbnail"),
-        original_url=image_url(image_id, found.source, "original"),
+        thumbnail_url=image_url(collection, image_id, found.source, "thumbnail"),
+        original_url=image_url(collection, image_id, found.source, "original"),
         source=source_of(found.source, found.kafka_time_ms),
         newest_not_shown=not_shown_of(manifest, image_id),
         degraded=[] if record else ["metadata"],

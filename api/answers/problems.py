@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from contract.errors import DependencyError, RejectedError
 
@@ -137,11 +138,22 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _response(ProblemError(404, "unknown-route", f"There is nothing at {path}; /docs lists all routes."))
     if error.status_code == 405:
-        methods = ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, {"get": {}}))
+        methods = ", ".join(_methods(request))
         detail = f"{path} does not take {request.method}, it takes {methods}; see /docs."
         return _response(ProblemError(405, "method-not-allowed", detail), {"Allow": methods})
     phrase = HTTPStatus(error.status_code).phrase
     return _response(ProblemError(error.status_code, _kebab(phrase), f"{error.detail}. See /docs."), error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path of this request takes, whatever stands in its parameters."""
+    found = [
+        method.upper()
+        for path, operations in request.app.openapi()["paths"].items()
+        if compile_path(path)[0].match(request.url.path)
+        for method in operations
+    ]
+    return list(dict.fromkeys(found)) or ["GET"]
 
 
 async def _answer_nobody(_: Request, __: Exception) -> Response:

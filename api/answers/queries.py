@@ -63,12 +63,16 @@ class QueryEncoder:
     Used on the event loop only.
 
     Attributes:
+        name: of the encoder; `fingerprint` is what its generations carry.
+        knows_drawings: as the encoder's card says.
         kind: of the pictures that the encoder knows.
     """
 
     def __init__(self, encoder: str, *, encoders_dir: Path | None = None, accept_truncated: bool | None = None) -> None:
-        knows_drawings = load_encoder(encoder, encoders_dir).card["knows_drawings"]
-        self.kind: Kind = "digits" if knows_drawings else "photographs"
+        loaded = load_encoder(encoder, encoders_dir)
+        self.name, self.fingerprint = encoder, loaded.fingerprint
+        self.knows_drawings = bool(loaded.card["knows_drawings"])
+        self.kind: Kind = "digits" if self.knows_drawings else "photographs"
         self._decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
         self._thorough_decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
         self._thorough_work = BoundedWork(1, THOROUGH_WAITING_MAX)

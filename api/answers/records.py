@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from pydantic import BaseModel, Field
 
+from contract.collections import DEFAULT_COLLECTION
 from contract.messages import ID_SIZE_BYTES_MAX
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
@@ -64,9 +65,10 @@ def record_text(key: RecordKey) -> str:
 
 
 @lru_cache(maxsize=65536)
-def image_url(image_id: str, key: RecordKey, what: str) -> str:
-    """Address of an image's thumbnail, original or timeline, of that very record."""
-    return f"/v1/images/{what}?{urlencode({'id': image_id, 'at': record_text(key)})}"
+def image_url(collection: str, image_id: str, key: RecordKey, what: str) -> str:
+    """Address of an image's thumbnail, original or timeline in a collection, of that very record."""
+    below = "/v1" if collection == DEFAULT_COLLECTION else f"/v1/collections/{collection}"
+    return f"{below}/images/{what}?{urlencode({'id': image_id, 'at': record_text(key)})}"
 
 
 def not_shown_of(manifest: Manifest, image_id: str) -> NotShownRecord | None:

@@ -40,11 +40,13 @@ class ServedGeneration:
     """The generation that a question is answered from, and what was known beside it.
 
     Attributes:
+        collection: the name of the one that was asked.
         queries: makes queries with the encoder whose embeddings `snapshot` holds.
         ends: where Kafka's partitions end; None while unknown.
         stalled_parts: the part that lets coverage stand still, or none.
     """
 
+    collection: str
     snapshot: Snapshot
     queries: QueryEncoder
     ends: EndOffsets | None
@@ -106,7 +108,7 @@ class Searcher:
         for stage, seconds in _STAGE_SECONDS.items():
             seconds.observe(getattr(timing, stage) / 1000)
         return SearchAnswer(
-            matches=ordered(_matches(found, records, explained), wanted.sort),
+            matches=ordered(_matches(served.collection, found, records, explained), wanted.sort),
             coverage=coverage_of(served.snapshot.manifest, served.ends),
             degraded=degraded,
             timing_ms=timing,
@@ -134,7 +136,7 @@ class Searcher:
         lookup_ms = (time.perf_counter() - lookup_s) * 1000
         return BatchAnswer(
             answers=[
-                QueryAnswer(matches=_matches(each, records, {}), problem=None)
+                QueryAnswer(matches=_matches(served.collection, each, records, {}), problem=None)
                 if isinstance(each, _Found)
                 else QueryAnswer(matches=None, problem=each.body())
                 for each in answered
@@ -191,10 +193,11 @@ def _degraded(served: ServedGeneration, *, is_complete: bool) -> list[str]:
 
 
 def _matches(
-    found: _Found, records: dict[RecordKey, ImageRecord], explained: dict[RecordKey, Explanation]
+    collection: str, found: _Found, records: dict[RecordKey, ImageRecord], explained: dict[RecordKey, Explanation]
 ) -> list[SearchMatch]:
     return [
         _match(
+            collection,
             match,
             records.get(match.source),
             found.query,
@@ -206,7 +209,12 @@ def _matches(
 
 
 def _match(
-    match: Match, record: ImageRecord | None, query: Query, told: Explanation | None, hypothesis: str | None
+    collection: str,
+    match: Match,
+    record: ImageRecord | None,
+    query: Query,
+    told: Explanation | None,
+    hypothesis: str | None,
 ) -> SearchMatch:
     return SearchMatch(
         id=match.image_id,
@@ -218,7 +226,7 @@ def _match(
         same_bytes=record.bytes_sha256 == query.bytes_sha256 if record and query.bytes_sha256 else None,
         same_pixels=record.pixels_sha256 == query.pixels_sha256 if record and query.pixels_sha256 else None,
         truncated=record.is_truncated if record else None,
-        thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
+        thumbnail_url=image_url(collection, match.image_id, match.source, "thumbnail"),
         source=source_of(match.source, match.kafka_time_ms),
         larger=larger_by(record, query.shown),
         hypothesis=hypothesis,

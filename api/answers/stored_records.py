@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from contract.collections import Collection
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
@@ -119,6 +120,24 @@ class StoredRecords:
             return any(row.after <= offsets[row.key.partition] for found in rows for row in found)
 
         return await self._call(ask, LOOKUP_TIMEOUT_S)
+
+    async def collections(self) -> dict[str, Collection]:
+        """All collections by name, also those that are being dropped.
+
+        Raises:
+            DependencyError: Cassandra did not answer.
+        """
+        return await self._call(lambda store: store.registry.collections(), LOOKUP_TIMEOUT_S)
+
+    def store(self) -> Store:
+        """The store itself, for what takes longer than a look.
+
+        Raises:
+            DependencyError: it was not reached yet.
+        """
+        if self._store is None:
+            raise DependencyError("cassandra", self._failure)
+        return self._store
 
     async def _call(self, read: Callable[[Store], T], timeout_s: float) -> T:
         store = self._store

@@ -10,6 +10,7 @@ import numpy as np
 
 from api.answers.coverage import is_covered
 from api.live.rate import Rate
+from contract.collections import DEFAULT_COLLECTION
 from contract.record_key import RecordKey
 from contract.telemetry import FRESHNESS_SECONDS, GENERATION, INDEX_IMAGES, TAIL_ENTRIES
 from gallery.generations.manifest import Manifest
@@ -37,13 +38,15 @@ class Arrivals:
 
     Args:
         clock: seconds since 1970.
+        collection: its name.
 
     Attributes:
         covered_rate: of records that become covered.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, collection: str = DEFAULT_COLLECTION) -> None:
         self._clock = clock
+        self._collection = collection
         self.covered_rate = Rate()
         self._freshness_ms: deque[int] = deque(maxlen=SAMPLES)
         self._newest: deque[Match] = deque(maxlen=NEWEST_IMAGES)
@@ -55,9 +58,9 @@ class Arrivals:
         manifest = now.manifest
         self._swaps.append((served_ms, manifest))
         self.covered_rate.add(sum(manifest.offsets.values()))
-        GENERATION.set(manifest.generation)
-        INDEX_IMAGES.set(manifest.count)
-        TAIL_ENTRIES.set(manifest.tail.entries)
+        GENERATION.labels(self._collection).set(manifest.generation)
+        INDEX_IMAGES.labels(self._collection).set(manifest.count)
+        TAIL_ENTRIES.labels(self._collection).set(manifest.tail.entries)
         if before is None:
             self._newest.extend(_newest_at_start(now))
             return
@@ -66,7 +69,7 @@ class Arrivals:
         for match in arrived:
             freshness_ms = max(0, served_ms - match.kafka_time_ms)
             self._freshness_ms.append(freshness_ms)
-            FRESHNESS_SECONDS.observe(freshness_ms / 1000)
+            FRESHNESS_SECONDS.labels(self._collection).observe(freshness_ms / 1000)
 
     def freshness(self) -> Freshness | None:
         """None before anything arrived while this process served."""

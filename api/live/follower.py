@@ -4,17 +4,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 from api.answers.queries import QueryEncoder
+from api.answers.shared_queries import QueryEncoders
 from contract.errors import IndexDamagedError, LookalikeError
 from contract.settings import Settings
 from gallery.generations.manifest import Manifest
 from gallery.generations.reader import Reader
 from gallery.generations.serving import ServingFile
 from gallery.generations.snapshot import Snapshot
-from model.encoder import load_encoder
 from runtime.failpoints import failpoint
 
 # What answers stands still at most so long, so that an index that is always a moment behind comes to cover as much.
@@ -26,40 +27,38 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Index:
-    """One encoder's index, and what makes queries for it.
+    """One encoder's index, and what makes queries for it."""
 
-    Attributes:
-        name: of the encoder; `fingerprint` is what its generations carry.
-        knows_drawings: as the encoder's card says.
-    """
-
-    name: str
-    fingerprint: str
-    knows_drawings: bool
     reader: Reader
     queries: QueryEncoder
 
+    @property
+    def name(self) -> str:
+        """Of the encoder."""
+        return self.queries.name
 
-def open_index(settings: Settings, name: str) -> Index:
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder; its generations carry it."""
+        return self.queries.fingerprint
+
+
+def open_index(index_dir: Path, encoders: QueryEncoders, name: str) -> Index:
     """The index of the encoder `name`; nothing is read yet.
 
     Raises:
         ConfigurationError: there is no such encoder.
     """
-    encoder = load_encoder(name, settings.encoders_dir)
-    return Index(
-        name,
-        encoder.fingerprint,
-        bool(encoder.card["knows_drawings"]),
-        Reader(settings.index_dir / name, encoder.fingerprint),
-        QueryEncoder(name, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated),
-    )
+    queries = encoders.open(name)
+    return Index(Reader(index_dir / name, queries.fingerprint), queries)
 
 
 class Follower:
     """Looks at the index folder whenever it is asked to. Not thread-safe: one caller at a time.
 
     Args:
+        settings: of the collection.
+        encoders: from which what makes queries is taken; the caller lets go of what `index` was.
         clock: seconds that never go back.
 
     Attributes:
@@ -68,13 +67,16 @@ class Follower:
         refused: why not the newest generation of the encoder that was chosen answers; "" when it does.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, encoders: QueryEncoders, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
+        self._encoders = encoders
         self._clock = clock
         self._serving = ServingFile(settings.index_dir, settings.encoder)
         self._successor: _Successor | None = None
         self._is_known = True
-        self.index = open_index(settings, self._chosen())
+        self.index = self._open(self._chosen())
         self.snapshot: Snapshot | None = None
         self.refused = ""
 
@@ -100,6 +102,9 @@ class Follower:
             self._successor.abandon()
             self._successor = None
 
+    def _open(self, name: str) -> Index:
+        return open_index(self._settings.index_dir, self._encoders, name)
+
     def _chosen(self) -> str:
         """Who answers; the default one, and nothing from it, while a damaged file does not say who."""
         try:
@@ -118,7 +123,7 @@ class Follower:
         successor = self._successor
         if successor is None or successor.name != chosen or successor.is_due_again():
             self.give_up_change()
-            successor = self._successor = _Successor(chosen, lambda: open_index(self._settings, chosen), self._clock)
+            successor = self._successor = _Successor(chosen, lambda: self._open(chosen), self._encoders, self._clock)
         index = successor.opened
         if index is None:
             self._advance()
@@ -145,12 +150,16 @@ class _Successor:
         failure: why it could not be opened.
     """
 
-    def __init__(self, name: str, opening: Callable[[], Index], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, opening: Callable[[], Index], encoders: QueryEncoders, clock: Callable[[], float]
+    ) -> None:
         self.name = name
+        self._encoders = encoders
         self._clock = clock
         self.opened: Index | None = None
         self.failure = ""
         self._failed_s = 0.0
+        self._lock = threading.Lock()
         self._is_abandoned = False
         self._behind: Manifest | None = None
         self._hold_until_s: float | None = None
@@ -162,9 +171,11 @@ class _Successor:
 
     def abandon(self) -> None:
         """End its decoder child, now or as soon as it has started: nobody will ask it."""
-        self._is_abandoned = True
-        if self.opened is not None:
-            self.opened.queries.close()
+        with self._lock:
+            self._is_abandoned = True
+            opened = self.opened
+        if opened is not None:
+            self._encoders.abandon(opened.queries)
 
     def may_hold(self, served: Manifest, own: Snapshot | None) -> bool:
         """Whether what is served should stand still, because the successor is so close behind that it will cover it at once.
@@ -185,15 +196,20 @@ class _Successor:
         return False
 
     def _open(self, opening: Callable[[], Index]) -> None:
+        index: Index | None = None
         try:
             index = opening()
             index.reader.current()
             index.queries.warm_up()
         except LookalikeError as error:
             logger.error("index cannot be opened", encoder=self.name, detail=str(error))
+            if index is not None:
+                self._encoders.abandon(index.queries)
             self._failed_s = self._clock()
             self.failure = f"{self.name} was chosen to answer: {error}"
             return
-        self.opened = index
-        if self._is_abandoned:
-            index.queries.close()
+        with self._lock:
+            self.opened = index
+            is_abandoned = self._is_abandoned
+        if is_abandoned:
+            self._encoders.abandon(index.queries)

@@ -31,9 +31,10 @@ def index_answer(services: Services) -> IndexAnswer:
     coverage = coverage_of(manifest, services.ends)
     age_s = max(0.0, services.clock() - manifest.published_at_ms / 1000)
     lags = _lag_by_partition(coverage.offsets, coverage.end_offsets)
-    SNAPSHOT_AGE.set(age_s)
+    collection = services.collection.name
+    SNAPSHOT_AGE.labels(collection).set(age_s)
     for partition, lag in (lags or {}).items():
-        CONSUMER_LAG.labels(partition).set(lag)
+        CONSUMER_LAG.labels(collection, partition).set(lag)
     return IndexAnswer(
         index_id=manifest.index_id,
         generation=manifest.generation,
@@ -48,9 +49,9 @@ def index_answer(services: Services) -> IndexAnswer:
         freshness_ms=_freshness_answer(freshness) if freshness else None,
         rejected=manifest.rejected,
         expired=manifest.expired,
-        newest=[_newest_image(match) for match in services.arrivals.newest(snapshot)],
+        newest=[_newest_image(collection, match) for match in services.arrivals.newest(snapshot)],
         encoder=ServingEncoder(
-            name=serving.name, fingerprint=serving.fingerprint, knows_drawings=serving.knows_drawings
+            name=serving.name, fingerprint=serving.fingerprint, knows_drawings=serving.queries.knows_drawings
         ),
         indexes=_encoder_indexes(services, manifest),
         search_by_address=services.addresses.are_searched,
@@ -77,10 +78,10 @@ def _freshness_answer(freshness: Freshness) -> FreshnessAnswer:
     return FreshnessAnswer(p50=round(freshness.p50_ms, 1), p99=round(freshness.p99_ms, 1), count=freshness.count)
 
 
-def _newest_image(match: Match) -> NewestImage:
+def _newest_image(collection: str, match: Match) -> NewestImage:
     return NewestImage(
         id=match.image_id,
-        thumbnail_url=image_url(match.image_id, match.source, "thumbnail"),
+        thumbnail_url=image_url(collection, match.image_id, match.source, "thumbnail"),
         source=source_of(match.source, match.kafka_time_ms),
     )
 

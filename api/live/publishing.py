@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -19,17 +20,27 @@ class Publishing:
 
     Args:
         connect: to Kafka; blocks, and raises DependencyError when it is away.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, connect: Callable[[], ImagePublisher]) -> None:
+    def __init__(self, connect: Callable[[], ImagePublisher], clock: Callable[[], float] = time.monotonic) -> None:
         self._connect = connect
+        self._clock = clock
+        self._used_s = clock()
         self._publisher: ImagePublisher | None = None
         self._connecting = asyncio.Lock()
 
     async def stop(self) -> None:
-        """Close the connection."""
-        if self._publisher is not None:
-            await anyio.to_thread.run_sync(functools.partial(self._publisher.close, timeout_s=1.0))
+        """Close the connection; the next write connects again."""
+        async with self._connecting:
+            publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            await anyio.to_thread.run_sync(functools.partial(publisher.close, timeout_s=1.0))
+
+    async def close_idle(self, idle_s: float) -> None:
+        """Close the connection when nobody has written for so long."""
+        if self._publisher is not None and self._clock() - self._used_s > idle_s:
+            await self.stop()
 
     async def put(self, value: bytes, image_id: str | None, metadata: str | None) -> Confirmation:
         """Publish an image.
@@ -48,6 +59,7 @@ class Publishing:
         return await self._publish(lambda publisher: publisher.delete(image_id))
 
     async def _publish(self, send: Callable[[ImagePublisher], "Future[Confirmation]"]) -> Confirmation:
+        self._used_s = self._clock()
         try:
             async with asyncio.timeout(CONFIRMATION_TIMEOUT_S):
                 publisher = await self._connected()

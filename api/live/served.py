@@ -1,56 +1,74 @@
-"""What is served, an encoder and a generation of its index: polled in the background, swapped within milliseconds, waited for."""
+"""What a collection is served from, an encoder and a generation of its index: looked at in the background, swapped, waited for."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from api.answers.queries import QueryEncoder
+from api.answers.shared_queries import QueryEncoders
 from api.live.follower import Follower, Index
 from gallery.generations.manifest import Manifest
-from gallery.generations.serving import manifests
+from gallery.generations.serving import index_names, manifests
 from gallery.generations.snapshot import Snapshot
 from runtime.failpoints import failpoint
 
-# Two stats each time: 20 µs, so 0.4 % of a core.
-LOOK_INTERVAL_S = 0.005
 # Indexes that do not answer are only shown: often enough to see them grow.
 INDEXES_INTERVAL_S = 0.25
 
 logger = structlog.get_logger()
 
 
+@dataclass
+class _Looked:
+    """What the last look found."""
+
+    newest: Snapshot | None = None
+    indexes: dict[str, Manifest] = field(default_factory=dict)
+    indexes_s: float = float("-inf")
+    refused: str = ""
+    failure: str = ""
+
+
 class ServedIndex:
-    """Keeps `snapshot` the newest good generation of the encoder that answers. All but the polling is on the event loop.
+    """Keeps `snapshot` the newest good generation of the encoder that answers. All but `look` is on the event loop.
 
     Args:
         open_follower: of the index folder `index_dir`; blocks.
+        encoders: what the follower takes its queries from.
         clock: seconds that never go back.
 
     Attributes:
         index: the encoder that answers; `snapshot` is of its index, unless it is None before the first generation.
         indexes: newest generation of every encoder's index that was seen lately, by the encoder's name.
-        is_closing: the process is about to end: event streams must.
+        waiting: how many wait for a change.
+        is_closing: the collection goes, or the process is about to end: event streams must.
     """
 
     index: Index
 
     def __init__(
-        self, open_follower: Callable[[], Follower], index_dir: Path, clock: Callable[[], float] = time.monotonic
+        self,
+        open_follower: Callable[[], Follower],
+        index_dir: Path,
+        encoders: QueryEncoders,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_follower = open_follower
         self._index_dir = index_dir
+        self._encoders = encoders
         self._clock = clock
-        self._stopped = threading.Event()
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[Snapshot | None, Snapshot], None]] = []
         self._queries: dict[str, QueryEncoder] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._looked = _Looked()
         self.snapshot: Snapshot | None = None
         self.indexes: dict[str, Manifest] = {}
+        self.waiting = 0
         self.is_closing = False
 
     @property
@@ -67,25 +85,19 @@ class ServedIndex:
         self._listeners.append(listener)
 
     async def start(self) -> None:
-        """Load the newest generation, then go on looking for newer ones."""
+        """Load the newest generation; `look` goes on from there."""
         self._loop = asyncio.get_running_loop()
         self._follower = follower = await asyncio.to_thread(self._open_follower)
         await asyncio.to_thread(follower.look)
         self._take_index(follower.index)
         if follower.snapshot is not None:
             self._swap(follower.snapshot, follower.index)
-        self._thread = threading.Thread(
-            target=self._poll, args=(follower, follower.snapshot), name="generations", daemon=True
-        )
-        self._thread.start()
+        self._looked = _Looked(newest=follower.snapshot, refused=follower.refused)
 
     async def stop(self) -> None:
-        """Stop polling and end the decoder children."""
-        self._stopped.set()
-        await asyncio.to_thread(self._thread.join)
+        """Let go of the encoder, when nobody looks any more."""
         await asyncio.to_thread(self._follower.give_up_change)
-        for queries in self._queries.values():
-            await queries.stop()
+        await self._encoders.leave(self.index.queries)
 
     def wake(self) -> None:
         """Wake everyone who waits for a change."""
@@ -99,11 +111,14 @@ class ServedIndex:
 
     async def wait_change(self, timeout_s: float) -> None:
         """Return at the next swap or `wake`, at the latest after `timeout_s`."""
+        self.waiting += 1
         try:
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
         except TimeoutError:
             pass
+        finally:
+            self.waiting -= 1
 
     async def wait_until(self, holds: Callable[[Snapshot | None], bool], timeout_s: float) -> bool:
         """Whether `holds(snapshot)` became true in time; the newest generation is then in `snapshot`."""
@@ -115,27 +130,36 @@ class ServedIndex:
             await self.wait_change(left)
         return True
 
-    def _poll(self, follower: Follower, newest: Snapshot | None) -> None:
-        failure, refused, indexes_s = "", follower.refused, float("-inf")
-        indexes: dict[str, Manifest] = {}
-        while not self._stopped.wait(LOOK_INTERVAL_S):
-            try:
-                follower.look()
-                found = indexes
-                if self._clock() - indexes_s > INDEXES_INTERVAL_S:
-                    found, indexes_s = manifests(self._index_dir), self._clock()
-            except Exception as error:  # the thread's outermost loop: the last good generation goes on answering
-                if failure != repr(error):
-                    logger.error("generation could not be read", exc_info=error)
-                failure = repr(error)
-                continue
-            if follower.snapshot is not newest and follower.snapshot is not None:
-                newest = follower.snapshot
-                failpoint("api-before-swap")
-                self._loop.call_soon_threadsafe(self._swap, newest, follower.index)
-            if found != indexes or follower.refused != refused:
-                indexes, refused = found, follower.refused
-                self._loop.call_soon_threadsafe(self._take_indexes, found)
+    def look(self, *, indexes_interval_s: float = INDEXES_INTERVAL_S) -> bool:
+        """Look at the index folder once; whether there was a new generation. Any thread may, one at a time.
+
+        Args:
+            indexes_interval_s: how often indexes that do not answer are looked at.
+        """
+        follower, looked = self._follower, self._looked
+        found = looked.indexes
+        try:
+            follower.look()
+            if self._clock() - looked.indexes_s > indexes_interval_s:
+                found, looked.indexes_s = self._other_indexes(follower), self._clock()
+        except Exception as error:  # the thread's outermost loop: the last good generation goes on answering
+            if looked.failure != repr(error):
+                logger.error("generation could not be read", index=str(self._index_dir), exc_info=error)
+            looked.failure = repr(error)
+            return False
+        is_new = follower.snapshot is not looked.newest and follower.snapshot is not None
+        if is_new and follower.snapshot is not None:
+            looked.newest = follower.snapshot
+            failpoint("api-before-swap")
+            self._loop.call_soon_threadsafe(self._swap, follower.snapshot, follower.index)
+        if found != looked.indexes or follower.refused != looked.refused:
+            looked.indexes, looked.refused = found, follower.refused
+            self._loop.call_soon_threadsafe(self._take_indexes, found)
+        return is_new
+
+    def _other_indexes(self, follower: Follower) -> dict[str, Manifest]:
+        """Newest generation of every index, read only where there is another than the one that answers."""
+        return manifests(self._index_dir) if set(index_names(self._index_dir)) - {follower.index.name} else {}
 
     def _swap(self, snapshot: Snapshot, index: Index) -> None:
         if index is not self.index:
@@ -153,7 +177,7 @@ class ServedIndex:
         self._queries[index.fingerprint] = index.queries
         self.index = index
         if before is not None:
-            retiring = asyncio.create_task(before.retire())
+            retiring = asyncio.create_task(self._encoders.leave(before))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
 

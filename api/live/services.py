@@ -1,11 +1,10 @@
-"""What the routes work with: the parts that all answers share. `api.bootstrap` makes them."""
+"""What the routes work with: the parts that all answers from one collection share. `api.bootstrap` makes them."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from fastapi import Request
 
 from api.answers.addresses import PictureAddresses
 from api.answers.problems import ProblemError
@@ -16,6 +15,7 @@ from api.live.publishing import Publishing
 from api.live.rate import Rate
 from api.live.served import ServedIndex
 from api.live.stalled import StallWatch, Waiting
+from contract.collections import Collection
 from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.generations.manifest import Manifest
@@ -23,21 +23,25 @@ from gallery.generations.snapshot import Snapshot
 from topics.rejected import NewestRejected
 from topics.topic import EndOffsets
 
-STALL_INTERVAL_S = 1.0
+# So long a reader of refused records is kept, and what writes are published with.
+IDLE_S = 60.0
+PUBLISHER_IDLE_S = 600.0
 
 logger = structlog.get_logger()
 
 
 @dataclass(kw_only=True)
 class Services:
-    """Everything that answers share. Touched on the event loop only.
+    """Everything that answers from one collection share. Touched on the event loop only.
 
     Attributes:
+        settings: of the collection.
         clock: seconds since 1970.
         produced_rate: of records that arrive in Kafka.
         ends: where Kafka's partitions end; None while unknown.
     """
 
+    collection: Collection
     settings: Settings
     clock: Callable[[], float]
     served: ServedIndex
@@ -81,6 +85,7 @@ class Services:
         """
         snapshot = self.snapshot()
         return ServedGeneration(
+            collection=self.collection.name,
             snapshot=snapshot,
             queries=self.served.queries_for(snapshot),
             ends=self.ends,
@@ -95,16 +100,15 @@ class Services:
         """The part that lets coverage stand still, or none."""
         return [self.stalls.stall.part] if self.stalls.stall else []
 
-    async def watch_for_stalls(self) -> None:
-        """Look once a second whether coverage stands still; runs until it is cancelled."""
-        while True:
-            await asyncio.sleep(STALL_INTERVAL_S)
-            if self.served.snapshot is not None:
-                before = self.stalls.stall
-                manifest = self.served.snapshot.manifest
-                if self.stalls.look(manifest, await self._waiting(manifest)) != before:
-                    logger.warning("coverage", stalled=self.stalls.stall)
-                    self.served.wake()
+    async def look_for_stall(self) -> None:
+        """See whether coverage stands still."""
+        if self.served.snapshot is None:
+            return
+        before = self.stalls.stall
+        manifest = self.served.snapshot.manifest
+        if self.stalls.look(manifest, await self._waiting(manifest)) != before:
+            logger.warning("coverage", collection=self.collection.name, stalled=self.stalls.stall)
+            self.served.wake()
 
     async def _waiting(self, manifest: Manifest) -> Waiting:
         """What lies beyond the coverage. The store is asked only where something may."""
@@ -126,7 +130,7 @@ class Services:
             return Waiting(in_kafka, None)
 
     def take_ends(self, ends: EndOffsets | None, is_up: bool) -> None:
-        """Take what Kafka said of the topic's ends."""
+        """Take what Kafka said of the topic's ends; None when it said nothing."""
         self.kafka_is_up = is_up
         self.ends = ends
         if ends is not None:
@@ -135,8 +139,14 @@ class Services:
             self.arrivals.covered_rate.add(sum(self.served.snapshot.manifest.offsets.values()))
         self.served.wake()
 
+    async def close_idle(self) -> None:
+        """Let go of connections to Kafka that nobody uses."""
+        if self.rejected.is_idle(IDLE_S):
+            await asyncio.to_thread(self.rejected.close)
+        await self.publishing.close_idle(PUBLISHER_IDLE_S)
 
-def services_of(request: Request) -> Services:
-    """The services of the process that answers."""
-    found: Services = request.state.services
-    return found
+    async def stop(self) -> None:
+        """Let go of all that is the collection's own, when nobody looks at its index any more."""
+        await self.served.stop()
+        await self.publishing.stop()
+        await asyncio.to_thread(self.rejected.close)

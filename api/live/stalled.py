@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from contract.collections import DEFAULT_COLLECTION
 from contract.telemetry import STALLED
 from gallery.generations.manifest import LogCoverage, Manifest
 
@@ -38,10 +39,12 @@ class StallWatch:
     Args:
         after_s: so long coverage may stand still while records wait.
         clock: seconds since 1970.
+        collection: its name.
     """
 
     after_s: float
     clock: Callable[[], float] = time.time
+    collection: str = DEFAULT_COLLECTION
     stall: Stall | None = None
     _covered: tuple[str, list[LogCoverage]] | None = field(default=None, repr=False)
     _moved_s: float = 0.0
@@ -56,7 +59,7 @@ class StallWatch:
         is_stalled = is_waiting and now_s - self._moved_s >= self.after_s
         self.stall = Stall(_part(waiting), round(self._moved_s * 1000)) if is_stalled else None
         for part in PARTS:
-            STALLED.labels(part).set(self.stall is not None and self.stall.part == part)
+            STALLED.labels(self.collection, part).set(self.stall is not None and self.stall.part == part)
         return self.stall
 
 

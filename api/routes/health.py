@@ -6,8 +6,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers.health import Health
 from api.answers.problems import describe_problems
+from api.live.collections import collections_of, services_of
 from api.live.index_state import index_answer, stall_answer
-from api.live.services import services_of
 
 router = APIRouter()
 
@@ -20,15 +20,20 @@ async def livez() -> str:
 
 @router.get("/readyz", responses=describe_problems(503))
 async def readyz(request: Request) -> Health:
-    """Searches can be answered: there is a generation. A dependency that is away does not hinder that."""
+    """Searches can be answered: `default` has a generation, or, where it is not used, some other collection has.
+
+    A dependency that is away does not hinder that.
+    """
     services = services_of(request)
+    if not any(each.served.snapshot for each in collections_of(request).all()):
+        services.snapshot()  # says what is missing
     dependencies = services.dependencies()
     away = {name for name, is_up in dependencies.items() if not is_up}
     return Health(
         ready=True,
-        generation=services.snapshot().manifest.generation,
+        generation=services.served.snapshot.manifest.generation if services.served.snapshot else None,
         dependencies=dependencies,
-        degraded=sorted(away.union(services.stalled_parts())),
+        degraded=sorted(away.union(*(each.stalled_parts() for each in collections_of(request).all()))),
         stalled=stall_answer(services),
     )
 
@@ -36,7 +41,7 @@ async def readyz(request: Request) -> Health:
 @router.get("/metrics", response_class=PlainTextResponse, responses=describe_problems())
 async def metrics(request: Request) -> Response:
     """Metrics of the process that answers, in Prometheus' text format."""
-    services = services_of(request)
-    if services.served.snapshot is not None:
-        index_answer(services)  # sets the gauges of age and lag
+    for services in collections_of(request).all():
+        if services.served.snapshot is not None:
+            index_answer(services)  # sets the gauges of age and lag
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

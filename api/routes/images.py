@@ -16,7 +16,8 @@ from api.answers.images import (
 )
 from api.answers.problems import describe_problems
 from api.answers.records import ImageId, image_url, not_shown_of, record_text
-from api.live.services import Services, services_of
+from api.live.collections import services_of
+from api.live.services import Services
 from api.routes.bodies import read_upload
 from api.routes.body_memory import take_memory
 from api.routes.writers import check_writer
@@ -74,14 +75,14 @@ async def image(request: Request, id: Id) -> ImageAnswer:
     services = services_of(request)
     found = _find(id, services)
     records, _ = await services.records.records([found.source])
-    return image_answer(id, found, records.get(found.source), services.snapshot().manifest)
+    return image_answer(services.collection.name, id, found, records.get(found.source), services.snapshot().manifest)
 
 
 @router.get("/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
 async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
     """A small picture of the image, at most 96 pixels on its longer side."""
     services = services_of(request)
-    key = _record_key(at) or _find(id, services).source
+    key = _record_key(id, at, services) or _find(id, services).source
     record = await services.records.record(key)
     _find(id, services)  # the picture of an image that is deleted is gone, whichever record is asked for
     if record is None or record.image_id != id:
@@ -93,7 +94,7 @@ async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
 async def original(request: Request, id: Id, at: At = None) -> Response:
     """The bytes exactly as they were published."""
     services = services_of(request)
-    key = _record_key(at) or _find(id, services).source
+    key = _record_key(id, at, services) or _find(id, services).source
     record = await services.records.record(key)
     await take_memory(request, record.size_bytes if record else 0)
     value = await services.records.original(key)
@@ -111,7 +112,7 @@ async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
     """
     services = services_of(request)
     snapshot = services.snapshot()
-    key = _record_key(at) or _find(id, services).source
+    key = _record_key(id, at, services) or _find(id, services).source
     row, degraded = None, []
     try:
         row = await services.records.feed_row(key, services.encoder)
@@ -148,7 +149,7 @@ async def publish(
     check_value(upload.value)
     if upload.metadata:
         metadata_of([("metadata", upload.metadata.encode())])
-    return _written(await services.publishing.put(upload.value, id, upload.metadata or None), response)
+    return _written(await services.publishing.put(upload.value, id, upload.metadata or None), services, response)
 
 
 @router.delete("/images", status_code=202, responses=describe_problems(400, 403, 503))
@@ -157,7 +158,7 @@ async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
     services = services_of(request)
     check_writer(request, services.settings.api_allowed_hosts)
     check_image_id(id)
-    return _written(await services.publishing.delete(id), response)
+    return _written(await services.publishing.delete(id), services, response)
 
 
 def _find(image_id: str, services: Services) -> GalleryImage:
@@ -167,10 +168,13 @@ def _find(image_id: str, services: Services) -> GalleryImage:
     return found
 
 
-def _record_key(at: str | None) -> RecordKey | None:
+def _record_key(image_id: str, at: str | None, services: Services) -> RecordKey | None:
+    """The record that `at` means; None without it. One of another collection's topic is none of this one's."""
     if at is None:
         return None
     log, partition, offset = at.rsplit(":", 2)
+    if log.rpartition(":")[0] != services.settings.kafka_topic:
+        raise unknown_image(image_id)
     return RecordKey(log, int(partition), int(offset))
 
 
@@ -182,7 +186,7 @@ def _picture(request: Request, key: RecordKey, at: str | None, content: bytes) -
     return Response(content, media_type=check_value(content), headers=headers)
 
 
-def _written(confirmed: Confirmation, response: Response) -> WriteAnswer:
+def _written(confirmed: Confirmation, services: Services, response: Response) -> WriteAnswer:
     key = RecordKey(confirmed.log, confirmed.partition, confirmed.offset)
-    response.headers["Location"] = image_url(confirmed.image_id, key, "timeline")
+    response.headers["Location"] = image_url(services.collection.name, confirmed.image_id, key, "timeline")
     return write_answer(confirmed)

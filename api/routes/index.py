@@ -8,8 +8,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.answers.index import IndexAnswer
 from api.answers.problems import describe_problems
+from api.live.collections import services_of
 from api.live.index_state import index_answer
-from api.live.services import services_of
 
 # Ten a second look like motion, whatever the indexer's pace.
 EVENT_INTERVAL_S = 0.1

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from api.answers.problems import describe_problems
 from api.answers.records import Source
 from api.answers.rejected import RejectedAnswer, RejectedRecord
-from api.live.services import services_of
+from api.live.collections import services_of
 from topics.rejected import NEWEST_MAX, RejectedMessage
 
 router = APIRouter()

@@ -9,7 +9,8 @@ from api.answers.ordering import check_sort
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.questions import Question, Wanted
 from api.answers.search import BatchAnswer, SearchAnswer
-from api.live.services import Services, services_of
+from api.live.collections import services_of
+from api.live.services import Services
 from api.routes.bodies import content_type, read_body, read_upload, read_uploads
 from api.routes.body_memory import take_memory
 from api.routes.offsets import read_min_offsets, wait_covered

@@ -3,7 +3,7 @@
 A row is written last, after everything that it promises. The table's column ``encoder`` holds the encoder's fingerprint.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +47,7 @@ class Feed:
         self._select_buckets = session.prepare("SELECT DISTINCT log, encoder, kpart, bucket FROM feed")
         self._select_logs = session.prepare("SELECT log, first_seen FROM logs WHERE topic = ?")
         self._insert_log = session.prepare("INSERT INTO logs (topic, log, first_seen) VALUES (?, ?, ?)")
+        self._delete_logs = session.prepare("DELETE FROM logs WHERE topic = ?")
 
     def add_log(self, *, topic: str, log: str) -> None:
         """Note that the gallery consists of `log` too; noting it again changes nothing."""
@@ -142,6 +143,15 @@ class Feed:
     def fingerprints(self, log: str) -> set[str]:
         """Of the encoders that have rows of `log`. Reads every partition key: seldom."""
         return {key[1] for key in self._buckets("listing encoders") if key[0] == log}
+
+    def delete(self, logs: Set[str]) -> None:
+        """Delete every row of these logs, of every encoder."""
+        self._session.delete("feed", "log, encoder, kpart, bucket", logs=logs, doing="deleting a feed")
+
+    def forget_logs(self, topic: str) -> None:
+        """Forget which logs a topic has had."""
+        with self._session.asked("deleting logs") as driver:
+            driver.execute(self._delete_logs, (topic,))
 
     def _read_bucket(self, bucket: int, start: RecordKey, limit: int, fingerprint: str) -> list[FeedRow]:
         with self._session.asked("reading the feed") as driver:

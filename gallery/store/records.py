@@ -1,6 +1,6 @@
 """Records: what is known of each image, and the bytes as they were published."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -114,6 +114,11 @@ class Records:
             for partition, bucket in found:
                 for (offset,) in driver.execute(self._select_offsets, (log, partition, bucket)):
                     yield RecordKey(log, partition, offset)
+
+    def delete(self, logs: Set[str]) -> None:
+        """Delete what is known of every image of these logs, and its bytes."""
+        self._session.delete("originals", "log, kpart, koffset", logs=logs, doing="deleting originals")
+        self._session.delete("records", "log, kpart, bucket", logs=logs, doing="deleting records")
 
 
 def _row_key(key: RecordKey) -> tuple[str, int, int, int]:

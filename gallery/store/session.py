@@ -6,7 +6,7 @@ run at LOCAL_QUORUM. Cassandra's timestamps are Kafka's and decide nothing: rows
 
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,16 @@ class CassandraSession:
         """The driver's session; what Cassandra fails inside becomes a DependencyError that tells what was being done."""
         with _failures_told(doing):
             yield self._driver
+
+    def delete(self, table: str, key_columns: str, *, logs: Set[str], doing: str) -> None:
+        """Delete every partition of a table whose first key column, ``log``, is one of `logs`. Reads every partition key: seldom."""
+        names = key_columns.split(", ")
+        statement = self.prepare(f"DELETE FROM {table} WHERE {' AND '.join(f'{name} = ?' for name in names)}")
+        with self.asked(doing) as driver:
+            keys = [
+                tuple(key) for key in driver.execute(f"SELECT DISTINCT {key_columns} FROM {table}") if key[0] in logs
+            ]
+            execute_concurrent(driver, [(statement, key) for key in keys], concurrency=CONCURRENT_REQUESTS)
 
     def write(
         self,

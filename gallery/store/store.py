@@ -42,6 +42,18 @@ class Store:
             session.close()
             raise
 
+    def delete_logs(self, topic: str) -> None:
+        """Delete every row of a topic's logs, and then that there were such logs, so that it can be repeated.
+
+        Raises:
+            DependencyError: Cassandra did not do it.
+        """
+        logs = set(self.feed.logs(topic))
+        if logs:
+            self.feed.delete(logs)
+            self.records.delete(logs)
+        self.feed.forget_logs(topic)
+
     def close(self) -> None:
         """Close all connections."""
         self._session.close()

@@ -35,7 +35,7 @@ VERBS = {
         "stats",
     ),
     *("verify", "promote", "rollback", "embedder", "indexer", "rejected", "train", "export", "evaluate", "import"),
-    *("bench", "completion"),
+    *("bench", "completion", "collections"),
 }
 # They want no options, or are asked for below other verbs.
 WITHOUT_EXAMPLE = {"topics", "fetch", "wipe"}

@@ -9,6 +9,7 @@ import httpx
 import psutil
 import pytest
 
+from api.answers.shared_queries import QueryEncoders
 from api.live.follower import Follower
 from contract.errors import LookalikeError
 from contract.record_key import RecordKey
@@ -153,7 +154,7 @@ def decoders() -> list[str]:
 
 
 def test_index_that_is_always_a_moment_behind_comes_to_answer(two: Two) -> None:
-    follower = Follower(two.settings)
+    follower = Follower(two.settings, QueryEncoders())
     follower.look()
     write_serving(two.folder, Serving(NEW, before=OLD))
     deadline = time.monotonic() + 30
@@ -175,7 +176,7 @@ def test_index_that_is_always_a_moment_behind_comes_to_answer(two: Two) -> None:
 
 def test_change_that_is_taken_back_before_it_came_leaves_no_child_behind(two: Two) -> None:
     two.old.put({"more": digit(30)})
-    follower = Follower(two.settings)
+    follower = Follower(two.settings, QueryEncoders())
     for _ in range(3):
         write_serving(two.folder, Serving(NEW, before=OLD))
         follower.look()
@@ -194,7 +195,7 @@ def test_change_that_is_taken_back_before_it_came_leaves_no_child_behind(two: Tw
 
 
 def test_index_of_an_encoder_that_is_not_there_is_refused_with_the_reason(two: Two) -> None:
-    follower = Follower(two.settings)
+    follower = Follower(two.settings, QueryEncoders())
     write_serving(two.folder, Serving("nobody", before=OLD))
 
     def says_why_not() -> bool:

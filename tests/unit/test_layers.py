@@ -28,8 +28,9 @@ ROOMS = {
     "gallery.nearest": BOTTOM,
     "gallery.store": BOTTOM,
     "gallery.generations": BOTTOM | {"gallery.nearest", "gallery.store"},
-    # Their command lines ask a running API, as its users do; what answers does not know its client.
-    "gallery": BOTTOM | GALLERY | CLIENT,
+    # Their command lines ask a running API, as its users do; what answers does not know its client. A collection is made of a topic
+    # and an encoder beside what is stored.
+    "gallery": BOTTOM | GALLERY | CLIENT | {"topics", "model"},
     "producers": BOTTOM | {"topics", "model"},
     "workers.embedder": BOTTOM | GALLERY | MODEL | {"topics"},
     "workers": BOTTOM | GALLERY | MODEL | {"topics", "workers.embedder"},

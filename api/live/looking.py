@@ -1,0 +1,74 @@
+"""One thread that looks at the index folders of all collections: often at those in use, in turn at those that stand still."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.live.served import INDEXES_INTERVAL_S, ServedIndex
+
+# Two stats each time: 20 µs, so 0.4 % of a core.
+LOOK_INTERVAL_S = 0.005
+# What did not change for so long, and nobody waits for, is idle.
+BUSY_S = 30.0
+# All idle collections together get so many looks a second, about 1 % of a core: up to two of them are looked at as often as busy ones.
+IDLE_LOOKS_PER_S = 400
+
+
+@dataclass
+class _Folder:
+    served: ServedIndex
+    changed_s: float
+    due_s: float = 0.0
+
+
+class IndexFolders:
+    """Has every collection's `ServedIndex` look, from a thread of its own.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._stopped = threading.Event()
+        # Held while one is looked at, so that nobody looks at what was removed.
+        self._lock = threading.Lock()
+        self._folders: dict[int, _Folder] = {}
+        self._thread = threading.Thread(target=self._look_on, name="generations", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End. Blocks."""
+        self._stopped.set()
+        self._thread.join()
+
+    def add(self, served: ServedIndex) -> None:
+        """Look at this one too."""
+        self._folders = {**self._folders, id(served): _Folder(served, self._clock())}
+
+    def remove(self, served: ServedIndex) -> None:
+        """Look at it no longer, from when this returns on. Blocks while it is looked at."""
+        with self._lock:
+            self._folders = {key: each for key, each in self._folders.items() if key != id(served)}
+
+    def _look_on(self) -> None:
+        while not self._stopped.wait(LOOK_INTERVAL_S):
+            now_s, folders = self._clock(), self._folders
+            pause_s = len(folders) / IDLE_LOOKS_PER_S
+            for key, folder in folders.items():
+                if folder.due_s <= now_s or folder.served.waiting:
+                    self._look(key, folder, pause_s)
+
+    def _look(self, key: int, folder: _Folder, idle_pause_s: float) -> None:
+        with self._lock:
+            if key not in self._folders:
+                return
+            is_new = folder.served.look(indexes_interval_s=max(INDEXES_INTERVAL_S, 2 * idle_pause_s))
+        now_s = self._clock()
+        if is_new:
+            folder.changed_s = now_s
+        folder.due_s = now_s + idle_pause_s if now_s - folder.changed_s > BUSY_S else now_s

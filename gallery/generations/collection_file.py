@@ -1,0 +1,58 @@
+"""Which collections have an index in this folder: each has a file COLLECTION, so that an API can serve it while Cassandra is away."""
+
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from contract.collections import DEFAULT_COLLECTION, Collection, check_collection_name, collections_dir
+from contract.errors import ConfigurationError
+from contract.settings import Settings
+from gallery.generations.files import make_folder, read_whole, seal, unseal, write_whole
+
+COLLECTION = "COLLECTION"
+
+logger = structlog.get_logger()
+
+
+class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    encoder: str
+    partitions: int
+    created_at_ms: int
+
+
+def write_collection(settings: Settings, collection: Collection) -> None:
+    """Note the collection beside its indexes, unless that is noted already. `settings` are those of the process."""
+    if collection.name == DEFAULT_COLLECTION or _read(_path(settings, collection.name)) == collection:
+        return
+    content = _Content(collection.name, collection.encoder, collection.partitions, collection.created_at_ms)
+    path = _path(settings, collection.name)
+    make_folder(path.parent)
+    write_whole(path, seal(msgspec.json.encode(content)))
+
+
+def read_collections(settings: Settings) -> dict[str, Collection]:
+    """The collections of which there are indexes here, by name; files that cannot be read are left out."""
+    found = (_read(path) for path in sorted(collections_dir(settings).glob(f"*/{COLLECTION}")))
+    return {collection.name: collection for collection in found if collection is not None}
+
+
+def _path(settings: Settings, name: str) -> Path:
+    return collections_dir(settings) / name / COLLECTION
+
+
+def _read(path: Path) -> Collection | None:
+    """What the file says; None without one, or where it does not say what belongs into this folder."""
+    try:
+        said = msgspec.json.decode(unseal(read_whole(path))[0], type=_Content)
+        if check_collection_name(said.name) != path.parent.name:
+            raise ValueError(f"it is of {said.name}, in the folder of another collection")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError, ConfigurationError) as error:
+        logger.warning("collection's file not read", path=str(path), detail=str(error))
+        return None
+    return Collection(
+        name=said.name, encoder=said.encoder, partitions=said.partitions, created_at_ms=said.created_at_ms
+    )
