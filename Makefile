@@ -20,8 +20,8 @@ COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --gen
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-demo: venv ## the whole road over the pictures in FOLDER=~/Pictures, else over IMAGES=10000 digits, and searches; EXIT=1 ends after that
-	@$(RUN) -m stack demo $(if $(FOLDER),--folder "$$FOLDER",--images "$(IMAGES)") $(if $(filter-out 0,$(EXIT)),--exit)
+demo: venv ## the whole road over the pictures in FOLDER=~/Pictures and over IMAGES=10000 digits, and searches; EXIT=1 ends after that
+	@$(RUN) -m stack demo $(if $(FOLDER),--folder "$$FOLDER") --images "$(IMAGES)" $(if $(filter-out 0,$(EXIT)),--exit)
 
 test: venv ## lint, types and every test; fetches what it needs
 	@$(MAKE) --no-print-directory lint

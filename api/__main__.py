@@ -55,6 +55,7 @@ def _add_search(search: argparse.ArgumentParser) -> None:
         default="normal",
         help="thorough: also turned, mirrored, negative, and parts of it",
     )
+    search.add_argument("--collection", default="default", metavar="NAME", help="search in this collection")
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
 
@@ -76,7 +77,7 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
     from lookalike_client import ApiError, Client
     from lookalike_client.table import neighbours_table
 
-    client = Client(arguments.url or settings.api_address)
+    client = Client(arguments.url or settings.api_address, collection=arguments.collection)
     wanted = {"k": arguments.k, "explain": arguments.explain, "sort": arguments.sort, "effort": arguments.effort}
     try:
         if arguments.address is not None:

@@ -39,8 +39,8 @@ class NoRecords(Records):
 class NoStore(Store):
     """Reads like the store; its writes return at once."""
 
-    def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
-        super().__init__(session, clock)
+    def __init__(self, session: CassandraSession, topic: str, clock: Callable[[], float]) -> None:
+        super().__init__(session, topic, clock)
         self.records = NoRecords(session)
         self.feed = NoFeed(session, self.records, clock)
 

@@ -75,6 +75,18 @@ def settings_of(settings: Settings, collection: Collection) -> Settings:
     )
 
 
+def publishing_settings(settings: Settings, name: str) -> Settings:
+    """The settings of the collection of this name, as far as one who publishes needs them: its topic.
+
+    Raises:
+        ConfigurationError: no collection can be named so.
+    """
+    return settings_of(
+        settings,
+        Collection(name=check_collection_name(name), encoder=settings.encoder, partitions=settings.kafka_partitions),
+    )
+
+
 def collections_dir(settings: Settings) -> Path:
     """The folder that holds a folder of indexes for each collection but `default`."""
     return settings.index_dir / _FOLDER

@@ -67,6 +67,7 @@ def _add_watch(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
     watch.add_argument("--interval-s", type=float, default=1.0, help="seconds between two looks (default 1)")
     watch.add_argument("--looks", type=int, help="end after so many looks; status 1 when the last one failed")
+    _add_collection(watch)
     watch.add_argument("--json", action="store_true", help="print the API's whole answer of each look as JSON")
 
 
@@ -85,7 +86,9 @@ def _watch(settings: "Settings", arguments: argparse.Namespace) -> int:
     from lookalike_client.watch import watch
 
     address = arguments.url or settings.api_address
-    return watch(address, arguments.interval_s, arguments.looks, as_json=arguments.json)
+    return watch(
+        address, arguments.interval_s, arguments.looks, collection=arguments.collection, as_json=arguments.json
+    )
 
 
 def _current(settings: "Settings", encoder: str | None) -> "Snapshot":

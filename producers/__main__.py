@@ -40,6 +40,7 @@ def _add_common(source: argparse.ArgumentParser) -> None:
         metavar="S",
         help="give up when Kafka has not confirmed an image after S seconds of retries (default 120)",
     )
+    source.add_argument("--collection", default="default", metavar="NAME", help="publish to this collection's topic")
     source.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -88,7 +89,7 @@ def _mnist(settings: "Settings", arguments: argparse.Namespace) -> int:
 
     available = mnist_count(arguments.split)
     count = min(arguments.images or available, available)
-    with _open_publisher(settings, arguments) as publisher:
+    with _open_publisher(_chosen(settings, arguments), arguments) as publisher:
         images = mnist_images(arguments.split, count)
         report = publish_all(publisher, images, total=count, title="mnist", **_pace(arguments))
     return _tell(report, as_json=arguments.json)
@@ -110,6 +111,7 @@ def _folder(settings: "Settings", arguments: argparse.Namespace) -> int:
         rate_per_s=arguments.rate,
         timeout_s=arguments.timeout_s,
     )
+    settings = _chosen(settings, arguments)
     with _open_publisher(settings, arguments) as publisher:
         report = publish_folder(settings, publisher, options)
     return _tell(report, as_json=arguments.json)
@@ -119,10 +121,16 @@ def _stdin(settings: "Settings", arguments: argparse.Namespace) -> int:
     from producers.run import publish_all
     from producers.stdin import named_images
 
-    with _open_publisher(settings, arguments) as publisher:
+    with _open_publisher(_chosen(settings, arguments), arguments) as publisher:
         images = named_images(sys.stdin.buffer)
         report = publish_all(publisher, images, total=None, title="stdin", **_pace(arguments))
     return _tell(report, as_json=arguments.json)
+
+
+def _chosen(settings: "Settings", arguments: argparse.Namespace) -> "Settings":
+    from contract.collections import publishing_settings
+
+    return publishing_settings(settings, arguments.collection)
 
 
 @contextmanager

@@ -53,8 +53,12 @@ def _add_logs(logs: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(demo: argparse.ArgumentParser) -> None:
-    demo.add_argument("--images", type=int, default=10_000, help="MNIST training images to publish (1 to 60000)")
-    demo.add_argument("--folder", metavar="PATH", help="publish the pictures in it instead, with the photo encoder")
+    demo.add_argument(
+        "--images", type=int, default=10_000, help="MNIST training images to publish (1 to 60000; with --folder also 0)"
+    )
+    demo.add_argument(
+        "--folder", metavar="PATH", help="publish the pictures in it first, into a collection of their own"
+    )
     demo.add_argument("--exit", action="store_true", help="end after the searches")
 
 
@@ -176,7 +180,7 @@ def _demo(settings: "Settings", options: argparse.Namespace) -> int:
     from stack.demo_folder import demo_folder
 
     if options.folder is not None:
-        return demo_folder(settings, options.folder, ends=options.exit)
+        return demo_folder(settings, options.folder, images=options.images, ends=options.exit)
     return demo(settings, images=options.images, ends=options.exit)
 
 

@@ -15,13 +15,13 @@ from producers.left_out import count_kinds, in_words
 from producers.state import FolderState
 from producers.walk import FoundFile
 from stack.alterations import altered
+from stack.demo import DIGITS, check_count, show_digits
+from stack.demo_collections import demo_collection
 from stack.demo_steps import publish_and_follow, running_stack, stay
-from stack.ports import free_ports
 from stack.process import last_lines
-from stack.service import is_taken
-from stack.state import read_state
 from topics.rejected import NEWEST_MAX
 
+PHOTOS = "photos"
 _ENCODER = "photo"
 _QUERIES = 5
 _NEIGHBOURS = 5
@@ -29,11 +29,14 @@ _PLACES = 10
 _NAMES_SHOWN_MAX = 5
 
 
-def demo_folder(settings: Settings, folder: str, ends: bool) -> int:
-    """Publish a folder's pictures, search five of them altered, and stay until Ctrl-C unless `ends`.
+def demo_folder(settings: Settings, folder: str, images: int, ends: bool) -> int:
+    """Publish a folder's pictures, search five of them altered, show digits beside them, and stay until Ctrl-C unless `ends`.
 
-    They have a topic, a keyspace and an index of their own, one for each folder. Run again, it publishes what is new or
-    changed, and deletes what has left.
+    The pictures are in the collection `photos`; those of another folder in a collection of their own. Run again, it publishes
+    what is new or changed, and deletes what has left.
+
+    Args:
+        images: digits that are shown in the collection `digits`; 0 for none.
 
     Returns:
         The exit status: 0 when the searches were shown, 130 after a Ctrl-C before that.
@@ -41,19 +44,24 @@ def demo_folder(settings: Settings, folder: str, ends: bool) -> int:
     Raises:
         ConfigurationError, StartError, DependencyError: what went wrong and what to do.
     """
+    if images:
+        check_count(images)
     path = os.path.abspath(os.path.expanduser(folder))
     look = _look(path)
     ids = [each.image_id for each in look.due if isinstance(each, FoundFile)]
     print(f"{path!r} holds {len(ids):,} pictures. {_left_out(count_kinds(look.left_out))}".rstrip(), flush=True)
-    own = _own_settings(settings, path)
-    with running_stack(settings, own) as watcher:
-        state = own.var_dir.resolve() / "state.json"
+    name, state = collection_of(settings, path)
+    with running_stack(settings) as watcher:
+        own = demo_collection(settings, name, _ENCODER)
         arguments = ["folder", path, "--state", str(state), "--delete", "--json"]
-        publish_and_follow(own, arguments, len(ids), watcher, _count)
-        api = Client(own.api_address)
+        api = Client(settings.api_address, collection=name)
+        publish_and_follow(own, api, arguments, len(ids), watcher, _count)
         _tell_refused(api, set(ids))
         _search_altered(api, ids)
-        stay(own, watcher, ends=ends)
+        if images:
+            print(f"\nAnd beside them {images:,} digits, in the collection {DIGITS}.", flush=True)
+            show_digits(settings, images, watcher)
+        stay(settings, name, watcher, ends=ends)
     return 0
 
 
@@ -70,27 +78,22 @@ def _look(path: str) -> Look:
     return look
 
 
-def _own_settings(settings: Settings, path: str) -> Settings:
-    """Settings of this folder's own pipeline, on the same servers; its programs may run beside those of `make up`."""
-    digest = hashlib.sha256(f"{settings.kafka_topic}\0".encode() + os.fsencode(os.path.realpath(path))).hexdigest()[:12]
-    var_dir = settings.var_dir / "demo" / digest
-    own = settings.model_copy(
-        update={
-            "kafka_topic": f"{settings.kafka_topic[:180]}-{digest}",
-            "cassandra_keyspace": f"{settings.cassandra_keyspace[:35]}_{digest}",
-            "var_dir": var_dir,
-            "index_dir": var_dir / "index",
-            "encoder": _ENCODER,
-            "next_encoder": "",
-            "embedder_metrics_port": 0,
-            "indexer_metrics_port": 0,
-        }
-    )
-    state = read_state(own, "programs")
-    if state is not None and state.is_running:
-        port = next((port for process in state.processes for port in process.ports.values()), own.api_port)
-        return own.model_copy(update={"api_port": port})
-    return own.model_copy(update={"api_port": free_ports(1)[0]}) if is_taken(own.api_port) else own
+def collection_of(settings: Settings, path: str) -> tuple[str, Path]:
+    """The collection of a folder, and the file that remembers what is in it: `photos` belongs to the first folder that comes."""
+    real = os.path.realpath(path)
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:12]
+    folder = settings.var_dir.resolve() / "demo"
+    for name in (PHOTOS, f"{PHOTOS}-{digest}"):
+        state = folder / f"{name}.json"
+        try:
+            owner = str(json.loads(state.read_bytes())["folder"])
+        except FileNotFoundError:
+            return name, state
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # it is damaged: whose the collection is, nobody can tell
+        if os.path.realpath(owner) == real:
+            return name, state
+    raise ConfigurationError(f"{state} is no state file. Delete it to publish everything again.")
 
 
 def _count(status: int, log: Path) -> int:

@@ -25,11 +25,8 @@ _POLL_S = 0.25
 
 
 @contextmanager
-def running_stack(servers: Settings, programs: Settings) -> Iterator[Watcher]:
+def running_stack(settings: Settings) -> Iterator[Watcher]:
     """Servers and programs, started where they do not run; what was started here is stopped at the end.
-
-    Args:
-        programs: the programs' settings, which may be others than those of `servers`.
 
     Raises:
         DependencyError: the API does not answer meanwhile; with its last lines.
@@ -37,29 +34,29 @@ def running_stack(servers: Settings, programs: Settings) -> Iterator[Watcher]:
     # A `kill` or a closed terminal ends the demo as Ctrl-C does, also in the background: stopping what it started.
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
-    started = []
+    started: list[str] = []
     try:
-        for group in groups.wanted(programs):
-            settings = servers if group == "servers" else programs
+        for group in groups.wanted(settings):
             print(f"Starting the {groups.TITLES[group]} …", flush=True)
             if groups.up(settings, group, tied=True):
-                started.append((settings, group))
+                started.append(group)
             else:
                 print(f"The {groups.TITLES[group]} were running already.", flush=True)
-        yield Watcher(servers, programs)
+        yield Watcher(settings)
     except ApiError as error:
-        log = programs.var_dir / "logs" / "api.log"
+        log = settings.var_dir / "logs" / "api.log"
         raise DependencyError("api", f"{error} Its last lines ({log}):\n{last_lines(log)}") from error
     finally:
         # A second Ctrl-C must not leave half of it running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for settings, group in reversed(started):
+        for group in reversed(started):
             print(f"Stopping the {groups.TITLES[group]} …", flush=True)
             groups.down(settings, group)
 
 
 def publish_and_follow(
     settings: Settings,
+    api: Client,
     arguments: list[str],
     total: int,
     watcher: Watcher,
@@ -68,11 +65,11 @@ def publish_and_follow(
     """Run `python -m producers` with these arguments, and show how far its images have come until all are searchable.
 
     Args:
+        settings: of the collection, which `api` asks about.
         total: images that it is thought to publish.
         count: from its exit status and log, how many it did.
     """
     log = settings.var_dir.resolve() / "logs" / "producer.log"
-    api = Client(settings.api_address)
     published: Mapping[int, int] | None = None
     with closing(Topic(settings)) as topic, closing(Store.connect(settings)) as store:
         progress = Progress(total, _end_offsets(topic).offsets)
@@ -101,9 +98,9 @@ def publish_and_follow(
                 time.sleep(_POLL_S)
 
 
-def stay(settings: Settings, watcher: Watcher, *, ends: bool) -> None:
+def stay(settings: Settings, collection: str, watcher: Watcher, *, ends: bool) -> None:
     """Say where the page is, and wait there for Ctrl-C, unless the demo ends by itself."""
-    print(f"\nPage: {settings.api_address}/", flush=True)
+    print(f"\nPage: {settings.api_address}/?collection={collection}", flush=True)
     if ends:
         return
     print("Choose a picture there. Ctrl-C ends the demo and stops what it started; the images stay.", flush=True)

@@ -65,10 +65,8 @@ class Progress:
 class Watcher:
     """What the supervisors have written to their logs since this was made: deaths and restarts."""
 
-    def __init__(self, *settings: Settings) -> None:
-        # Of one stack, or of several that share servers.
-        logs = [groups.supervisor_log(each, group) for each in settings for group in groups.GROUPS]
-        self._logs = list(dict.fromkeys(logs))
+    def __init__(self, settings: Settings) -> None:
+        self._logs = [groups.supervisor_log(settings, group) for group in groups.GROUPS]
         self._read = {log: log.stat().st_size if log.exists() else 0 for log in self._logs}
 
     def news(self) -> list[str]:

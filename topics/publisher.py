@@ -111,7 +111,9 @@ class ImagePublisher:
         except KafkaError as error:
             self.close(timeout_s=0.1)
             raise DependencyError(
-                "kafka", f"Topic {self._topic} cannot be found ({error}). Create it: `python -m producers topics`."
+                "kafka",
+                f"Topic {self._topic} cannot be found ({error}). Create it: `python -m producers topics`, or a "
+                "collection with its topic: `lookalike collections create NAME --encoder ENCODER`.",
             ) from error
         threading.Thread(target=self._watch_deadlines, name="image-publisher-deadlines", daemon=True).start()
 

@@ -15,22 +15,26 @@ class Registry:
     Every method raises DependencyError when Cassandra fails it.
 
     Args:
+        topic: of `default`.
         clock: seconds since 1970.
     """
 
-    def __init__(self, session: CassandraSession, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, session: CassandraSession, topic: str, clock: Callable[[], float] = time.time) -> None:
         self._session = session
+        self._topic = topic
         self._clock = clock
-        self._select = session.prepare(f"SELECT {_COLUMNS} FROM collections")
+        self._select = session.prepare(f"SELECT {_COLUMNS} FROM collections WHERE topic = ?")
         # Two who create the same name at once must not both succeed: the one place where Cassandra decides an order.
-        self._insert = session.prepare(f"INSERT INTO collections ({_COLUMNS}) VALUES (?, ?, ?, ?, false) IF NOT EXISTS")
-        self._drop = session.prepare("UPDATE collections SET dropped = true WHERE name = ? IF EXISTS")
-        self._delete = session.prepare("DELETE FROM collections WHERE name = ? IF EXISTS")
+        self._insert = session.prepare(
+            f"INSERT INTO collections (topic, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, false) IF NOT EXISTS"
+        )
+        self._drop = session.prepare("UPDATE collections SET dropped = true WHERE topic = ? AND name = ? IF EXISTS")
+        self._delete = session.prepare("DELETE FROM collections WHERE topic = ? AND name = ? IF EXISTS")
 
     def collections(self) -> dict[str, Collection]:
         """All collections by name, also those that are being dropped."""
         with self._session.asked("reading collections") as driver:
-            rows = list(driver.execute(self._select))
+            rows = list(driver.execute(self._select, (self._topic,)))
         return {
             name: Collection(
                 name=name, encoder=encoder, partitions=partitions, created_at_ms=created_at, is_dropped=bool(dropped)
@@ -41,15 +45,15 @@ class Registry:
     def add(self, *, name: str, encoder: str, partitions: int) -> bool:
         """Note a new collection; False when there is one of this name already."""
         with self._session.asked("creating a collection") as driver:
-            values = (name, encoder, partitions, int(self._clock() * 1000))
+            values = (self._topic, name, encoder, partitions, int(self._clock() * 1000))
             return bool(driver.execute(self._insert, values).one()[0])
 
     def mark_dropped(self, name: str) -> bool:
         """Have everybody let go of a collection; False when there is none of this name."""
         with self._session.asked("dropping a collection") as driver:
-            return bool(driver.execute(self._drop, (name,)).one()[0])
+            return bool(driver.execute(self._drop, (self._topic, name)).one()[0])
 
     def remove(self, name: str) -> None:
         """Forget a collection of which nothing is left."""
         with self._session.asked("dropping a collection") as driver:
-            driver.execute(self._delete, (name,))
+            driver.execute(self._delete, (self._topic, name))

@@ -19,11 +19,11 @@ class Store:
         registry: the collections that there are.
     """
 
-    def __init__(self, session: CassandraSession, clock: Callable[[], float]) -> None:
+    def __init__(self, session: CassandraSession, topic: str, clock: Callable[[], float]) -> None:
         self._session = session
         self.records = Records(session)
         self.feed = Feed(session, self.records, clock)
-        self.registry = Registry(session, clock)
+        self.registry = Registry(session, topic, clock)
 
     @classmethod
     def connect(cls, settings: Settings, clock: Callable[[], float] = time.time) -> "Store":
@@ -37,7 +37,7 @@ class Store:
         """
         session = CassandraSession.connect(settings)
         try:
-            return cls(session, clock)
+            return cls(session, settings.kafka_topic, clock)
         except BaseException:
             session.close()
             raise

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from contract.settings import DIGITS_ENCODER, Settings, load_settings
 from lookalike_client import Client
 from stack import groups
-from stack.demo_steps import running_stack
 from stack.jars import ROOT
 from stack.ports import free_ports, own_ports
 from stack.programs import environment
@@ -39,8 +38,11 @@ def main() -> int:
         try:
             for name, encoder, take in (("photographs", "photo", _photographs), ("digits", DIGITS_ENCODER, _digits)):
                 programs = _pipeline(servers, name, encoder)
-                with running_stack(servers, programs):
+                groups.up(programs, "programs", tied=True)
+                try:
                     take(programs, _browser(name, programs, folder))
+                finally:
+                    groups.down(programs, "programs")
         finally:
             groups.down(servers, "servers")
     return 0

@@ -27,6 +27,16 @@ def test_of_many_who_create_a_name_at_once_one_succeeds(store: Store) -> None:
     assert found.created_at_ms > 1_700_000_000_000 and not found.is_dropped
 
 
+def test_installations_that_share_a_keyspace_do_not_share_collections(stack: Settings, store: Store) -> None:
+    other = Store.connect(stack.model_copy(update={"kafka_topic": "others"}))
+    assert other.registry.add(name="shared", encoder="photo", partitions=1)
+    assert "shared" not in store.registry.collections()
+    assert not store.registry.mark_dropped("shared")
+    assert store.registry.add(name="shared", encoder="contrast", partitions=2)
+    assert other.registry.collections()["shared"].encoder == "photo"
+    other.close()
+
+
 def test_a_dropped_collection_stays_known_until_nothing_is_left(store: Store) -> None:
     assert not store.registry.mark_dropped("nobody")
     assert store.registry.add(name="short-lived", encoder="photo", partitions=1)

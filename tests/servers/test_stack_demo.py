@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from contract.settings import Settings
-from lookalike_client import Client
 from stack import groups
 from stack.programs import environment
 from stack.state import read_state
@@ -50,31 +49,20 @@ def test_demo_ends_with_neighbours_and_leaves_what_was_running(settings: Setting
         assert [label for label, _ in counted] == ["7", "2", "1", "0", "4"]
         # 300 images hold about 30 of each digit; most neighbours are still right.
         assert sum(int(same) for _, same in counted) >= 25
-        assert f"http://127.0.0.1:{settings.api_port}/" in shown
+        assert f"http://127.0.0.1:{settings.api_port}/?collection=digits" in shown
         assert read_state(settings, "programs") is None
     assert groups.up(settings, "servers") is False
 
 
-@pytest.mark.thorough
-def test_demo_of_digits_leaves_a_stack_that_searches_photographs_alone(settings: Settings) -> None:
-    photographs = settings.model_copy(update={"encoder": "photo"})
-    groups.up(photographs, "programs", tied=True)
-    try:
-        done = run_demo(settings, "--images", "10")
-        assert done.returncode == 1
-        assert "already searches with the encoder photo" in done.stderr
-        assert Client(settings.api_address).index()["count"] == 0
-    finally:
-        groups.down(photographs, "programs")
-
-
 @pytest.mark.timeout(600)
-def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(settings: Settings, tmp_path: Path) -> None:
+def test_demo_of_a_folder_finds_altered_pictures_and_shows_digits_beside_them(
+    settings: Settings, tmp_path: Path
+) -> None:
     """A folder as people have them. A second run publishes nothing new, and deletes what has left meanwhile."""
     folder = tmp_path / "My Pictures"
     made = make_people_folder(folder, copies=4)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    shown = demo(settings, "--folder", str(folder))
+    shown = demo(settings, "--folder", str(folder), "--images", "100")
     assert f"holds {len(made) + 1} pictures. Left out: 3 .txt, 2 .mov, 2 .xmp, 1 .DS_Store, 1 .jpg, 1 empty" in shown
     assert "1 could not be decoded: 'broken.png': " in shown
     assert f"exact over {len(made)} images" in shown
@@ -83,11 +71,12 @@ def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(settin
     assert len(found) == 5, "each is among the ten nearest"
     assert [place for _, place in found].count("1") >= 3
     assert "altered pictures found the one that they were made of first." in shown
-    assert "Page: http://127.0.0.1:" in shown
+    assert "?collection=photos" in shown
+    assert "exact over 100 images" in shown, "the digits beside them"
 
     gone = next(iter(made))
     (folder / gone).unlink()
-    assert f"exact over {len(made) - 1} images" in demo(settings, "--folder", str(folder))
+    assert f"exact over {len(made) - 1} images" in demo(settings, "--folder", str(folder), "--images", "0")
     assert groups.up(settings, "servers") is False
 
 
@@ -96,6 +85,6 @@ def test_demo_of_a_folder_finds_altered_pictures_beside_a_stack_that_runs(settin
 def test_demo_of_one_picture_finds_it_altered_in_five_ways(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     next(photographs()).save(tmp_path / "one" / "only.jpg")
-    shown = demo(settings, "--folder", str(tmp_path / "one"))
+    shown = demo(settings, "--folder", str(tmp_path / "one"), "--images", "0")
     assert "5 of 5 altered pictures found" in shown
     assert shown.count("'only.jpg'") == 5

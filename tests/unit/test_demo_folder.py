@@ -1,16 +1,19 @@
 """What the demo says of a folder before it starts anything, and how it alters pictures."""
 
+import json
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from contract.collections import check_collection_name
 from contract.errors import ConfigurationError
 from contract.settings import load_settings
 from stack.__main__ import main
 from stack.alterations import altered
-from stack.demo_folder import _own_settings, demo_folder
+from stack.demo import demo
+from stack.demo_folder import collection_of, demo_folder
 from tests.people import photographs
 
 
@@ -31,7 +34,7 @@ def test_folder_without_pictures_is_refused_at_once(tmp_path: Path, name: str, c
     (tmp_path / "notes" / "empty.jpg").touch()
     (tmp_path / "notes" / "link").symlink_to(tmp_path)
     with pytest.raises(ConfigurationError, match=complaint) as refused:
-        demo_folder(load_settings(var_dir=tmp_path / "var"), str(tmp_path / name), ends=True)
+        demo_folder(load_settings(var_dir=tmp_path / "var"), str(tmp_path / name), images=10, ends=True)
     assert f"FOLDER={str(tmp_path / name)!r}" in str(refused.value)
     assert not (tmp_path / "var").exists()
 
@@ -44,14 +47,32 @@ def test_refusal_is_one_line_and_status_1(
     assert capsys.readouterr().err.startswith(f"error: FOLDER={str(tmp_path / 'No Pictures')!r}: there is no such")
 
 
-def test_each_folder_has_a_pipeline_of_its_own_and_the_digits_keep_theirs(tmp_path: Path) -> None:
+def remember(state: Path, folder: str) -> None:
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text(json.dumps({"folder": folder, "log": "log", "published": {}}))
+
+
+def test_each_folder_has_a_collection_of_its_own_and_the_first_has_the_plain_name(tmp_path: Path) -> None:
     settings = load_settings(var_dir=tmp_path)
-    pipelines = [settings, *(_own_settings(settings, str(tmp_path / name)) for name in ("a", "b"))]
-    for name in ("kafka_topic", "cassandra_keyspace", "index_dir", "var_dir"):
-        assert len({getattr(each, name) for each in pipelines}) == 3
-    assert len({each.compiled_dir for each in pipelines}) == 1
-    assert load_settings(**pipelines[1].model_dump()) == pipelines[1], "its names are acceptable"
-    assert _own_settings(settings, str(tmp_path / "a")) == pipelines[1]
+    first, other = str(tmp_path / "a"), str(tmp_path / "b")
+    name, state = collection_of(settings, first)
+    assert name == "photos"
+    remember(state, first)
+    assert collection_of(settings, first) == (name, state)
+    assert collection_of(settings, f"{first}/../a/") == (name, state)
+    name_of_other, state_of_other = collection_of(settings, other)
+    assert check_collection_name(name_of_other).startswith("photos-")
+    assert state_of_other != state
+    remember(state_of_other, other)
+    assert collection_of(settings, other) == (name_of_other, state_of_other)
+    state.write_text("damaged")
+    assert collection_of(settings, other) == (name_of_other, state_of_other), "nobody can tell whose the first one is"
+
+
+def test_wrong_number_of_digits_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="IMAGES=60001: choose 1 to 60000"):
+        demo(load_settings(var_dir=tmp_path / "var"), 60_001, ends=True)
+    assert not (tmp_path / "var").exists()
 
 
 def test_every_picture_can_be_altered_in_five_ways() -> None:

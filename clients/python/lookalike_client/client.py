@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypeVar, Union
-from urllib.parse import urlencode
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 from lookalike_client.answers import (
     Answer,
@@ -22,23 +21,31 @@ from lookalike_client.answers import (
     answers_of,
     written_of,
 )
+from lookalike_client.bodies import AnyQuery, batch_questions, form_body, json_body, search_parameters
 from lookalike_client.problems import ApiError, not_lookalike, refusal
 
 TIMEOUT_S = 30.0
-# An encoded image, an id of the gallery, or an embedding.
-AnyQuery = Union[bytes, str, Sequence[float]]
 
 _Value = TypeVar("_Value")
+_DEFAULT = "default"
+_COLLECTIONS = "/collections"
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
 
 
 class Client:
-    """Talks to one API process or to several behind one address. Every method raises ApiError."""
+    """Talks to one API process or to several behind one address. Every method raises ApiError.
 
-    def __init__(self, address: str = "http://127.0.0.1:8000", timeout_s: float = TIMEOUT_S) -> None:
+    Args:
+        collection: that is searched and written to.
+    """
+
+    def __init__(
+        self, address: str = "http://127.0.0.1:8000", timeout_s: float = TIMEOUT_S, *, collection: str = _DEFAULT
+    ) -> None:
         self._address = address.rstrip("/")
         self._timeout_s = timeout_s
+        self._collection = "" if collection == _DEFAULT else f"/collections/{quote(collection, safe='')}"
 
     def search(
         self,
@@ -56,8 +63,8 @@ class Client:
 
         With `min_offsets` the answer covers at least those offsets; it is waited for at most `wait_ms`.
         """
-        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
-        return self._read(answer_of, "POST", "/v1/search", query, image, _BYTES)
+        query = search_parameters(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
+        return self._read(answer_of, "POST", "/search", query, image, _BYTES)
 
     def search_file(
         self,
@@ -100,8 +107,8 @@ class Client:
         effort: Effort = "normal",
     ) -> Answer:
         """Neighbours of the picture at an address, which the API fetches where its setting allows that."""
-        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
-        return self._read(answer_of, "POST", "/v1/search", {**query, "url": url})
+        query = search_parameters(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
+        return self._read(answer_of, "POST", "/search", {**query, "url": url})
 
     def search_id(
         self,
@@ -115,8 +122,8 @@ class Client:
         sort: Sort | None = None,
     ) -> Answer:
         """Neighbours of an image of the gallery, itself first."""
-        query = _query(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
-        return self._read(answer_of, "POST", "/v1/search", query, _json({"image_id": image_id}), _JSON)
+        query = search_parameters(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
+        return self._read(answer_of, "POST", "/search", query, json_body({"image_id": image_id}), _JSON)
 
     def search_embedding(
         self,
@@ -129,9 +136,9 @@ class Client:
         wait_ms: int | None = None,
     ) -> Answer:
         """Neighbours of an embedding, as many numbers as the encoder's dimensions; refused when `encoder` is given and another one answers."""
-        body = _json({"embedding": list(embedding), "encoder": encoder})
-        query = _query(k, max_distance, min_offsets, wait_ms)
-        return self._read(answer_of, "POST", "/v1/search", query, body, _JSON)
+        body = json_body({"embedding": list(embedding), "encoder": encoder})
+        query = search_parameters(k, max_distance, min_offsets, wait_ms)
+        return self._read(answer_of, "POST", "/search", query, body, _JSON)
 
     def search_batch(
         self,
@@ -150,9 +157,11 @@ class Client:
         images = [query for query in queries if isinstance(query, bytes)]
         if images and len(images) < len(queries):
             raise ValueError("A batch holds images, or ids and embeddings, not both. Send two batches.")
-        kind, body = _form([("file", image) for image in images]) if images else (_JSON, _json(_questions(queries)))
-        query = _query(k, max_distance, min_offsets, wait_ms)
-        return self._read(answers_of, "POST", "/v1/search/batch", query, body, kind)
+        kind, body = (
+            form_body([("file", image) for image in images]) if images else (_JSON, json_body(batch_questions(queries)))
+        )
+        query = search_parameters(k, max_distance, min_offsets, wait_ms)
+        return self._read(answers_of, "POST", "/search/batch", query, body, kind)
 
     def publish(
         self, image: bytes, *, image_id: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -160,38 +169,54 @@ class Client:
         """Publish an image; without an id it gets the SHA-256 of its bytes."""
         kind, body = _BYTES, image
         if metadata is not None:
-            kind, body = _form([("file", image), ("metadata", json.dumps(metadata))])
-        return self._read(written_of, "POST", "/v1/images", {"id": image_id}, body, kind)
+            kind, body = form_body([("file", image), ("metadata", json.dumps(metadata))])
+        return self._read(written_of, "POST", "/images", {"id": image_id}, body, kind)
 
     def delete(self, image_id: str) -> Written:
         """Delete an image."""
-        return self._read(written_of, "DELETE", "/v1/images", {"id": image_id})
+        return self._read(written_of, "DELETE", "/images", {"id": image_id})
 
     def image(self, image_id: str) -> dict[str, Any]:
         """What is known of an image."""
-        return self._read(dict, "GET", "/v1/images", {"id": image_id})
+        return self._read(dict, "GET", "/images", {"id": image_id})
 
     def original(self, image_id: str) -> bytes:
         """The bytes exactly as they were published."""
-        return self._call("GET", "/v1/images/original", {"id": image_id})
+        return self._call("GET", "/images/original", {"id": image_id})
 
     def thumbnail(self, image_id: str) -> bytes:
         """A small picture of the image."""
-        return self._call("GET", "/v1/images/thumbnail", {"id": image_id})
+        return self._call("GET", "/images/thumbnail", {"id": image_id})
 
     def timeline(self, image_id: str, *, written: Written | None = None) -> dict[str, Any]:
         """How far a record has come: the one that was `written`, or the one that the id means now."""
         at = None if written is None else f"{written.log}:{written.partition}:{written.offset}"
-        return self._read(dict, "GET", "/v1/images/timeline", {"id": image_id, "at": at})
+        return self._read(dict, "GET", "/images/timeline", {"id": image_id, "at": at})
 
     def index(self) -> dict[str, Any]:
         """The state of the index."""
-        return self._read(dict, "GET", "/v1/index", {})
+        return self._read(dict, "GET", "/index", {})
 
     def rejected(self, limit: int = 20) -> list[dict[str, Any]]:
         """The records that were refused last, newest first."""
-        found: dict[str, Any] = self._read(dict, "GET", "/v1/rejected", {"limit": limit})
+        found: dict[str, Any] = self._read(dict, "GET", "/rejected", {"limit": limit})
         return list(found["rejected"])
+
+    def collections(self) -> list[dict[str, Any]]:
+        """All collections, whichever this client searches."""
+        found: dict[str, Any] = self._read(dict, "GET", _COLLECTIONS, {}, is_of_all=True)
+        return list(found["collections"])
+
+    def create_collection(self, name: str, *, encoder: str, partitions: int | None = None) -> dict[str, Any]:
+        """Create a collection; `partitions` are those of its topic."""
+        wanted: dict[str, Any] = {"name": name, "encoder": encoder}
+        body = json_body(wanted if partitions is None else {**wanted, "partitions": partitions})
+        return self._read(dict, "POST", _COLLECTIONS, {}, body, _JSON, is_of_all=True)
+
+    def drop_collection(self, name: str) -> dict[str, Any]:
+        """Drop a collection: its topic, feed, records and index are gone for good."""
+        path = f"{_COLLECTIONS}/{quote(name, safe='')}"
+        return self._read(dict, "DELETE", path, {"confirm": name}, is_of_all=True)
 
     def _read(
         self,
@@ -201,17 +226,28 @@ class Client:
         query: Mapping[str, object],
         body: bytes | None = None,
         kind: str = "",
+        *,
+        is_of_all: bool = False,
     ) -> _Value:
         """An answer's JSON body as `read` makes a value of it."""
-        said = self._call(method, path, query, body, kind)
+        said = self._call(method, path, query, body, kind, is_of_all=is_of_all)
         try:
             return read(json.loads(said))
         except (ValueError, KeyError, TypeError) as error:
             raise not_lookalike(200) from error
 
     def _call(
-        self, method: str, path: str, query: Mapping[str, object], body: bytes | None = None, kind: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: bytes | None = None,
+        kind: str = "",
+        *,
+        is_of_all: bool = False,
     ) -> bytes:
+        path = f"/v1{'' if is_of_all else self._collection}{path}"
+
         given = urlencode({name: value for name, value in query.items() if value is not None})
         request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
         if kind:
@@ -227,42 +263,3 @@ class Client:
             raise ApiError(
                 0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
             ) from error
-
-
-def _query(
-    k: int,
-    max_distance: float | None,
-    min_offsets: str | None,
-    wait_ms: int | None,
-    *,
-    explain: bool = False,
-    sort: Sort | None = None,
-    effort: Effort = "normal",
-) -> dict[str, object]:
-    asked = {"explain": "true" if explain else None, "sort": sort, "effort": None if effort == "normal" else effort}
-    # Before anything is covered, `min_offsets` is empty and asks for nothing.
-    return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets or None, "wait_ms": wait_ms, **asked}
-
-
-def _questions(queries: Sequence[AnyQuery]) -> dict[str, Any]:
-    return {
-        "queries": [
-            {"image_id": query} if isinstance(query, str) else {"embedding": [float(number) for number in query]}
-            for query in queries
-        ]
-    }
-
-
-def _json(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body).encode()
-
-
-def _form(parts: Sequence[tuple[str, bytes | str]]) -> tuple[str, bytes]:
-    """A form's content type and body; bytes become files."""
-    boundary = secrets.token_hex(16)
-    body = b""
-    for name, value in parts:
-        filename = '; filename="image"' if isinstance(value, bytes) else ""
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'
-        body += head.encode() + (value if isinstance(value, bytes) else value.encode()) + b"\r\n"
-    return f"multipart/form-data; boundary={boundary}", body + f"--{boundary}--\r\n".encode()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from lookalike_client.client import Client
+from lookalike_client.keys import NEXT, Keys, pressed_keys
 from lookalike_client.problems import ApiError
 
 WIDTH = 78
@@ -21,38 +23,67 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def watch(
-    address: str, interval_s: float, looks: int | None = None, output: TextIO = sys.stdout, *, as_json: bool = False
+    address: str,
+    interval_s: float,
+    looks: int | None = None,
+    output: TextIO = sys.stdout,
+    *,
+    collection: str = "default",
+    as_json: bool = False,
 ) -> int:
     """Look every `interval_s` seconds, `looks` times or until Ctrl-C; returns the exit status, 1 when the last look failed.
+
+    In a terminal tab and the arrow keys go from collection to collection.
 
     Args:
         as_json: write the whole answer of each look as one line of JSON instead; failures then go to stderr.
     """
-    client = Client(address, timeout_s=_TIMEOUT_S)
+    is_terminal = output.isatty() and not as_json
     rates: deque[float] = deque(maxlen=_HISTORY)
-    is_terminal, drawn, done = output.isatty() and not as_json, 0, 0
-    status = 0
-    while True:
-        try:
-            index = client.index()
-            rates.append(index["rates"]["out_per_s"])
-            lines = [json.dumps(index)] if as_json else [line(index)]
-            lines = panel(index, address, list(rates)) if is_terminal else lines
-            status = 0
-        except ApiError as error:
-            status, lines = 1, [f"{address} does not answer, trying again: {_reason(error)}"[:WIDTH]]
-        said = sys.stderr if as_json and status else output
-        # Up to where the last panel began, and clear what it leaves below.
-        said.write((f"\x1b[{drawn}F\x1b[J" if is_terminal and drawn else "") + "\n".join(lines) + "\n")
-        said.flush()
-        drawn, done = len(lines), done + 1
-        if looks is not None and done >= looks:
-            return status
-        time.sleep(interval_s)
+    drawn = done = status = 0
+    with pressed_keys() if is_terminal else contextlib.nullcontext(Keys(None)) as keys:
+        while True:
+            names: list[str] = []
+            client = Client(address, timeout_s=_TIMEOUT_S, collection=collection)
+            try:
+                if is_terminal:
+                    names = [each["name"] for each in client.collections()]
+                index = client.index()
+                rates.append(index["rates"]["out_per_s"])
+                lines = [json.dumps(index)] if as_json else [line(index)]
+                lines = panel(index, address, list(rates), collection, names) if is_terminal else lines
+                status = 0
+            except ApiError as error:
+                status, lines = 1, [f"{address} does not answer, trying again: {_reason(error)}"[:WIDTH]]
+            said = sys.stderr if as_json and status else output
+            # Up to where the last panel began, and clear what it leaves below.
+            said.write((f"\x1b[{drawn}F\x1b[J" if is_terminal and drawn else "") + "\n".join(lines) + "\n")
+            said.flush()
+            drawn, done = len(lines), done + 1
+            if looks is not None and done >= looks:
+                return status
+            chosen = _neighbour(names, collection, keys.wait(interval_s))
+            if chosen != collection:
+                collection = chosen
+                rates.clear()
 
 
-def panel(index: dict[str, Any], address: str, rates: list[float]) -> list[str]:
-    """The state as lines of at most `WIDTH` columns."""
+def _neighbour(names: list[str], collection: str, key: str) -> str:
+    """The collection that a key leads to."""
+    if not key or len(names) < 2:
+        return collection
+    place = names.index(collection) if collection in names else 0
+    return names[(place + (1 if key == NEXT else -1)) % len(names)]
+
+
+def panel(
+    index: dict[str, Any], address: str, rates: list[float], collection: str = "default", names: Sequence[str] = ()
+) -> list[str]:
+    """The state as lines of at most `WIDTH` columns.
+
+    Args:
+        names: of all collections, of which `collection` is shown.
+    """
     base, tail = index["base"]["count"], index["tail"]["entries"]
     filled = round(BAR_WIDTH * base / max(1, base + tail))
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in index["rejected"].items()) or "none"
@@ -72,7 +103,13 @@ def panel(index: dict[str, Any], address: str, rates: list[float]) -> list[str]:
         *((each["name"], _standing(each)) for each in index["indexes"] if len(index["indexes"]) > 1),
     ]
     head = f"lookalike   {address}"
-    return [_fitted(head), "", *(_fitted(f"{name:<12}{value}") for name, value in rows)]
+    others = [f"collection  {collection}", _others(collection, names)] if len(names) > 1 else []
+    return [_fitted(head), *map(_fitted, others), "", *(_fitted(f"{name:<12}{value}") for name, value in rows)]
+
+
+def _others(collection: str, names: Sequence[str]) -> str:
+    """The collections that a key leads to."""
+    return f"tab         {', '.join(name for name in names if name != collection)}"
 
 
 def _standing(index: dict[str, Any]) -> str:
