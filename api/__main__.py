@@ -24,6 +24,7 @@ _SEARCHES = """examples:
   %(prog)s digit.png
   %(prog)s altered.png --explain
   %(prog)s part-of-a-photo.jpg --effort thorough
+  %(prog)s digit.png --as-of 2026-01-31T12:00:00Z
   %(prog)s digit.png --k 3 --json | jq .matches[0].id
 """
 
@@ -56,6 +57,11 @@ def _add_search(search: argparse.ArgumentParser) -> None:
         help="thorough: also turned, mirrored, negative, and parts of it",
     )
     search.add_argument("--collection", default="default", metavar="NAME", help="search in this collection")
+    search.add_argument(
+        "--as-of",
+        metavar="WHEN",
+        help="search what was there at an earlier time: 2026-01-31T12:00:00Z, or offsets such as 0:1240,1:1198",
+    )
     search.add_argument("--json", action="store_true", help="print the API's whole answer as JSON")
     search.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
 
@@ -78,7 +84,7 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
     from lookalike_client.table import neighbours_table
 
     client = Client(arguments.url or settings.api_address, collection=arguments.collection)
-    wanted = {"k": arguments.k, "explain": arguments.explain, "sort": arguments.sort, "effort": arguments.effort}
+    wanted = {name: getattr(arguments, name) for name in ("k", "as_of", "explain", "sort", "effort")}
     try:
         if arguments.address is not None:
             answer = client.search_address(arguments.address, **wanted)

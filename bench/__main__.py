@@ -120,6 +120,12 @@ def _search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]
     )
 
 
+def _as_of(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    from bench.as_of import measure_as_of
+
+    return measure_as_of(settings, options.images, options.queries, options.replaced)
+
+
 def _explain(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.explain import measure_explain  # OpenCV, which the other measurements do not need
 
@@ -236,6 +242,13 @@ VERBS = (
         bench.options.add_search,
         "one exact search beside other libraries (needs `make bench-deps`, no stack)",
         "--methods lookalike numpy",
+    ),
+    _verb(
+        "as-of",
+        _as_of,
+        bench.options.add_as_of,
+        "a search as of an earlier time beside one of now, with a share of the images replaced since (no stack)",
+        "--replaced 0.01 0.1",
     ),
     _verb(
         "systems",

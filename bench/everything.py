@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.as_of import measure_as_of
 from bench.embedders import cases
 from bench.explain import measure_explain
 from bench.freshness import measure_freshness
@@ -119,6 +120,9 @@ def _full() -> list[Measurement]:
             lambda s: measure_during_rebuild(_report(s), MANY, 1000),
         ),
         Measurement(
+            "history-60000", "python -m bench as-of", lambda s: measure_as_of(s, 60_000, 1000, [0.01, 0.1, 0.5])
+        ),
+        Measurement(
             "systems", f"{REPORT} systems", lambda s: measure_systems(_report(s), 60_000, 1000, 200, list(SYSTEMS))
         ),
         Measurement("explain", "python -m bench explain", lambda s: measure_explain(s, 2000, 50_000, 200)),
@@ -151,6 +155,7 @@ def _quick() -> list[Measurement]:
         Measurement("search-uniform-2000", QUICK, lambda s: measure_search(s, 2000, 100, names, is_uniform=True)),
         Measurement("tail-2000", QUICK, lambda s: measure_tail(s, 2000, 100, tail=0.2, deleted=0.05)),
         Measurement("rebuild-2000", QUICK, lambda s: measure_during_rebuild(s, 2000, 100, rounds=1)),
+        Measurement("history-2000", QUICK, lambda s: measure_as_of(s, 2000, 100, [0.1])),
         Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),
         Measurement(
             "road",

@@ -89,6 +89,21 @@ def add_search(search: argparse.ArgumentParser) -> None:
     )
 
 
+def add_as_of(as_of: argparse.ArgumentParser) -> None:
+    """Options of `as-of`."""
+    _add_json(as_of)
+    as_of.add_argument("--images", type=int, default=60_000, help="embeddings (default %(default)s)")
+    as_of.add_argument("--queries", type=int, default=1000, help="that are not among them (default %(default)s)")
+    as_of.add_argument(
+        "--replaced",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        default=[0.01, 0.1, 0.5],
+        help="replaced images (default 0.01 0.1 0.5)",
+    )
+
+
 def add_systems(systems: argparse.ArgumentParser) -> None:
     """Options of `systems`."""
     _add_json(systems)

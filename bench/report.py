@@ -8,6 +8,7 @@ COLUMNS = {
     "search": ("method", "p50_ms", "p99_ms", "recall_at_10", "effort", "build_s", "build_threads", "bytes_per_vector"),
     "tail": ("method", "p50_ms", "p99_ms", "same_ids_in_order"),
     "rebuild": ("method", "p50_ms", "p99_ms", "same_ids_in_order"),
+    "history": ("replaced_share", "method", "p50_ms", "p99_ms", "ratio_p50", "first_ms", "same_ids_in_order"),
     "systems": (
         "method", "mode", "inserted_per_s", "inserted_and_settled_per_s", "insert_to_found_p50_ms", "insert_to_found_p99_ms",
         "p50_ms", "p99_ms", "recall_at_10",

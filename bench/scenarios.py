@@ -18,9 +18,10 @@ from bench.peers import K
 from bench.search import ROUNDS, exact_neighbours, interleaved, search_data
 from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.generations.base import IdTable, save_base
+from gallery.generations.base import save_base
 from gallery.generations.columns import build_columns
 from gallery.generations.fold import Position
+from gallery.generations.id_table import IdTable
 from gallery.generations.next_base import build_base, save_merged
 from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
@@ -56,22 +57,22 @@ def measure_tail(settings: Settings, n: int, query_count: int, *, tail: float, d
     embeddings, asked, _ = search_data(settings, n, query_count)
     in_base = n - round(tail * n)
     gone = np.sort(np.random.default_rng(0).choice(n, round(deleted * n), replace=False))
-    with _index() as folder, _index() as clean_folder, threadpool_limits(limits=1):
-        writer = _with_base(folder, embeddings[:in_base])
+    with index_folder() as folder, index_folder() as clean_folder, threadpool_limits(limits=1):
+        writer = with_base(folder, embeddings[:in_base])
         puts = [(row, embeddings[row].tobytes()) for row in range(in_base, n)]
-        _append(writer, [*puts, *((row, None) for row in gone.tolist())], first_offset=in_base)
-        mixed = _current(folder)
+        append_changes(writer, [*puts, *((row, None) for row in gone.tolist())], first_offset=in_base)
+        mixed = current_generation(folder)
         clean_writer = Writer(clean_folder, "bench")
         clean_writer.set_logs([LOG])
-        save_merged(mixed, clean_folder / "bases" / clean_writer.next_base_name())
+        save_merged(mixed, clean_folder / "bases" / clean_writer.next_base_name(), horizon_ms=0)
         clean_writer.replace_base(clean_writer.next_base_name(), 0)
-        clean = _current(clean_folder)
+        clean = current_generation(clean_folder)
         found = interleaved({"tail-and-deleted": Searched(mixed), "one-clean-base": Searched(clean)}, asked)
         live = np.setdiff1d(np.arange(n), gone)
         expected = live[exact_neighbours(embeddings[live], asked)]
         writer.close()
         clean_writer.close()
-    rows = [_row(name, taken_ms) | _exactness(ours, expected) for name, (taken_ms, ours) in found.items()]
+    rows = [timed_row(name, taken_ms) | exactness(ours, expected) for name, (taken_ms, ours) in found.items()]
     return {
         "embeddings": n,
         "data": "digits",
@@ -98,9 +99,9 @@ def measure_during_rebuild(settings: Settings, n: int, query_count: int, rounds:
     quiet: list[NDArray[np.float64]] = []
     during: list[NDArray[np.float64]] = []
     builds_s: list[float] = []
-    with _index() as folder, threadpool_limits(limits=1), progress_line("rebuilding", rounds, "rounds") as bar:
-        writer = _with_base(folder, embeddings)
-        searched = Searched(_current(folder))
+    with index_folder() as folder, threadpool_limits(limits=1), progress_line("rebuilding", rounds, "rounds") as bar:
+        writer = with_base(folder, embeddings)
+        searched = Searched(current_generation(folder))
         answers = np.stack([searched.nearest(query) for query in asked])  # and warms up
         for _ in range(rounds):
             until = time.monotonic() + QUIET_S
@@ -126,7 +127,7 @@ def measure_during_rebuild(settings: Settings, n: int, query_count: int, rounds:
         writer.close()
     expected = exact_neighbours(embeddings, asked)
     rows = [
-        _row(name, _padded(taken)) | _exactness(answers, expected)
+        timed_row(name, _padded(taken)) | exactness(answers, expected)
         for name, taken in (("during-rebuild", during), ("quiet", quiet))
     ]
     return {
@@ -145,12 +146,13 @@ def measure_during_rebuild(settings: Settings, n: int, query_count: int, rounds:
 
 
 @contextmanager
-def _index() -> Iterator[Path]:
+def index_folder() -> Iterator[Path]:
+    """A folder for one index."""
     with TemporaryDirectory(prefix="lookalike-bench-") as name:
         yield Path(name)
 
 
-def _with_base(folder: Path, embeddings: NDArray[np.float32]) -> Writer:
+def with_base(folder: Path, embeddings: NDArray[np.float32]) -> Writer:
     """A writer whose generation is one base of all rows; ids are row numbers, so ties go by them."""
     writer = Writer(folder, "bench")
     writer.set_logs([LOG])
@@ -162,7 +164,7 @@ def _with_base(folder: Path, embeddings: NDArray[np.float32]) -> Writer:
     return writer
 
 
-def _append(writer: Writer, changes: list[tuple[int, bytes | None]], *, first_offset: int) -> None:
+def append_changes(writer: Writer, changes: list[tuple[int, bytes | None]], *, first_offset: int) -> None:
     """Puts (row, embedding) and deletes (row, None) as the indexer takes them from the feed."""
     feed = [
         # The first follows on offset 0, as if Kafka had compacted what the base holds.
@@ -177,7 +179,8 @@ def _append(writer: Writer, changes: list[tuple[int, bytes | None]], *, first_of
     writer.publish()
 
 
-def _current(folder: Path) -> Snapshot:
+def current_generation(folder: Path) -> Snapshot:
+    """The newest generation of an index."""
     snapshot = Reader(folder, fingerprint=None).current()
     assert snapshot is not None
     return snapshot
@@ -201,12 +204,14 @@ def _padded(rounds: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return padded
 
 
-def _row(name: str, taken_ms: NDArray[np.float64]) -> dict[str, Any]:
+def timed_row(name: str, taken_ms: NDArray[np.float64]) -> dict[str, Any]:
+    """A row of figures from milliseconds (rounds, queries)."""
     p50, p99 = (np.median(np.nanquantile(taken_ms, quantile, axis=1)) for quantile in (0.5, 0.99))
     return {"method": name, "p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
 
 
-def _exactness(found: NDArray[np.int64], expected: NDArray[np.int64]) -> dict[str, bool]:
+def exactness(found: NDArray[np.int64], expected: NDArray[np.int64]) -> dict[str, bool]:
+    """Whether the rows (m, 10) that were found are those of brute force."""
     return {"same_ids_in_order": bool((found == expected).all())}
 
 

@@ -8,6 +8,7 @@ Exception
 │   ├── RejectedError         this message or query is at fault: recorded with a stable reason, never retried
 │   ├── DependencyError       something we rely on failed: back off and retry for ever
 │   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
+│   ├── HistoryGoneError      an earlier time is asked for whose records are not kept any more
 │   ├── TopicReplacedError    the topic was deleted and created again while it was being read
 │   ├── AddressError          an address that a stranger named cannot be asked, or did not answer as it should
 │   └── StartError            a program that `stack` started ended, or was not ready in time

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
         20_000,
         description="Entries in the tail at which a new base is built at once; a fifth of the base where that is more.",
     )
+    history_hours: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        24.0,
+        description="How long replaced and deleted images are kept in the index for answers `as_of` an earlier time, in hours; 0 keeps none.",
+    )
 
     @property
     def rejected_topic(self) -> str:

@@ -113,6 +113,8 @@ def compare_indexes(old: Snapshot, new: Snapshot, feed: Feed) -> IndexComparison
             rows = list(feed.walk(start, fingerprint=new.manifest.encoder, end_offset=covered.next_offset))
             records += len(rows)
             for entry in fold.add(number, int(partition), rows):
+                if entry.is_late:
+                    continue
                 latest[entry.image_id] = entry.position
                 live.pop(entry.image_id, None)
                 if entry.embedding is not None:

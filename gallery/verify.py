@@ -1,9 +1,16 @@
-"""Proves that a generation holds exactly what its coverage says, by reading the feed again and folding it plainly."""
+"""Proves that a generation holds exactly what its coverage says, by reading the feed again and folding it plainly.
+
+Of earlier records it proves that each is kept, or that a higher record of its id counts in every answer as of an earlier time
+that is not refused.
+"""
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from contract.record_key import RecordKey
 from gallery.generations.fold import Position
+from gallery.generations.history import Floor
 from gallery.generations.snapshot import Snapshot
 from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
@@ -27,7 +34,8 @@ def verify(snapshot: Snapshot, feed: Feed) -> Verification:
     The fold here sorts all records by the rule and keeps the last of each id: slower than the indexer's and independent
     of it.
     """
-    manifest, told = snapshot.manifest, _Told(snapshot.manifest.dimensions)
+    manifest = snapshot.manifest
+    told = _Told(manifest.dimensions, _replaced(snapshot), snapshot.base.replaced.floor)
     total = sum(c.next_offset for coverage in manifest.logs for c in coverage.partitions.values())
     with progress_line("verifying", total, "offsets") as bar:
         for number, coverage in enumerate(manifest.logs):
@@ -46,15 +54,30 @@ def verify(snapshot: Snapshot, feed: Feed) -> Verification:
                         f"{coverage.log} {partition}: the feed ends at {reached}, the generation claims up to {end}."
                     )
     expected = {image_id: (p, e) for image_id, (p, e) in told.newest.items() if e is not None}
-    differences = told.differences + _compare(snapshot, expected)
+    differences = told.differences + _compare(snapshot, expected) + told.compare_replaced()
     return Verification(told.rows_read, len(expected), differences, told.set_aside)
+
+
+# Of an id what one record says: the embedding of a put, None for a delete.
+_Said = tuple[str, bytes | None]
 
 
 @dataclass
 class _Told:
-    """What the feed says: of each id its newest record with its embedding, None for a delete."""
+    """What the feed says: of each id its newest record with its embedding, None for a delete.
+
+    Attributes:
+        replaced: the earlier records that the generation keeps, less those that the feed has said.
+        floor: below which the generation refuses to answer.
+        not_kept: of each id the highest earlier record that the generation does not keep.
+        always_counts: of each id the highest record that counts in every answer.
+    """
 
     dimensions: int
+    replaced: dict[Position, _Said]
+    floor: Floor
+    not_kept: dict[str, Position] = field(default_factory=dict)
+    always_counts: dict[str, Position] = field(default_factory=dict)
     newest: dict[str, tuple[Position, bytes | None]] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
@@ -68,9 +91,45 @@ class _Told:
                 f"{log} {partition}: the row at offset {offset} of {row.image_id[:300]!r} is set aside: {why}."
             )
             return
-        known = self.newest.get(row.image_id)
-        if row.outcome in ("put", "delete") and (known is None or known[0] < position):
-            self.newest[row.image_id] = (position, row.embedding if row.outcome == "put" else None)
+        if row.outcome not in ("put", "delete"):
+            return
+        image_id, said = row.image_id, (position, row.embedding if row.outcome == "put" else None)
+        if self.floor.is_below(position):
+            self.always_counts[image_id] = max(position, self.always_counts.get(image_id, position))
+        known = self.newest.setdefault(image_id, said)
+        if known[0] < position:
+            self.newest[image_id], said = said, known
+        if self.newest[image_id] is not said:
+            self._take_replaced(image_id, *said)
+
+    def compare_replaced(self) -> list[str]:
+        """Where the earlier records that the generation keeps differ from those that it needs."""
+        return [
+            f"{image_id!r}: the record at {position} is not kept, and answers as of then are not refused."
+            for image_id, position in sorted(self.not_kept.items())
+            if image_id not in self.always_counts or self.always_counts[image_id] <= position
+        ] + [
+            f"{image_id!r}: the record at {position} is kept as an earlier one, but the feed does not say so."
+            for position, (image_id, _) in sorted(self.replaced.items())
+        ]
+
+    def _take_replaced(self, image_id: str, position: Position, embedding: bytes | None) -> None:
+        kept = self.replaced.get(position)
+        if kept == (image_id, embedding):
+            del self.replaced[position]
+        elif kept is None:  # else it is left as one that the feed does not say
+            self.not_kept[image_id] = max(position, self.not_kept.get(image_id, position))
+
+
+def _replaced(snapshot: Snapshot) -> dict[Position, _Said]:
+    """The earlier records that a generation keeps."""
+    kept = snapshot.kept()
+    is_replaced = ~kept.meant()
+    puts, deletes = np.flatnonzero(is_replaced & kept.is_put), np.flatnonzero(is_replaced & ~kept.is_put)
+    numbers = np.concatenate([puts, deletes])
+    embeddings = [embedding.astype("<f4").tobytes() for embedding in kept.embeddings_of(puts)] + [None] * len(deletes)
+    said = zip((name.decode() for name in kept.image_ids(numbers)), embeddings, strict=True)
+    return dict(zip((Position(*place) for place in kept.positions[numbers].tolist()), said, strict=True))
 
 
 def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) -> list[str]:

@@ -62,10 +62,10 @@ class Gallery:
         self.rows += rows
         self._publish()
 
-    def rebuild(self) -> None:
-        """Merge the tail into a new base."""
+    def rebuild(self, horizon_ms: int = 0) -> None:
+        """Merge the tail into a new base; what was replaced before the horizon is dropped."""
         name, merged = self.writer.next_base_name(), self.writer.manifest.tail.entries
-        build_base(self.folder, generation_name=self.writer.current_name(), base_name=name)
+        build_base(self.folder, generation_name=self.writer.current_name(), base_name=name, horizon_ms=horizon_ms)
         self.writer.replace_base(name, merged)
 
     def nearest(self, query: NDArray[np.float32], k: int) -> list[tuple[str, float]]:

@@ -1,6 +1,7 @@
 """The topics of images and of rejected messages: created once, checked every time, and described as they are now."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,11 +47,13 @@ class EndOffsets:
     Attributes:
         offsets: behind the last record of each partition.
         stable: the same, but not beyond the first record of a transaction that is open.
+        asked_at_ms: when Kafka was asked, milliseconds since 1970.
     """
 
     log: str
     offsets: dict[int, int]
     stable: dict[int, int]
+    asked_at_ms: int = 0
 
 
 class Topic:
@@ -243,13 +246,16 @@ def _configs(admin: KafkaAdminClient, topic: str, names: list[str]) -> dict[str,
 
 def end_offsets_of(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, EndOffsets]:
     """Where the partitions of these topics end, asked for all at once; without those that do not exist."""
+    asked_at_ms = time.time_ns() // 1_000_000
     described = {found["name"]: found for found in admin.describe_topics(list(topics)) if not found["error_code"]}
     ends = partition_offsets(admin, described.values(), OffsetSpec.LATEST)
     stable = partition_offsets(
         admin, described.values(), OffsetSpec.LATEST, isolation_level=IsolationLevel.READ_COMMITTED
     )
     return {
-        name: EndOffsets(log=log_of(name, found["topic_id"]), offsets=ends[name], stable=stable[name])
+        name: EndOffsets(
+            log=log_of(name, found["topic_id"]), offsets=ends[name], stable=stable[name], asked_at_ms=asked_at_ms
+        )
         for name, found in described.items()
     }
 

@@ -97,6 +97,7 @@ class Indexer:
         fingerprint: of the encoder whose feed is followed.
         name: of the collection.
         clock: seconds that only go forward.
+        wall_clock: seconds since 1970, for how long history is kept.
     """
 
     def __init__(
@@ -108,16 +109,18 @@ class Indexer:
         fingerprint: str,
         name: str = DEFAULT_COLLECTION,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._name = name
         self._fingerprint = fingerprint
         self._feed = feed
         self._clock = clock
+        self._wall_clock = wall_clock
         self._writer = writer
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="feed")
         self._logs_read = self._holes_looked_for = float("-inf")
-        self._base_published = self._clock()
+        self._base_published = self._history_looked_at = self._clock()
         self._build: _Build | None = None
 
     def step(self) -> bool:
@@ -222,7 +225,7 @@ class Indexer:
             # In proportion to the base, whose size a build costs: so an image is merged a few times, however many come.
             base_images = self._writer.manifest.base.count
             is_long = tail.entries >= max(self._settings.rebuild_tail_images, base_images // TAIL_SHARE_MAX)
-            if is_long or (is_old and tail.entries > base_images // TAIL_SHARE_OLD):
+            if is_long or (is_old and (tail.entries > base_images // TAIL_SHARE_OLD or self._is_history_overdue())):
                 self._build = self._begin_build()
         elif not self._build.process.is_alive():
             build, self._build = self._build, None
@@ -244,6 +247,18 @@ class Indexer:
                 seconds=round(self._clock() - build.began, 2),
             )
 
+    def _is_history_overdue(self) -> bool:
+        """Whether something is kept twice as long as history is to be kept, since nothing else had a base built."""
+        if self._clock() - self._history_looked_at < self._settings.rebuild_interval_s:
+            return False
+        self._history_looked_at = self._clock()
+        oldest_ms = self._writer.oldest_history_ms()
+        return oldest_ms is not None and oldest_ms <= self._horizon_ms(2)
+
+    def _horizon_ms(self, times: int = 1) -> int:
+        """The effective time up to which what was replaced is dropped, or that of so many `times` the hours."""
+        return int((self._wall_clock() - times * self._settings.history_hours * 3600) * 1000)
+
     def _begin_build(self) -> _Build:
         manifest = self._writer.manifest
         base_name = self._writer.next_base_name()
@@ -254,6 +269,7 @@ class Indexer:
                 "index_dir": self._settings.encoder_index_dir,
                 "generation_name": self._writer.current_name(),
                 "base_name": base_name,
+                "horizon_ms": self._horizon_ms(),
                 "compiled_dir": self._settings.compiled_dir,
             },
             daemon=True,

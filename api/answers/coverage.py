@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from api.answers.as_of import Past
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
 from topics.topic import EndOffsets
@@ -33,21 +34,34 @@ class Coverage:
             )
         ),
     ]
+    as_of: Annotated[
+        str | None,
+        Field(
+            description=(
+                "The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now."
+            )
+        ),
+    ] = None
 
 
-def coverage_of(manifest: Manifest, ends: EndOffsets | None) -> Coverage:
-    """What an answer from this generation covers."""
+def coverage_of(manifest: Manifest, ends: EndOffsets | None, past: Past | None = None) -> Coverage:
+    """What an answer from this generation covers.
+
+    Args:
+        past: the earlier time that it is an answer of.
+    """
     is_known = ends is not None and ends.log == manifest.log
     return Coverage(
         index_id=manifest.index_id,
         generation=manifest.generation,
         log=manifest.log,
-        offsets=manifest.offsets,
+        offsets=dict(past.offsets) if past else manifest.offsets,
         end_offsets={str(p): end for p, end in ends.offsets.items()} if is_known and ends else None,
-        count=manifest.count,
+        count=past.selection.count if past else manifest.count,
         encoder=manifest.encoder,
         digest=manifest.digest,
         set_aside=sum(manifest.set_aside.values()),
+        as_of=past.asked if past else None,
     )
 
 

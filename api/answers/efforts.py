@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from api.answers.bounded_work import BoundedWork
 from api.answers.problems import ProblemError
 from api.answers.queries import Query
+from gallery.generations.selection import Selection
 from gallery.generations.snapshot import Match, Snapshot
 from model.pictures.hypotheses import WHOLE, search_together
 
@@ -17,7 +18,12 @@ Effort = Literal["normal", "thorough"]
 
 
 async def search_hypotheses(
-    query: Query, snapshot: Snapshot, k: int, max_distance: float | None, searches: BoundedWork
+    query: Query,
+    snapshot: Snapshot,
+    k: int,
+    max_distance: float | None,
+    searches: BoundedWork,
+    selection: Selection | None = None,
 ) -> tuple[list[Match], dict[str, str], float]:
     """The k nearest by distance and margin, the hypothesis that found each by its id, and the seconds that it took.
 
@@ -34,7 +40,7 @@ async def search_hypotheses(
 
         def search_each(asked: NDArray[np.float32]) -> Iterator[list[tuple[float, str]]]:
             for embedding in asked:
-                answer = snapshot.search(embedding, k, max_distance)
+                answer = snapshot.search(embedding, k, max_distance, selection)
                 known.update((match.image_id, match) for match in answer)
                 yield [(match.distance, match.image_id) for match in answer]
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from api.answers.as_of import Past
 from api.answers.coverage import is_covered
 from api.answers.problems import ProblemError
 from api.answers.records import (
@@ -43,7 +44,7 @@ class ImageAnswer(BaseModel):
     original_url: str
     source: Source
     newest_not_shown: NotShownRecord | None = Field(
-        description="A newer record of this id whose stored row cannot be used; null as a rule."
+        description="A newer record of this id whose stored row cannot be used; null as a rule, and with `as_of`."
     )
     degraded: Degraded
 
@@ -72,9 +73,19 @@ class WriteAnswer(BaseModel):
 
 
 def image_answer(
-    collection: str, image_id: str, found: GalleryImage, record: ImageRecord | None, manifest: Manifest
+    collection: str,
+    image_id: str,
+    found: GalleryImage,
+    record: ImageRecord | None,
+    manifest: Manifest,
+    past: Past | None = None,
 ) -> ImageAnswer:
-    """What is known of an image of the collection's generation; what only its record says is null without one."""
+    """What is known of an image of the collection's generation; what only its record says is null without one.
+
+    Args:
+        past: the earlier time at which the id meant it, None for now.
+    """
+    as_of = past.asked if past else ""
     return ImageAnswer(
         id=image_id,
         metadata=metadata_object(record),
@@ -85,10 +96,10 @@ def image_answer(
         bytes_sha256=record.bytes_sha256.hex() if record else None,
         pixels_sha256=record.pixels_sha256.hex() if record else None,
         truncated=record.is_truncated if record else None,
-        thumbnail_url=image_url(collection, image_id, found.source, "thumbnail"),
-        original_url=image_url(collection, image_id, found.source, "original"),
+        thumbnail_url=image_url(collection, image_id, found.source, "thumbnail", as_of),
+        original_url=image_url(collection, image_id, found.source, "original", as_of),
         source=source_of(found.source, found.kafka_time_ms),
-        newest_not_shown=not_shown_of(manifest, image_id),
+        newest_not_shown=None if past else not_shown_of(manifest, image_id),
         degraded=[] if record else ["metadata"],
     )
 
@@ -138,8 +149,10 @@ def write_answer(confirmed: Confirmation) -> WriteAnswer:
     )
 
 
-def unknown_image(image_id: str, not_shown: NotShownRecord | None = None) -> ProblemError:
-    """404: no image has this id in the generation that is served, perhaps because its newest record is not shown."""
+def unknown_image(image_id: str, not_shown: NotShownRecord | None = None, past: Past | None = None) -> ProblemError:
+    """404: no image has this id in the generation that is served, or had it then, perhaps because its newest record is not shown."""
+    if past:
+        return ProblemError(404, "unknown-image", f"No image had the id {image_id[:300]!r} as of {past.asked}.")
     detail = f"No image has the id {image_id[:300]!r} in the index. "
     if not_shown:
         detail += (

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers.as_of import AskedAsOf
 from api.answers.efforts import Effort, effort_needs_image
 from api.answers.explanations import explain_needs_image
 from api.answers.ordering import Sort
@@ -64,6 +65,7 @@ class Wanted:
     explain: bool = False
     sort: Sort = "best"
     effort: Effort = "normal"
+    as_of: AskedAsOf | None = None
 
     def check(self, question: Question) -> None:
         """Check that the question has the pixels that its answer needs.

@@ -65,10 +65,15 @@ def record_text(key: RecordKey) -> str:
 
 
 @lru_cache(maxsize=65536)
-def image_url(collection: str, image_id: str, key: RecordKey, what: str) -> str:
-    """Address of an image's thumbnail, original or timeline in a collection, of that very record."""
+def image_url(collection: str, image_id: str, key: RecordKey, what: str, as_of: str = "") -> str:
+    """Address of an image's thumbnail, original or timeline in a collection, of that very record.
+
+    Args:
+        as_of: the earlier time at which the id meant it, "" for now.
+    """
     below = "/v1" if collection == DEFAULT_COLLECTION else f"/v1/collections/{collection}"
-    return f"{below}/images/{what}?{urlencode({'id': image_id, 'at': record_text(key)})}"
+    query = {"id": image_id, "at": record_text(key), **({"as_of": as_of} if as_of else {})}
+    return f"{below}/images/{what}?{urlencode(query)}"
 
 
 def not_shown_of(manifest: Manifest, image_id: str) -> NotShownRecord | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from api.answers.as_of import AskedAsOf, Past, past_of
 from api.answers.bounded_work import BoundedWork
 from api.answers.coverage import coverage_of
 from api.answers.efforts import search_hypotheses
@@ -89,9 +90,10 @@ class Searcher:
         Raises:
             RejectedError: its image would not be indexed either.
             DependencyError: no decoder child can be started.
-            ProblemError: 400 ``bad-embedding``, 404 ``unknown-image``, 409 ``other-encoder``, 503 ``busy``.
+            ProblemError: 400 ``bad-embedding``, 404 ``unknown-image``, 409 ``other-encoder``, 410 ``as-of-gone``, 503 ``busy``.
         """
-        found = await self._find(question, served, wanted)
+        past = await self.past(served.snapshot, wanted.as_of)
+        found = await self._find(question, served, wanted, past)
         lookup_s = time.perf_counter()
         records, is_complete = await self._records.records([match.source for match in found.matches])
         lookup_ms = (time.perf_counter() - lookup_s) * 1000
@@ -108,8 +110,8 @@ class Searcher:
         for stage, seconds in _STAGE_SECONDS.items():
             seconds.observe(getattr(timing, stage) / 1000)
         return SearchAnswer(
-            matches=ordered(_matches(served.collection, found, records, explained), wanted.sort),
-            coverage=coverage_of(served.snapshot.manifest, served.ends),
+            matches=ordered(_matches(served.collection, found, records, explained, past), wanted.sort),
+            coverage=coverage_of(served.snapshot.manifest, served.ends, past),
             degraded=degraded,
             timing_ms=timing,
         )
@@ -123,12 +125,13 @@ class Searcher:
 
         Raises:
             DependencyError: no decoder child can be started.
-            ProblemError: 400 ``bad-embedding``, 503 ``busy``.
+            ProblemError: 400 ``bad-embedding``, 410 ``as-of-gone``, 503 ``busy``.
         """
+        past = await self.past(served.snapshot, wanted.as_of)
         answered: list[_Found | ProblemError] = []
         for at in range(0, len(questions), BATCH_CONCURRENCY):
             part = questions[at : at + BATCH_CONCURRENCY]
-            answered += await asyncio.gather(*(self._find_or_problem(each, served, wanted) for each in part))
+            answered += await asyncio.gather(*(self._find_or_problem(each, served, wanted, past) for each in part))
         found = [each for each in answered if isinstance(each, _Found)]
         lookup_s = time.perf_counter()
         sources = {match.source for each in found for match in each.matches}
@@ -136,38 +139,52 @@ class Searcher:
         lookup_ms = (time.perf_counter() - lookup_s) * 1000
         return BatchAnswer(
             answers=[
-                QueryAnswer(matches=_matches(served.collection, each, records, {}), problem=None)
+                QueryAnswer(matches=_matches(served.collection, each, records, {}, past), problem=None)
                 if isinstance(each, _Found)
                 else QueryAnswer(matches=None, problem=each.body())
                 for each in answered
             ],
-            coverage=coverage_of(served.snapshot.manifest, served.ends),
+            coverage=coverage_of(served.snapshot.manifest, served.ends, past),
             degraded=_degraded(served, is_complete=is_complete),
             timing_ms=_timing(found, began_s, lookup_ms),
         )
 
-    async def _find(self, question: Question, served: ServedGeneration, wanted: Wanted) -> _Found:
+    async def past(self, snapshot: Snapshot, asked: AskedAsOf | None) -> Past | None:
+        """What ids meant at the time that is asked for, None for now.
+
+        Raises:
+            ProblemError: 410 ``as-of-gone``, 503 ``busy``.
+        """
+        if asked is None or snapshot.knows(asked.as_of):
+            return past_of(snapshot, asked) if asked else None
+        past, _ = await self._searches.run(lambda: past_of(snapshot, asked), is_long=True)
+        return past
+
+    async def _find(self, question: Question, served: ServedGeneration, wanted: Wanted, past: Past | None) -> _Found:
         snapshot, k, max_distance = served.snapshot, wanted.k, wanted.max_distance
+        selection = past.selection if past else None
         if isinstance(question, bytes) and wanted.effort == "thorough":
             query = await served.queries.encode_thoroughly(question)
-            matches, hypotheses, took_s = await search_hypotheses(query, snapshot, k, max_distance, self._searches)
+            matches, hypotheses, took_s = await search_hypotheses(
+                query, snapshot, k, max_distance, self._searches, selection
+            )
             return _Found(query, matches, took_s * 1000, hypotheses)
         if isinstance(question, bytes):
             query = await served.queries.encode(question)
         elif isinstance(question, ById):
-            query = await self._query_of(question.image_id, snapshot)
+            query = await self._query_of(question.image_id, snapshot, past)
         else:
             question.check_encoder(snapshot.manifest.encoder, snapshot.dimensions)
             query = Query(np.array(question.embedding, np.float32))
-        matches, took_s = await self._searches.run(lambda: snapshot.search(query.embedding, k, max_distance))
+        matches, took_s = await self._searches.run(lambda: snapshot.search(query.embedding, k, max_distance, selection))
         return _Found(query, matches, took_s * 1000)
 
     async def _find_or_problem(
-        self, question: Question, served: ServedGeneration, wanted: Wanted
+        self, question: Question, served: ServedGeneration, wanted: Wanted, past: Past | None
     ) -> _Found | ProblemError:
         """What was found, or why this question alone cannot be answered."""
         try:
-            return await self._find(question, served, wanted)
+            return await self._find(question, served, wanted, past)
         except RejectedError as error:
             return rejected_problem(error)
         except ProblemError as error:
@@ -175,11 +192,11 @@ class Searcher:
                 raise
             return error
 
-    async def _query_of(self, image_id: str, snapshot: Snapshot) -> Query:
+    async def _query_of(self, image_id: str, snapshot: Snapshot, past: Past | None) -> Query:
         """The query that an image of the gallery makes; its hashes come from its record where that is known."""
-        found = snapshot.find(image_id)
+        found = snapshot.find(image_id, past.selection if past else None)
         if found is None:
-            raise unknown_image(image_id)
+            raise unknown_image(image_id, past=past)
         records, _ = await self._records.records([found.source])
         query = Query(found.embedding)
         if (record := records.get(found.source)) is not None:
@@ -193,7 +210,11 @@ def _degraded(served: ServedGeneration, *, is_complete: bool) -> list[str]:
 
 
 def _matches(
-    collection: str, found: _Found, records: dict[RecordKey, ImageRecord], explained: dict[RecordKey, Explanation]
+    collection: str,
+    found: _Found,
+    records: dict[RecordKey, ImageRecord],
+    explained: dict[RecordKey, Explanation],
+    past: Past | None,
 ) -> list[SearchMatch]:
     return [
         _match(
@@ -203,6 +224,7 @@ def _matches(
             found.query,
             explained.get(match.source),
             found.hypotheses.get(match.image_id),
+            past.asked if past else "",
         )
         for match in found.matches
     ]
@@ -215,6 +237,7 @@ def _match(
     query: Query,
     told: Explanation | None,
     hypothesis: str | None,
+    as_of: str,
 ) -> SearchMatch:
     return SearchMatch(
         id=match.image_id,
@@ -226,7 +249,7 @@ def _match(
         same_bytes=record.bytes_sha256 == query.bytes_sha256 if record and query.bytes_sha256 else None,
         same_pixels=record.pixels_sha256 == query.pixels_sha256 if record and query.pixels_sha256 else None,
         truncated=record.is_truncated if record else None,
-        thumbnail_url=image_url(collection, match.image_id, match.source, "thumbnail"),
+        thumbnail_url=image_url(collection, match.image_id, match.source, "thumbnail", as_of),
         source=source_of(match.source, match.kafka_time_ms),
         larger=larger_by(record, query.shown),
         hypothesis=hypothesis,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api.answers.as_of import Past
 from api.answers.images import (
     ImageAnswer,
     TimelineAnswer,
@@ -20,6 +21,8 @@ from api.live.collections import services_of
 from api.live.services import Services
 from api.routes.bodies import read_upload
 from api.routes.body_memory import take_memory
+from api.routes.offsets import read_asked_as_of, wait_covered
+from api.routes.parameters import AsOfTime
 from api.routes.writers import check_writer
 from contract.errors import DependencyError
 from contract.formats import MEDIA_TYPES
@@ -69,36 +72,40 @@ _BODY: dict[str, Any] = {
 router = APIRouter()
 
 
-@router.get("/images", responses=describe_problems(400, 404, 503))
-async def image(request: Request, id: Id) -> ImageAnswer:
-    """What is known of an image."""
+@router.get("/images", responses=describe_problems(400, 404, 410, 412, 503))
+async def image(request: Request, id: Id, as_of: AsOfTime = None) -> ImageAnswer:
+    """What is known of an image, or what was the image of this id at an earlier time."""
     services = services_of(request)
-    found = _find(id, services)
+    past = await _past(as_of, services)
+    found = _find(id, services, past)
     records, _ = await services.records.records([found.source])
-    return image_answer(services.collection.name, id, found, records.get(found.source), services.snapshot().manifest)
+    manifest = services.snapshot().manifest
+    return image_answer(services.collection.name, id, found, records.get(found.source), manifest, past)
 
 
-@router.get("/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
-async def thumbnail(request: Request, id: Id, at: At = None) -> Response:
-    """A small picture of the image, at most 96 pixels on its longer side."""
+@router.get("/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 410, 412, 503))
+async def thumbnail(request: Request, id: Id, at: At = None, as_of: AsOfTime = None) -> Response:
+    """A small picture of the image, at most 96 pixels on its longer side. Of a deleted image only with `as_of`."""
     services = services_of(request)
-    key = _record_key(id, at, services) or _find(id, services).source
+    past = await _past(as_of, services)
+    key = _record_key(id, at, services) or _find(id, services, past).source
     record = await services.records.record(key)
-    _find(id, services)  # the picture of an image that is deleted is gone, whichever record is asked for
+    _find(id, services, past)  # the picture of an image that is deleted is gone, whichever record is asked for
     if record is None or record.image_id != id:
         raise unknown_image(id)
     return _picture(request, key, at, record.thumbnail)
 
 
-@router.get("/images/original", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 503))
-async def original(request: Request, id: Id, at: At = None) -> Response:
-    """The bytes exactly as they were published."""
+@router.get("/images/original", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 410, 412, 503))
+async def original(request: Request, id: Id, at: At = None, as_of: AsOfTime = None) -> Response:
+    """The bytes exactly as they were published. Of a deleted image only with `as_of`."""
     services = services_of(request)
-    key = _record_key(id, at, services) or _find(id, services).source
+    past = await _past(as_of, services)
+    key = _record_key(id, at, services) or _find(id, services, past).source
     record = await services.records.record(key)
     await take_memory(request, record.size_bytes if record else 0)
     value = await services.records.original(key)
-    _find(id, services)
+    _find(id, services, past)
     if record is None or record.image_id != id or value is None:
         raise unknown_image(id)
     return _picture(request, key, at, value)
@@ -161,8 +168,16 @@ async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
     return _written(await services.publishing.delete(id), services, response)
 
 
-def _find(image_id: str, services: Services) -> GalleryImage:
-    found = services.snapshot().find(image_id)
+async def _past(as_of: str | None, services: Services) -> Past | None:
+    asked = read_asked_as_of(as_of, services)
+    await wait_covered({}, 0, services, asked)
+    return await services.searcher.past(services.snapshot(), asked) if asked else None
+
+
+def _find(image_id: str, services: Services, past: Past | None = None) -> GalleryImage:
+    found = past.snapshot.find(image_id, past.selection) if past else services.snapshot().find(image_id)
+    if found is None and past:
+        raise unknown_image(image_id, past=past)
     if found is None:
         raise unknown_image(image_id, not_shown_of(services.snapshot().manifest, image_id))
     return found

@@ -1,7 +1,8 @@
-"""`min_offsets`: answer only when the index covers a producer's own write."""
+"""`min_offsets` and `as_of`: answer only when the index covers what the question is about."""
 
 from dataclasses import asdict
 
+from api.answers.as_of import AskedAsOf, has_come_to, read_as_of
 from api.answers.coverage import coverage_of
 from api.answers.problems import ProblemError
 from api.live.services import Services
@@ -20,20 +21,27 @@ def read_min_offsets(text: str | None, services: Services) -> dict[int, int]:
     for pair in text.split(",") if text else ():
         partition, offset = map(int, pair.split(":"))
         wanted[partition] = max(offset, wanted.get(partition, 0))
-    known = _partitions(services)
-    unknown = sorted(wanted.keys() - known)
-    if unknown:
-        raise ProblemError(
-            400,
-            "unknown-partition",
-            f"min_offsets names partition {unknown[0]}, the topic {services.settings.kafka_topic} has {sorted(known)}. "
-            "Use min_offsets as a write's answer gives it.",
-        )
+    _check_partitions("min_offsets", wanted, services)
     return wanted
 
 
-async def wait_covered(wanted: dict[int, int], wait_ms: int, services: Services) -> None:
-    """Return as soon as the served generation covers all records below `wanted`.
+def read_asked_as_of(text: str | None, services: Services) -> AskedAsOf | None:
+    """The earlier time that is asked for, None for none.
+
+    Raises:
+        ProblemError: 400 ``bad-as-of``, ``as-of-future``, ``unknown-partition``.
+    """
+    if text is None:
+        return None
+    asked = read_as_of(text, now_ms=int(services.clock() * 1000))
+    _check_partitions("as_of", dict(asked.as_of.offsets), services)
+    return asked
+
+
+async def wait_covered(
+    wanted: dict[int, int], wait_ms: int, services: Services, asked: AskedAsOf | None = None
+) -> None:
+    """Return as soon as the served generation covers all records below `wanted`, and all that an earlier time needs.
 
     Raises:
         ProblemError: 412 ``not-covered`` with the coverage.
@@ -43,19 +51,38 @@ async def wait_covered(wanted: dict[int, int], wait_ms: int, services: Services)
         if snapshot is None or (services.ends is not None and services.ends.log != snapshot.manifest.log):
             return False  # the topic was created anew: these offsets are of a log that the index does not have yet
         offsets = snapshot.manifest.offsets
-        return all(offsets.get(str(partition), 0) >= offset for partition, offset in wanted.items())
+        return all(offsets.get(str(partition), 0) >= offset for partition, offset in wanted.items()) and (
+            asked is None or has_come_to(snapshot.manifest, services.ends, asked.as_of)
+        )
 
+    if not wanted and asked is None:
+        return
     if await services.served.wait_until(is_covered, wait_ms / 1000):
         return
     coverage = coverage_of(services.snapshot().manifest, services.ends)
+    asks = (
+        [f"min_offsets asks for { {str(partition): offset for partition, offset in wanted.items()} }"] if wanted else []
+    )
+    asks += [f"as_of for {asked.text}"] if asked else []
     raise ProblemError(
         412,
         "not-covered",
-        f"After {wait_ms} ms the index covers {coverage.offsets}, min_offsets asks for "
-        f"{ {str(partition): offset for partition, offset in wanted.items()} }. Try again, or wait longer with wait_ms.",
+        f"After {wait_ms} ms the index covers {coverage.offsets}, {' and '.join(asks)}. Try again, or wait longer with wait_ms.",
         retry=True,
         coverage=asdict(coverage),
     )
+
+
+def _check_partitions(name: str, wanted: dict[int, int], services: Services) -> None:
+    known = _partitions(services)
+    unknown = sorted(wanted.keys() - known)
+    if unknown:
+        raise ProblemError(
+            400,
+            "unknown-partition",
+            f"{name} names partition {unknown[0]}, the topic {services.settings.kafka_topic} has {sorted(known)}. "
+            f"Use {name} as an answer gives it.",
+        )
 
 
 def _partitions(services: Services) -> set[int]:

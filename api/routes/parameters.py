@@ -21,7 +21,19 @@ MinOffsets = Annotated[
         examples=["0:1240,1:1198"],
     ),
 ]
-WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets`.")]
+AsOfTime = Annotated[
+    str | None,
+    Query(
+        max_length=4096,
+        description=(
+            "Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from "
+            "those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they "
+            "were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet."
+        ),
+        examples=["0:1240,1:1198", "2026-01-31T12:00:00Z"],
+    ),
+]
+WaitMs = Annotated[int, Query(ge=0, le=WAIT_MS_MAX, description="How long to wait for `min_offsets` or `as_of`.")]
 Explain = Annotated[
     bool,
     Query(

@@ -13,8 +13,8 @@ from api.live.collections import services_of
 from api.live.services import Services
 from api.routes.bodies import content_type, read_body, read_upload, read_uploads
 from api.routes.body_memory import take_memory
-from api.routes.offsets import read_min_offsets, wait_covered
-from api.routes.parameters import Address, Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
+from api.routes.offsets import read_asked_as_of, read_min_offsets, wait_covered
+from api.routes.parameters import Address, AsOfTime, Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
 from api.routes.questions import described_body, read_question, read_questions
 from contract.messages import IMAGE_SIZE_BYTES_MAX
 
@@ -30,7 +30,7 @@ router = APIRouter()
 
 @router.post(
     "/search",
-    responses=describe_problems(400, 403, 404, 409, 412, 413, 415, 422, 502, 503),
+    responses=describe_problems(400, 403, 404, 409, 410, 412, 413, 415, 422, 502, 503),
     openapi_extra=described_body(),
 )
 async def search(
@@ -43,6 +43,7 @@ async def search(
     sort: SortBy = "best",
     effort: HowThorough = "normal",
     url: Address = None,
+    as_of: AsOfTime = None,
 ) -> SearchAnswer:
     """Find the nearest images: exact, Euclidean, ties by id.
 
@@ -52,22 +53,27 @@ async def search(
     began_s = time.perf_counter()
     check_sort(sort, is_explained=explain)
     services = services_of(request)
-    wanted = Wanted(k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort)
+    asked = read_asked_as_of(as_of, services)
+    wanted = Wanted(k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort, as_of=asked)
     offsets = read_min_offsets(min_offsets, services)
     question = await _read_question(request) if url is None else await _fetch(request, url, services)
     wanted.check(question)
-    if offsets:
-        await wait_covered(offsets, wait_ms, services)
+    await wait_covered(offsets, wait_ms, services, asked)
     return await services.searcher.answer(question, services.generation(), wanted, began_s=began_s)
 
 
 @router.post(
     "/search/batch",
-    responses=describe_problems(400, 412, 413, 415, 503),
+    responses=describe_problems(400, 410, 412, 413, 415, 503),
     openapi_extra=described_body(many=BATCH_QUERIES_MAX),
 )
 async def search_batch(
-    request: Request, k: K = 10, max_distance: MaxDistance = None, min_offsets: MinOffsets = None, wait_ms: WaitMs = 0
+    request: Request,
+    k: K = 10,
+    max_distance: MaxDistance = None,
+    min_offsets: MinOffsets = None,
+    wait_ms: WaitMs = 0,
+    as_of: AsOfTime = None,
 ) -> BatchAnswer:
     """Answer up to 256 queries from one generation, in their order; at most 2,560 matches in all.
 
@@ -78,7 +84,7 @@ async def search_batch(
     began_s = time.perf_counter()
     _refuse_in_batch(request)
     services = services_of(request)
-    offsets = read_min_offsets(min_offsets, services)
+    asked, offsets = read_asked_as_of(as_of, services), read_min_offsets(min_offsets, services)
     questions = await _read_questions(request)
     if len(questions) * k > BATCH_MATCHES_MAX:
         raise ProblemError(
@@ -87,9 +93,8 @@ async def search_batch(
             f"{len(questions)} queries with k={k} ask for {len(questions) * k} matches, at most {BATCH_MATCHES_MAX} are given "
             "at once. Send fewer queries or a smaller k.",
         )
-    if offsets:
-        await wait_covered(offsets, wait_ms, services)
-    wanted = Wanted(k=k, max_distance=max_distance)
+    await wait_covered(offsets, wait_ms, services, asked)
+    wanted = Wanted(k=k, max_distance=max_distance, as_of=asked)
     return await services.searcher.answer_all(questions, services.generation(), wanted, began_s=began_s)
 
 

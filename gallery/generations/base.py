@@ -2,13 +2,11 @@
 
 A folder holds, for the images that can be found and for the deletes that are remembered, their ids and positions, and for
 the images their metadata as columns and their embeddings with what finds them. Row numbers follow the ids' byte order, so ties sort by row.
+Its folder ``replaced`` holds the same of earlier records of these ids, as far as they are kept.
 """
 
 import hashlib
 import json
-import mmap
-from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,60 +17,14 @@ from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
 from gallery.generations.columns import COLUMNS_FILE, Columns, build_columns, load_columns
-from gallery.generations.files import discard, open_file, read_whole
+from gallery.generations.files import discard, mapped_bytes, open_file, read_whole
 from gallery.generations.fold import Position
+from gallery.generations.id_table import IdTable
+from gallery.generations.replaced import Replaced, load_replaced, nothing_replaced, save_replaced
 from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours
-from gallery.nearest.tree import mapped
 
 FILES_LIST = "files.json"
-
-
-class IdTable:
-    """Sorted image ids with the position that each one means.
-
-    Attributes:
-        positions: (n, 5) int64, the fields of `Position`.
-    """
-
-    def __init__(self, blob: NDArray[np.uint8], ends: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
-        self._blob = blob
-        self._ends = ends
-        self.positions = positions
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def id_bytes(self, row: int) -> bytes:
-        """The row's image id in UTF-8."""
-        return self._blob[self._ends[row] : self._ends[row + 1]].tobytes()
-
-    def position(self, row: int) -> Position:
-        """The record that the row's id means."""
-        return Position(*self.positions[row].tolist())
-
-    def find(self, image_id: bytes) -> int:
-        """Row of `image_id`, -1 when it is not here."""
-        row = bisect_left(range(len(self)), image_id, key=self.id_bytes)
-        return row if row < len(self) and self.id_bytes(row) == image_id else -1
-
-    def save(self, folder: Path, name: str) -> None:
-        """Write the table's three arrays."""
-        for part, array in (("ids", self._blob), ("ends", self._ends), ("positions", self.positions)):
-            np.save(folder / f"{name}-{part}.npy", array, allow_pickle=False)
-
-    @classmethod
-    def load(cls, folder: Path, name: str) -> "IdTable":
-        """Map a saved table read-only."""
-        blob, ends, positions = (mapped(folder / f"{name}-{part}.npy") for part in ("ids", "ends", "positions"))
-        return cls(blob, ends, positions)
-
-    @classmethod
-    def build(cls, sorted_ids: Sequence[bytes], positions: Sequence[Position] | NDArray[np.int64]) -> "IdTable":
-        """A table over ids that are sorted already."""
-        ends = np.zeros(len(sorted_ids) + 1, np.int64)
-        np.cumsum([len(image_id) for image_id in sorted_ids], out=ends[1:])
-        blob = np.frombuffer(b"".join(sorted_ids), np.uint8)
-        return cls(blob, ends, np.array(positions, np.int64).reshape(-1, len(Position._fields)))
+REPLACED = "replaced"
 
 
 @dataclass(frozen=True)
@@ -83,6 +35,7 @@ class Base:
         live: the images that can be found.
         deleted: the deletes that are remembered, since a slower partition may still bring an older put.
         neighbours: their embeddings (n, d) float32, searchable, one row for each of `live`.
+        replaced: earlier records of these ids.
         columns_content: what the file of `columns` holds, mapped; None without a file.
     """
 
@@ -90,6 +43,7 @@ class Base:
     live: IdTable
     deleted: IdTable
     neighbours: Neighbours
+    replaced: Replaced
     columns_content: NDArray[np.uint8] | None = None
 
     @cached_property
@@ -101,27 +55,49 @@ class Base:
         """
         return build_columns([]) if self.columns_content is None else load_columns(self.columns_content, len(self.live))
 
+    @property
+    def ids_count(self) -> int:
+        """Ids that are known here, those of remembered deletes included."""
+        return len(self.live) + len(self.deleted)
+
+    def row(self, image_id: bytes) -> int:
+        """Row of `live` that has this id, or, counted on behind those, of `deleted`; -1 for none."""
+        row = self.live.find(image_id)
+        if row < 0 <= (deleted := self.deleted.find(image_id)):
+            row = len(self.live) + deleted
+        return row
+
     def position(self, image_id: bytes) -> Position | None:
         """The record that `image_id` means here, a delete included."""
-        for table in (self.live, self.deleted):
-            row = table.find(image_id)
-            if row >= 0:
-                return table.position(row)
-        return None
+        row = self.row(image_id)
+        if row < 0:
+            return None
+        return self.live.position(row) if row < len(self.live) else self.deleted.position(row - len(self.live))
 
 
 def empty_base(dimensions: int) -> Base:
     """The base before the first one is built."""
     nothing = IdTable.build([], [])
-    return Base("", nothing, nothing, build_neighbours(np.zeros((0, dimensions), np.float32)))
+    neighbours = build_neighbours(np.zeros((0, dimensions), np.float32))
+    return Base("", nothing, nothing, neighbours, nothing_replaced(dimensions))
 
 
-def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray[np.float32], columns: Columns) -> None:
+def save_base(
+    folder: Path,
+    live: IdTable,
+    deleted: IdTable,
+    embeddings: NDArray[np.float32],
+    columns: Columns,
+    replaced: Replaced | None = None,
+    replaced_columns: Columns | None = None,
+) -> None:
     """Write a base and make it searchable; the folder appears whole, by rename.
 
     Args:
         embeddings: (n, d) float32, finite, one row for each of `live`.
         columns: metadata of `live`, by its rows.
+        replaced: earlier records of these ids; None for none.
+        replaced_columns: metadata of its puts, by their rows.
     """
     unfinished = folder.with_name(f"{folder.name}.tmp")
     for leftover in (unfinished, folder):
@@ -131,7 +107,11 @@ def save_base(folder: Path, live: IdTable, deleted: IdTable, embeddings: NDArray
     deleted.save(unfinished, "deleted")
     columns.save(unfinished)
     build_neighbours(embeddings).save(unfinished)
-    sums = {path.name: _sha256(path) for path in sorted(unfinished.iterdir())}
+    save_replaced(
+        unfinished / REPLACED, replaced or nothing_replaced(embeddings.shape[1]), replaced_columns or build_columns([])
+    )
+    files = sorted(path for path in unfinished.rglob("*") if path.is_file())
+    sums = {path.relative_to(unfinished).as_posix(): _sha256(path) for path in files}
     (unfinished / FILES_LIST).write_text(json.dumps(sums, indent=1))
     unfinished.rename(folder)
 
@@ -166,27 +146,18 @@ def load_base(folder: Path, files: dict[str, str], dimensions: int) -> Base:
         live=IdTable.load(folder, "live"),
         deleted=IdTable.load(folder, "deleted"),
         neighbours=load_neighbours(folder),
-        columns_content=_mapped_bytes(folder / COLUMNS_FILE),
+        replaced=load_replaced(folder / REPLACED, dimensions),
+        columns_content=mapped_bytes(folder / COLUMNS_FILE),
     )
     if base.neighbours.embeddings.shape != (len(base.live), dimensions):
         raise IndexDamagedError(
             f"{folder} holds {len(base.live)} ids and {base.neighbours.embeddings.shape} embeddings, expected {dimensions} "
             "dimensions."
         )
+    for of in (base.replaced.puts_of, base.replaced.deletes_of):
+        if len(of) and not 0 <= of.min() <= of.max() < base.ids_count:
+            raise IndexDamagedError(f"{folder / REPLACED} holds records of ids that its base does not have.")
     return base
-
-
-def _mapped_bytes(path: Path) -> NDArray[np.uint8]:
-    """A file's bytes, mapped read-only; they stay when the file is deleted.
-
-    Raises:
-        IndexDamagedError: the file is missing or empty.
-    """
-    try:
-        with open_file(path) as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-    except (OSError, ValueError) as error:
-        raise IndexDamagedError(f"{path} cannot be read: {error}.") from error
 
 
 def _sha256(path: Path) -> str:

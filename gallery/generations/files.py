@@ -1,11 +1,17 @@
 """Files of an index folder: opened without waiting, replaced whole; small ones are sealed, a checksum standing before all else."""
 
 import hashlib
+import mmap
 import os
 import shutil
 import stat
 from io import BufferedReader
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import IndexDamagedError
 
 _HEAD = b'{"checksum":"'
 _HEX_SIZE = 64
@@ -56,6 +62,19 @@ def read_whole(path: Path) -> bytes:
     """The whole of a file; raises as `open_file`."""
     with open_file(path) as file:
         return file.read()
+
+
+def mapped_bytes(path: Path) -> NDArray[np.uint8]:
+    """A file's bytes, mapped read-only; they stay when the file is deleted.
+
+    Raises:
+        IndexDamagedError: the file is missing or empty.
+    """
+    try:
+        with open_file(path) as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (OSError, ValueError) as error:
+        raise IndexDamagedError(f"{path} cannot be read: {error}.") from error
 
 
 def discard(path: Path) -> None:

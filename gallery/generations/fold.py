@@ -36,12 +36,18 @@ class Position(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record that won: from here on `image_id` means it. Without an embedding it is a delete, and has no metadata."""
+    """A put or delete: from here on `image_id` means it, unless it came late. Without an embedding it is a delete.
+
+    Attributes:
+        metadata: "" for a delete.
+        is_late: a record that wins over it was met before, from a faster partition: only an earlier time may mean it.
+    """
 
     image_id: str
     position: Position
     embedding: bytes | None
     metadata: str
+    is_late: bool = False
 
 
 @dataclass
@@ -80,11 +86,12 @@ class Fold:
         """Fold the rows that follow on what was folded; stop at a gap, whose rows are still being written.
 
         Returns:
-            The winners, at most one an id, in the order in which they were met.
+            All puts and deletes, in the order in which they were met.
         """
         self.follow(log_number, partition)
         progress = self.progress[log_number, partition]
-        winners: dict[str, Entry] = {}
+        entries: list[Entry] = []
+        met: dict[str, Position] = {}
         for row in rows:
             offset = row.key.offset
             if offset < progress.next_offset:
@@ -102,17 +109,19 @@ class Fold:
                 self.rejected[row.reason.split()[0]] += 1
                 continue
             position = Position(log_number, progress.effective_ms, partition, offset, row.kafka_time_ms)
-            met = winners.get(row.image_id)
+            latest = met.get(row.image_id)
             # Of an id that cannot be one, nothing is known and nothing can be asked.
-            latest = met.position if met else self.latest(row.image_id) if is_id(row.image_id) else None
+            if latest is None and is_id(row.image_id):
+                latest = self.latest(row.image_id)
             if why:
                 found = UnusableRow(row.key, row.image_id, why)
                 # A refused record changes nothing for its id, so nothing of that id is missing.
                 self.unusable.take(found, position, latest, shows=row.outcome != "reject")
-            elif latest is None or position > latest:
-                is_put = row.outcome == "put"
-                winners[row.image_id] = Entry(
-                    row.image_id, position, row.embedding if is_put else None, (row.metadata or "") if is_put else ""
-                )
+                continue
+            is_late = latest is not None and position < latest
+            embedding, metadata = (row.embedding, row.metadata or "") if row.outcome == "put" else (None, "")
+            entries.append(Entry(row.image_id, position, embedding, metadata, is_late))
+            if not is_late:
+                met[row.image_id] = position
                 self.unusable.supersede(row.image_id, position)
-        return list(winners.values())
+        return entries

@@ -7,20 +7,28 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gallery.generations.base import IdTable, save_base
-from gallery.generations.columns import build_columns, merge_columns
+from gallery.generations.base import save_base
+from gallery.generations.history import due
+from gallery.generations.id_table import IdTable
+from gallery.generations.kept import Kept
 from gallery.generations.manifest import read_manifest
 from gallery.generations.reader import Reader
+from gallery.generations.replaced import Replaced
 from gallery.generations.snapshot import Snapshot
 from gallery.nearest.compiled import compile_search
+from gallery.nearest.neighbours import build_neighbours
 from runtime.failpoints import failpoint
 
 
-def build_base(index_dir: Path, *, generation_name: str, base_name: str, compiled_dir: Path | None = None) -> None:
+def build_base(
+    index_dir: Path, *, generation_name: str, base_name: str, horizon_ms: int = 0, compiled_dir: Path | None = None
+) -> None:
     """Merge base and tail of a generation into the folder ``bases/<base_name>``. Ends when the parent process does.
 
     Args:
+        horizon_ms: the effective time from which on earlier records are kept too.
         compiled_dir: where the compiled search is kept; None compiles it again when this process has not yet.
     """
     parent = multiprocessing.parent_process()
@@ -31,33 +39,51 @@ def build_base(index_dir: Path, *, generation_name: str, base_name: str, compile
         compile_search(compiled_dir)
     snapshot = Reader(index_dir, fingerprint=None).load(read_manifest(index_dir, generation_name))
     failpoint("base-before-save")
-    save_merged(snapshot, index_dir / "bases" / base_name)
+    save_merged(snapshot, index_dir / "bases" / base_name, horizon_ms=horizon_ms)
     failpoint("base-after-save")
 
 
-def save_merged(snapshot: Snapshot, folder: Path) -> None:
-    """Write everything that `snapshot` holds as a base."""
-    base, (rows, numbers) = snapshot.base, snapshot.live_rows()
-    entries = snapshot.entries
-    ids = [base.live.id_bytes(row) for row in rows.tolist()] + [entries[n].image_id.encode() for n in numbers.tolist()]
-    positions = np.concatenate(
-        [base.live.positions[rows], np.array([entries[n].position for n in numbers.tolist()], np.int64).reshape(-1, 5)]
-    )
-    embeddings = np.concatenate([base.neighbours.embeddings_of(rows), snapshot.embeddings[numbers]])
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    place = np.empty(len(ids), np.int64)
-    place[order] = np.arange(len(ids))
-    base_place = np.full(len(base.live), -1)
-    base_place[rows] = place[: len(rows)]
-    tail_columns = build_columns([entries[n].metadata for n in numbers.tolist()])
-    deleted = snapshot.deleted()
+def save_merged(snapshot: Snapshot, folder: Path, *, horizon_ms: int) -> None:
+    """Write everything that `snapshot` holds as a base, but of earlier records only what may still be asked for.
+
+    Args:
+        horizon_ms: the effective time from which on everything is kept.
+    """
+    kept = snapshot.kept()
+    meant = kept.meant()
+    is_due, tops = due(kept.ids, kept.positions, horizon_ms=horizon_ms)
+    replaced = np.flatnonzero(~meant & ~is_due)
+    replaced = replaced[np.lexsort(kept.positions[replaced].T[::-1])]
+    live, deleted = (_by_id(kept, np.flatnonzero(meant & (kept.is_put == is_put))) for is_put in (True, False))
+    puts, deletes = (_by_id(kept, replaced[kept.is_put[replaced] == is_put]) for is_put in (True, False))
+    rows = np.full(int(kept.ids.max(initial=-1)) + 1, -1, np.int64)
+    rows[kept.ids[np.concatenate([live, deleted])]] = np.arange(len(live) + len(deleted))
     save_base(
         folder,
-        live=IdTable.build([ids[i] for i in order], positions[order]),
-        deleted=IdTable.build(sorted(deleted), [deleted[image_id] for image_id in sorted(deleted)]),
-        embeddings=embeddings[order],
-        columns=merge_columns([(base.columns, base_place), (tail_columns, place[len(rows) :])]),
+        live=_table(kept, live),
+        deleted=_table(kept, deleted),
+        embeddings=kept.embeddings_of(live),
+        columns=kept.columns_of(live),
+        replaced=Replaced(
+            puts=_table(kept, puts),
+            deletes=_table(kept, deletes),
+            puts_of=rows[kept.ids[puts]],
+            deletes_of=rows[kept.ids[deletes]],
+            neighbours=build_neighbours(kept.embeddings_of(puts)),
+            floor=snapshot.base.replaced.floor.raised(kept.positions[tops]),
+        ),
+        replaced_columns=kept.columns_of(puts),
     )
+
+
+def _by_id(kept: Kept, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of records in the order of their ids; those of one id stay in theirs."""
+    ids = kept.image_ids(numbers)
+    return numbers[np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)]
+
+
+def _table(kept: Kept, numbers: NDArray[np.int64]) -> IdTable:
+    return IdTable.build(kept.image_ids(numbers), kept.positions[numbers])
 
 
 def _end_with(sentinel: int) -> None:

@@ -11,6 +11,7 @@ from contract.errors import IndexDamagedError
 from gallery.generations.base import Base, empty_base, load_base
 from gallery.generations.files import open_file
 from gallery.generations.manifest import CURRENT, Manifest, TailFile, current_name, read_manifest
+from gallery.generations.selection import Selections
 from gallery.generations.snapshot import Snapshot
 from gallery.generations.tail import Tail, decode_entries
 from runtime.failpoints import failpoint
@@ -24,6 +25,7 @@ class _OpenTail:
 
     name: str
     tail: Tail
+    selections: Selections
     size_bytes: int
     sha256: "hashlib._Hash"
 
@@ -87,7 +89,8 @@ class Reader:
         opened = self._open
         if opened is None or opened.name != manifest.tail.name or opened.size_bytes > manifest.tail.size_bytes:
             base = opened.tail.base if opened and _same_base(opened.tail.base, manifest, self._snapshot) else None
-            opened = _OpenTail(manifest.tail.name, Tail(base or self._load_base(manifest)), 0, hashlib.sha256())
+            tail = Tail(base or self._load_base(manifest))
+            opened = _OpenTail(manifest.tail.name, tail, Selections(tail), 0, hashlib.sha256())
         try:
             _read_on(self._index_dir / "tails" / manifest.tail.name, manifest.tail, opened)
         except IndexDamagedError:
@@ -97,7 +100,7 @@ class Reader:
         if len(opened.tail.entries) != manifest.tail.entries or opened.tail.count != manifest.count:
             self._open = None
             raise IndexDamagedError(f"Generation {manifest.generation} does not hold {manifest.count} images.")
-        return Snapshot(manifest, opened.tail)
+        return Snapshot(manifest, opened.tail, opened.selections)
 
     def tail(self) -> Tail:
         """The tail of the generation that was loaded last, for the writer to go on with."""

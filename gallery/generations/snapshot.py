@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.record_key import RecordKey
 from gallery.generations.base import Base
-from gallery.generations.fold import Entry, Position
+from gallery.generations.fold import Position
+from gallery.generations.history import AsOf, HistoryGoneError
+from gallery.generations.kept import Kept
 from gallery.generations.manifest import Manifest
+from gallery.generations.selection import Selection, Selections
 from gallery.generations.tail import Tail
 from gallery.nearest.neighbours import Nearest
 from gallery.nearest.tree import frozen
@@ -47,30 +51,28 @@ class GalleryImage:
 class Snapshot:
     """What one generation holds. Never changes, although the tail's arrays behind it go on growing."""
 
-    def __init__(self, manifest: Manifest, tail: Tail) -> None:
+    def __init__(self, manifest: Manifest, tail: Tail, selections: Selections) -> None:
         self.manifest = manifest
         self._tail = tail
+        self._selections = selections
         self._entry_count = n = len(tail.entries)
         self._entries = tail.entries
         self._appended = tail.appended.first(n)
-        self._embeddings = self._appended.embeddings
-        self._is_live = frozen(tail.is_live[:n].copy())
-        self._base_is_live = frozen(tail.base_is_live.copy())
+        nothing_replaced = np.zeros(len(tail.base.replaced.puts), np.bool_)
+        is_live = frozen(tail.is_live[:n].copy())
+        in_tail = int(is_live.sum())
+        self._now = Selection(
+            frozen(tail.base_is_live.copy()),
+            is_live,
+            frozen(nothing_replaced),
+            (manifest.count - in_tail, in_tail, 0),
+            {},
+        )
 
     @property
     def base(self) -> Base:
         """The base under the tail."""
         return self._tail.base
-
-    @property
-    def entries(self) -> list[Entry]:
-        """The tail's entries, superseded ones too."""
-        return [self._entries[number].entry for number in range(self._entry_count)]
-
-    @property
-    def embeddings(self) -> NDArray[np.float32]:
-        """The tail's embeddings (m, d) float32, one row an entry."""
-        return self._embeddings
 
     @property
     def count(self) -> int:
@@ -82,94 +84,140 @@ class Snapshot:
         """Numbers in an embedding."""
         return int(self.base.neighbours.embeddings.shape[1])
 
-    def search(self, query: NDArray[np.float32], k: int, max_distance: float | None = None) -> list[Match]:
+    def knows(self, as_of: AsOf) -> bool:
+        """Whether `select` is quick, since the same time was asked for lately."""
+        return self._selections.knows(as_of)
+
+    def select(self, as_of: AsOf) -> Selection:
+        """What ids meant at an earlier time.
+
+        Raises:
+            HistoryGoneError: some of the records that this needs are not kept any more.
+        """
+        floor = self.base.replaced.floor
+        if not floor.allows(as_of, self._newest_log):
+            raise HistoryGoneError(floor.offsets(self._newest_log), floor.time_ms)
+        return self._selections.select(as_of, self._entry_count, self._newest_log)
+
+    def search(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        max_distance: float | None = None,
+        selection: Selection | None = None,
+    ) -> list[Match]:
         """The k nearest images, nearest first, ties in the byte order of their ids.
 
         Args:
             query: (d,) float32, finite.
             k: at least 1; fewer come back when the gallery holds fewer.
             max_distance: leave out what is farther away.
+            selection: what may be found; None for all that ids mean now.
         """
-        base_distances, base_rows = self.base.neighbours.nearest(query, k, self._base_is_live, max_distance)
-        live, entries = self.base.live, self._entries
+        chosen, base = selection or self._now, self.base
+        _, in_tail, in_replaced = chosen.counts
+        near, farthest = [base.neighbours.nearest(query, k, chosen.base, max_distance)], max_distance
+        parts: list[_Records] = [base.live]
+        if in_replaced:
+            farthest = _farthest(near, k, max_distance)
+            near.append(base.replaced.neighbours.nearest(query, k, chosen.replaced, farthest))
+            parts.append(base.replaced.puts)
+        if in_tail:
+            near.append(self._search_tail(query, k, chosen.tail, _farthest(near, k, farthest)))
+            parts.append(self._tail)
+        # Ids and positions are read only of those that can be among the k nearest.
+        farthest = _farthest(near, k, max_distance)
         found = [
-            (distance, live.id_bytes(row), live.position(row))
-            for distance, row in zip(base_distances.tolist(), base_rows.tolist(), strict=True)
+            (distance, part.id_bytes(row), part.position(row))
+            for (distances, rows), part in zip(near, parts, strict=True)
+            for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
+            if farthest is None or distance <= farthest
         ]
-        if self._entry_count:
-            # Beyond the base's k-th nothing of the tail can be among the k nearest.
-            farthest = max_distance if len(found) < k else found[-1][0]
-            tail_distances, tail_numbers = self._search_tail(query, k, farthest)
-            for distance, number in zip(tail_distances.tolist(), tail_numbers.tolist(), strict=True):
-                entry = entries[number].entry
-                found.append((distance, entry.image_id.encode(), entry.position))
-            found.sort()
+        found.sort()
         return [self._match(image_id.decode(), distance, position) for distance, image_id, position in found[:k]]
 
-    def find(self, image_id: str) -> GalleryImage | None:
-        """The image of this id, None when it is unknown or deleted."""
-        number = self._tail.find(image_id)
-        if number >= self._entry_count:  # the id was written again since this generation was published
-            numbers = (n for n in reversed(range(self._entry_count)) if self._entries[n].entry.image_id == image_id)
-            number = next(numbers, -1)
-        if number >= 0:
-            is_live, row, embedding = self._is_live[number], -1, self._embeddings[number]
-        else:
-            row = self.base.live.find(image_id.encode())
-            if row < 0:
-                return None
-            is_live, embedding = True, self.base.neighbours.embeddings_of(np.array([row]))[0]
-        if not is_live:
-            return None
-        position = self._position(row, number)
-        return GalleryImage(image_id, embedding, self._source(position), position.kafka_time_ms)
+    def find(self, image_id: str, selection: Selection | None = None) -> GalleryImage | None:
+        """The image of this id, None when it is unknown or deleted.
+
+        Args:
+            selection: of which it is one; None for all that ids mean now.
+        """
+        chosen, base, name = selection or self._now, self.base, image_id.encode()
+        for number in self._tail.numbers(image_id, chosen.tail).tolist():
+            return self._image(image_id, self._entries[number].entry.position, self._appended.embeddings[number])
+        for table, neighbours, is_chosen in (
+            (base.live, base.neighbours, chosen.base),
+            (base.replaced.puts, base.replaced.neighbours, chosen.replaced),
+        ):
+            for row in table.rows_of(name):
+                if is_chosen[row]:
+                    return self._image(image_id, table.position(row), neighbours.embeddings_of(np.array([row]))[0])
+        return None
 
     def newest(self, n: int) -> list[Match]:
         """Up to n images of the tail that arrived last, newest first; their distance is 0."""
-        numbers = np.flatnonzero(self._is_live)[-n:][::-1].tolist()
+        numbers = np.flatnonzero(self._now.tail)[-n:][::-1].tolist()
         entries = [self._entries[number].entry for number in numbers]
         return [self._match(entry.image_id, 0.0, entry.position) for entry in entries]
 
     def contents(self) -> Iterator[tuple[str, tuple[Position, bytes]]]:
         """Every image that can be found: id, position, and embedding as little-endian float32 bytes."""
-        rows, numbers = self.live_rows()
+        live, tail = self._now.base, self._now.tail
+        rows, numbers = np.flatnonzero(live), np.flatnonzero(tail)
         for row, embedding in zip(rows.tolist(), self.base.neighbours.embeddings_of(rows), strict=True):
-            yield self.base.live.id_bytes(row).decode(), (self._position(row, -1), embedding.tobytes())
+            yield self.base.live.id_bytes(row).decode(), (self.base.live.position(row), embedding.tobytes())
         for number in numbers.tolist():
             entry = self._entries[number].entry
-            yield entry.image_id, (entry.position, self._embeddings[number].tobytes())
+            yield entry.image_id, (entry.position, self._appended.embeddings[number].tobytes())
+
+    def kept(self) -> Kept:
+        """All records that the generation keeps, earlier ones of ids too."""
+        return Kept(self._tail, self._entry_count)
 
     def deleted(self) -> dict[bytes, Position]:
-        """Deletes that are remembered, by id: what the base remembers unless the tail speaks of the id, and the tail's own."""
-        old = self.base.deleted
-        found = {old.id_bytes(row): old.position(row) for row in range(len(old))}
-        for entry in self.entries:
-            found.pop(entry.image_id.encode(), None)
-            if entry.embedding is None:
-                found[entry.image_id.encode()] = entry.position
-        return found
+        """Deletes that are remembered, by id."""
+        kept = self.kept()
+        numbers = np.flatnonzero(kept.meant() & ~kept.is_put)
+        positions = (Position(*position) for position in kept.positions[numbers].tolist())
+        return dict(zip(kept.image_ids(numbers), positions, strict=True))
 
-    def live_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of the base and numbers of the tail's entries that can be found."""
-        return np.flatnonzero(self._base_is_live), np.flatnonzero(self._is_live)
+    @property
+    def _newest_log(self) -> int:
+        return len(self.manifest.logs) - 1
 
-    def _search_tail(self, query: NDArray[np.float32], k: int, max_distance: float | None) -> Nearest:
-        """Distances and entry numbers of the k nearest live entries and of all that tie with the last of them.
+    def _search_tail(
+        self, query: NDArray[np.float32], k: int, is_chosen: NDArray[np.bool_], max_distance: float | None
+    ) -> Nearest:
+        """Distances and entry numbers of the k nearest chosen entries and of all that tie with the last of them.
 
         Entries are not in the order of ids, so which of those that tie come first is decided by the caller.
         """
         wanted = k
         while True:
-            distances, numbers = self._appended.nearest(query, wanted, self._is_live, max_distance)
+            distances, numbers = self._appended.nearest(query, wanted, is_chosen, max_distance)
             if len(distances) < wanted or distances[k - 1] < distances[-1] or wanted > self._entry_count:
                 return distances, numbers
             wanted = min(4 * wanted, self._entry_count + 1)
 
-    def _position(self, row: int, number: int) -> Position:
-        return self.base.live.position(row) if number < 0 else self._entries[number].entry.position
-
     def _source(self, position: Position) -> RecordKey:
         return RecordKey(self.manifest.logs[position.log_number].log, position.partition, position.offset)
 
+    def _image(self, image_id: str, position: Position, embedding: NDArray[np.float32]) -> GalleryImage:
+        return GalleryImage(image_id, embedding, self._source(position), position.kafka_time_ms)
+
     def _match(self, image_id: str, distance: float, position: Position) -> Match:
         return Match(image_id, distance, self._source(position), position.kafka_time_ms)
+
+
+class _Records(Protocol):
+    """What can say of a row its image id and its record."""
+
+    def id_bytes(self, row: int) -> bytes: ...
+
+    def position(self, row: int) -> Position: ...
+
+
+def _farthest(near: list[Nearest], k: int, max_distance: float | None) -> float | None:
+    """Beyond this distance nothing can be among the k nearest; None where nothing is excluded."""
+    distances = near[0][0] if len(near) == 1 else np.concatenate([found for found, _ in near])
+    return max_distance if len(distances) < k else float(np.partition(distances, k - 1)[k - 1])

@@ -1,7 +1,7 @@
 """The tail: what changed since the base, as one append-only file and as arrays that grow.
 
 An entry is a fixed head, the image id and the metadata in UTF-8, and for a put the embedding as little-endian float32. It names
-the row of the base that it supersedes, so that a reader need not look ids up. A file belongs to one base.
+the row of the base that has its id, so that a reader need not look ids up. A file belongs to one base.
 """
 
 import struct
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from contract.errors import IndexDamagedError
 from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
-from gallery.nearest.appended import AppendedEmbeddings
+from gallery.nearest.appended import AppendedEmbeddings, doubled
 
 _HEAD = struct.Struct("<BHIqqqqqq")  # kind, sizes of id and metadata, Position, row of the base or -1
-_DELETE, _PUT = 0, 1
+_IS_PUT, _IS_LATE = 1, 2
 
 
 class TailEntry(NamedTuple):
-    """An entry and the row of the base that it supersedes, -1 for none."""
+    """An entry and the row of the base that has its id, as `Base.row` counts them."""
 
     entry: Entry
     base_row: int
@@ -30,9 +30,9 @@ class TailEntry(NamedTuple):
 def encode_entries(entries: Iterable[TailEntry]) -> bytes:
     """Entries as they stand in the file."""
     parts = []
-    for (image_id, position, embedding, metadata), base_row in entries:
+    for (image_id, position, embedding, metadata, is_late), base_row in entries:
         name, text = image_id.encode(), metadata.encode()
-        kind = _DELETE if embedding is None else _PUT
+        kind = _IS_PUT * (embedding is not None) + _IS_LATE * is_late
         parts += [_HEAD.pack(kind, len(name), len(text), *position, base_row), name, text, embedding or b""]
     return b"".join(parts)
 
@@ -47,16 +47,17 @@ def decode_entries(blob: bytes, dimensions: int) -> Iterator[TailEntry]:
     try:
         while at < len(blob):
             kind, id_size, metadata_size, *numbers, base_row = _HEAD.unpack_from(blob, at)
-            if kind not in (_DELETE, _PUT):
+            if kind > _IS_PUT + _IS_LATE:
                 raise struct.error(f"the entry is of kind {kind}")
             id_end = at + _HEAD.size + id_size
             metadata_end = id_end + metadata_size
-            end = metadata_end + (dimensions * 4 if kind == _PUT else 0)
+            end = metadata_end + (dimensions * 4 if kind & _IS_PUT else 0)
             if end > len(blob):
                 raise struct.error("the last entry is cut short")
             image_id, metadata = blob[at + _HEAD.size : id_end].decode(), blob[id_end:metadata_end].decode()
-            embedding = blob[metadata_end:end] if kind == _PUT else None
-            yield TailEntry(Entry(image_id, Position(*numbers), embedding, metadata), base_row)
+            embedding = blob[metadata_end:end] if kind & _IS_PUT else None
+            entry = Entry(image_id, Position(*numbers), embedding, metadata, bool(kind & _IS_LATE))
+            yield TailEntry(entry, base_row)
             at = end
     except (struct.error, UnicodeDecodeError) as error:
         raise IndexDamagedError(f"The tail cannot be read at byte {at}: {error}.") from error
@@ -71,6 +72,9 @@ class Tail:
         appended: their embeddings, one an entry; zeros for a delete.
         is_live: (capacity,) bool: a put that no later entry supersedes.
         base_is_live: (rows of the base,) bool: rows that no entry supersedes.
+        is_put: (capacity,) bool.
+        positions: (capacity, 5) int64, the fields of `Position`.
+        id_numbers: (capacity,) int64, equal where entries have the same id: the base's row, or behind those the first entry.
     """
 
     def __init__(self, base: Base) -> None:
@@ -82,6 +86,9 @@ class Tail:
         self.is_live = np.zeros(256, bool)
         self.base_is_live = np.ones(len(base.live), bool)
         self.base_dead_count = 0
+        self.is_put = np.zeros(256, bool)
+        self.positions = np.zeros((256, len(Position._fields)), np.int64)
+        self.id_numbers = np.zeros(256, np.int64)
         self._last: dict[str, int] = {}
 
     def append(self, entries: Iterable[TailEntry]) -> None:
@@ -93,24 +100,15 @@ class Tail:
         added = list(entries)
         embeddings = _embeddings_of(added, self.dimensions)
         while len(self.entries) + len(added) > len(self.is_live):
-            self.is_live = np.concatenate([self.is_live, np.zeros_like(self.is_live)])
-        for entry in added:
-            (image_id, position, embedding, metadata), base_row = entry
-            number = len(self.entries)
-            self.is_live[number] = embedding is not None
-            if image_id in self._last:
-                self.is_live[self._last[image_id]] = False
-            elif base_row >= 0:
-                self.base_is_live[base_row] = False
-                self.base_dead_count += 1
-            self._last[image_id] = number
-            held = None if embedding is None else b""
-            self.entries.append(TailEntry(Entry(image_id, position, held, metadata), base_row))
+            self.is_live, self.is_put = doubled(self.is_live), doubled(self.is_put)
+            self.positions, self.id_numbers = doubled(self.positions), doubled(self.id_numbers)
+        for tail_entry in added:
+            self._take(tail_entry)
         self.appended.append(embeddings)
 
     def supersede(self, entries: Iterable[Entry]) -> list[TailEntry]:
-        """Say which row of the base each entry supersedes."""
-        return [TailEntry(entry, self.base.live.find(entry.image_id.encode())) for entry in entries]
+        """Say which row of the base has the id of each entry."""
+        return [TailEntry(entry, self.base.row(entry.image_id.encode())) for entry in entries]
 
     def entries_from(self, number: int) -> list[Entry]:
         """Entry `number` and all behind it, with their embeddings."""
@@ -120,19 +118,47 @@ class Tail:
             for (entry, _), embedding in zip(self.entries[number:], embeddings, strict=True)
         ]
 
-    def find(self, image_id: str) -> int:
-        """Number of the entry that `image_id` means, -1 when the tail does not speak of it."""
-        return self._last.get(image_id, -1)
+    def numbers(self, image_id: str, among: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Numbers of the entries of `image_id` that are `among` the first ones (n,)."""
+        last = self._last.get(image_id)
+        id_number = self.base.row(image_id.encode()) if last is None else self.id_numbers[last]
+        return np.flatnonzero(among & (self.id_numbers[: len(among)] == id_number))
 
-    def position(self, image_id: str) -> Position | None:
+    def id_bytes(self, number: int) -> bytes:
+        """An entry's image id in UTF-8."""
+        return self.entries[number].entry.image_id.encode()
+
+    def position(self, number: int) -> Position:
+        """An entry's record."""
+        return self.entries[number].entry.position
+
+    def latest(self, image_id: str) -> Position | None:
         """The record that `image_id` means in tail and base together, a delete included."""
-        number = self.find(image_id)
-        return self.entries[number].entry.position if number >= 0 else self.base.position(image_id.encode())
+        number = self._last.get(image_id)
+        return self.base.position(image_id.encode()) if number is None else self.entries[number].entry.position
 
     @property
     def count(self) -> int:
         """Images that can be found in tail and base together."""
         return len(self.base.live) - self.base_dead_count + int(self.is_live.sum())
+
+    def _take(self, tail_entry: TailEntry) -> None:
+        entry, base_row = tail_entry
+        number, last = len(self.entries), self._last.get(entry.image_id)
+        self.is_put[number], self.positions[number] = entry.embedding is not None, entry.position
+        if last is not None:
+            self.id_numbers[number] = self.id_numbers[last]
+        else:
+            self.id_numbers[number] = base_row if base_row >= 0 else self.base.ids_count + number
+        if not entry.is_late:
+            self.is_live[number] = entry.embedding is not None
+            if last is not None:
+                self.is_live[last] = False
+            elif 0 <= base_row < len(self.base.live):
+                self.base_is_live[base_row] = False
+                self.base_dead_count += 1
+            self._last[entry.image_id] = number
+        self.entries.append(TailEntry(entry._replace(embedding=None if entry.embedding is None else b""), base_row))
 
 
 def _embeddings_of(entries: list[TailEntry], dimensions: int) -> NDArray[np.float32]:

@@ -15,6 +15,8 @@ from contract.errors import IndexDamagedError
 from gallery.generations.base import Base, base_files, empty_base, load_base
 from gallery.generations.files import discard, make_folder, write_whole
 from gallery.generations.fold import Entry, Fold, PartitionProgress, Position
+from gallery.generations.history import first_replaced_ms
+from gallery.generations.kept import Kept
 from gallery.generations.manifest import (
     CURRENT,
     FORMAT,
@@ -137,6 +139,11 @@ class Writer:
         self._tail_file.sync()
         return self._publish(BaseFiles(name, len(base.live), files))
 
+    def oldest_history_ms(self) -> int | None:
+        """Effective time of the first record that replaced one that is still kept; None where none is."""
+        kept = Kept(self.tail, len(self.tail.entries))
+        return first_replaced_ms(kept.ids, kept.positions)
+
     def current_name(self) -> str:
         """Name of the current generation's manifest."""
         return self._name
@@ -193,7 +200,7 @@ class Writer:
             for partition, c in coverage.partitions.items()
         }
         return Fold(
-            lambda image_id: self.tail.position(image_id),
+            lambda image_id: self.tail.latest(image_id),
             progress,
             Counter(self.manifest.rejected),
             self.manifest.expired,

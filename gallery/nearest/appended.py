@@ -76,8 +76,8 @@ class AppendedEmbeddings:
         """Add embeddings (m, d) float32, finite."""
         start, self.count = self.count, self.count + len(embeddings)
         while self.count > len(self._embeddings):
-            self._embeddings, self._codes = _doubled(self._embeddings), _doubled(self._codes)
-            self._blocks = _doubled(self._blocks)
+            self._embeddings, self._codes = doubled(self._embeddings), doubled(self._codes)
+            self._blocks = doubled(self._blocks)
         self._embeddings[start : self.count] = embeddings
 
     def first(self, n: int) -> AppendedPrefix:
@@ -97,5 +97,6 @@ class AppendedEmbeddings:
         )
 
 
-def _doubled(array: NDArray[Any]) -> NDArray[Any]:
+def doubled(array: NDArray[Any]) -> NDArray[Any]:
+    """The array with as many zeros behind it."""
     return np.concatenate([array, np.zeros_like(array)])

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from kafka import KafkaConsumer
 from PIL import Image
 
+from api.answers.as_of import rfc3339
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
@@ -141,6 +143,22 @@ def test_pictures_of_a_deleted_image_are_gone_whichever_record_is_asked_for(api:
         assert api.client.get(address).json()["code"] == "unknown-image"
     other = details["thumbnail_url"].replace("short-lived", "large")
     assert api.client.get(other).status_code == 404
+
+    then = {"id": "short-lived", "as_of": f"0:{details['source']['offset'] + 1}"}
+    told = api.client.get("/v1/images", params=then).json()
+    assert told["source"] == details["source"] and told["degraded"] == []
+    assert api.client.get(told["original_url"]).content == digit(30)
+    assert api.client.get(told["thumbnail_url"]).status_code == 200
+    found = api.client.post("/v1/search?k=1", params={"as_of": then["as_of"]}, content=digit(30), headers=PNG).json()
+    assert found["matches"][0]["id"] == "short-lived" and found["matches"][0]["same_bytes"]
+    assert api.client.get(found["matches"][0]["thumbnail_url"]).status_code == 200
+
+
+def test_a_time_of_a_moment_ago_is_answered_as_soon_as_kafka_says_that_nothing_of_it_is_missing(api: Road) -> None:
+    now = {"as_of": rfc3339(int(time.time() * 1000)), "wait_ms": "5000"}
+    answer = api.client.post("/v1/search", params=now, json={"image_id": "digit/1"}).json()
+    assert answer["matches"][0]["id"] == "digit/1"
+    assert answer["coverage"]["count"] == api.client.get("/v1/index").json()["count"]
 
 
 def test_a_write_is_answered_with_where_kafka_has_it(api: Road) -> None:

@@ -23,7 +23,8 @@ def fold_all(rows: list[FeedRow]) -> tuple[dict[str, tuple[Position, bytes | Non
     for _, run in groupby(rows, key=lambda r: r.key.partition):
         part = list(run)
         for entry in fold.add(0, part[0].key.partition, part):
-            gallery[entry.image_id] = (entry.position, entry.embedding)
+            if not entry.is_late:
+                gallery[entry.image_id] = (entry.position, entry.embedding)
     return gallery, fold
 
 
@@ -108,3 +109,18 @@ def test_expired_offsets_and_rejects_are_counted() -> None:
     _, fold = fold_all([expired])
     assert fold.expired == 100
     assert fold.rejected == {"corrupt": 1}
+
+
+@given(histories())
+def test_all_puts_and_deletes_are_handed_on_once_with_whether_they_came_late(
+    both: tuple[list[FeedRow], list[FeedRow]],
+) -> None:
+    rows, _ = both
+    highest: dict[str, Position] = {}
+    fold, handed_on = Fold(lambda image_id: highest.get(image_id)), []
+    for row in rows:
+        for entry in fold.add(0, row.key.partition, [row]):
+            handed_on.append((entry.position.partition, entry.position.offset))
+            assert entry.is_late == (entry.image_id in highest and highest[entry.image_id] > entry.position)
+            highest[entry.image_id] = max(entry.position, highest.get(entry.image_id, entry.position))
+    assert handed_on == [(r.key.partition, r.key.offset) for r in rows if r.outcome != "reject"]

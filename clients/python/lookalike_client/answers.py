@@ -67,6 +67,7 @@ class Covered:
         count: images that were searched.
         encoder: the fingerprint of the encoder that answered.
         set_aside: records below `offsets` whose stored row cannot be used.
+        as_of: the earlier time that was asked for, None for now.
     """
 
     index_id: str
@@ -79,6 +80,7 @@ class Covered:
     encoder: str
     digest: str
     set_aside: int
+    as_of: str | None = None
 
     @property
     def min_offsets(self) -> str:

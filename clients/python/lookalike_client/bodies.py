@@ -18,13 +18,19 @@ def search_parameters(
     max_distance: float | None,
     min_offsets: str | None,
     wait_ms: int | None,
+    as_of: str | None,
     *,
     explain: bool = False,
     sort: Sort | None = None,
     effort: Effort = "normal",
 ) -> dict[str, object]:
     """Parameters of a search; what is not asked for is left out."""
-    asked = {"explain": "true" if explain else None, "sort": sort, "effort": None if effort == "normal" else effort}
+    asked = {
+        "as_of": as_of,
+        "explain": "true" if explain else None,
+        "sort": sort,
+        "effort": None if effort == "normal" else effort,
+    }
     # Before anything is covered, `min_offsets` is empty and asks for nothing.
     return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets or None, "wait_ms": wait_ms, **asked}
 

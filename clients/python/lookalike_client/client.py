@@ -55,15 +55,19 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        as_of: str | None = None,
         explain: bool = False,
         sort: Sort | None = None,
         effort: Effort = "normal",
     ) -> Answer:
         """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` and `effort` are as in the API.
 
-        With `min_offsets` the answer covers at least those offsets; it is waited for at most `wait_ms`.
+        With `min_offsets` the answer covers at least those offsets; it is waited for at most `wait_ms`. With `as_of`, offsets such
+        as ``0:1240,1:1198`` or a time such as ``2026-01-31T12:00:00Z``, it is made of the records of then.
         """
-        query = search_parameters(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
+        query = search_parameters(
+            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort
+        )
         return self._read(answer_of, "POST", "/search", query, image, _BYTES)
 
     def search_file(
@@ -74,6 +78,7 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        as_of: str | None = None,
         explain: bool = False,
         sort: Sort | None = None,
         effort: Effort = "normal",
@@ -89,6 +94,7 @@ class Client:
             max_distance=max_distance,
             min_offsets=min_offsets,
             wait_ms=wait_ms,
+            as_of=as_of,
             explain=explain,
             sort=sort,
             effort=effort,
@@ -102,12 +108,15 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        as_of: str | None = None,
         explain: bool = False,
         sort: Sort | None = None,
         effort: Effort = "normal",
     ) -> Answer:
         """Neighbours of the picture at an address, which the API fetches where its setting allows that."""
-        query = search_parameters(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort, effort=effort)
+        query = search_parameters(
+            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort
+        )
         return self._read(answer_of, "POST", "/search", {**query, "url": url})
 
     def search_id(
@@ -118,11 +127,12 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        as_of: str | None = None,
         explain: bool = False,
         sort: Sort | None = None,
     ) -> Answer:
         """Neighbours of an image of the gallery, itself first."""
-        query = search_parameters(k, max_distance, min_offsets, wait_ms, explain=explain, sort=sort)
+        query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort)
         return self._read(answer_of, "POST", "/search", query, json_body({"image_id": image_id}), _JSON)
 
     def search_embedding(
@@ -134,10 +144,11 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        as_of: str | None = None,
     ) -> Answer:
         """Neighbours of an embedding, as many numbers as the encoder's dimensions; refused when `encoder` is given and another one answers."""
         body = json_body({"embedding": list(embedding), "encoder": encoder})
-        query = search_parameters(k, max_distance, min_offsets, wait_ms)
+        query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of)
         return self._read(answer_of, "POST", "/search", query, body, _JSON)
 
     def search_batch(
@@ -148,6 +159,7 @@ class Client:
         max_distance: float | None = None,
         min_offsets: str | None = None,
         wait_ms: int | None = None,
+        as_of: str | None = None,
     ) -> Answers:
         """Neighbours of up to 256 queries, all from one generation: all of them images, or all of them ids and embeddings.
 
@@ -160,7 +172,7 @@ class Client:
         kind, body = (
             form_body([("file", image) for image in images]) if images else (_JSON, json_body(batch_questions(queries)))
         )
-        query = search_parameters(k, max_distance, min_offsets, wait_ms)
+        query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of)
         return self._read(answers_of, "POST", "/search/batch", query, body, kind)
 
     def publish(
@@ -176,17 +188,17 @@ class Client:
         """Delete an image."""
         return self._read(written_of, "DELETE", "/images", {"id": image_id})
 
-    def image(self, image_id: str) -> dict[str, Any]:
-        """What is known of an image."""
-        return self._read(dict, "GET", "/images", {"id": image_id})
+    def image(self, image_id: str, *, as_of: str | None = None) -> dict[str, Any]:
+        """What is known of an image, or of the one that had its id at an earlier time."""
+        return self._read(dict, "GET", "/images", {"id": image_id, "as_of": as_of})
 
-    def original(self, image_id: str) -> bytes:
+    def original(self, image_id: str, *, as_of: str | None = None) -> bytes:
         """The bytes exactly as they were published."""
-        return self._call("GET", "/images/original", {"id": image_id})
+        return self._call("GET", "/images/original", {"id": image_id, "as_of": as_of})
 
-    def thumbnail(self, image_id: str) -> bytes:
+    def thumbnail(self, image_id: str, *, as_of: str | None = None) -> bytes:
         """A small picture of the image."""
-        return self._call("GET", "/images/thumbnail", {"id": image_id})
+        return self._call("GET", "/images/thumbnail", {"id": image_id, "as_of": as_of})
 
     def timeline(self, image_id: str, *, written: Written | None = None) -> dict[str, Any]:
         """How far a record has come: the one that was `written`, or the one that the id means now."""

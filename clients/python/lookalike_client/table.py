@@ -23,7 +23,10 @@ def neighbours_table(answer: Answer, shown_max: int | None = None) -> str:
             lines.append(_fitted(f"{'':16}altered copy{_sureness(match)}: {edits_in_words(match.edits or [])}", 80))
     coverage, timing = answer.coverage, answer.timing_ms
     missing = f"; without {', '.join(answer.degraded)}" if answer.degraded else ""
-    foot = f"exact over {coverage.count} images, generation {coverage.generation}, {timing['total']:.1f} ms{missing}"
+    then = f" as of {_fitted(coverage.as_of, 24)}" if coverage.as_of else ""
+    foot = (
+        f"exact over {coverage.count} images{then}, generation {coverage.generation}, {timing['total']:.1f} ms{missing}"
+    )
     return "\n".join([head, *(line.rstrip() for line in lines), foot])
 
 
