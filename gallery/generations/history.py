@@ -110,19 +110,23 @@ class HistoryGoneError(LookalikeError):
         self.time_ms = time_ms
 
 
-def highest(ids: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+def highest(
+    ids: NDArray[np.int64], positions: NDArray[np.int64], among: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Numbers of the records that win, one for each id.
 
     Args:
         ids: (n,) small numbers from 0 on, equal where records are of one id.
         positions: (n, 5), the fields of `Position`, no two alike.
+        among: numbers of the records that count; None for all.
     """
-    several = _several(ids)
-    order = several[_ascending(ids[several], positions[several])]
+    numbers = np.arange(len(ids)) if among is None else among
+    several = _several(ids[numbers])
+    order = numbers[several][_ascending(ids[numbers[several]], positions[numbers[several]])]
     is_last = np.append(np.diff(ids[order]) != 0, True)[: len(order)]
-    alone = np.ones(len(ids), np.bool_)
+    alone = np.ones(len(numbers), np.bool_)
     alone[several] = False
-    return np.concatenate([np.flatnonzero(alone), order[is_last]])
+    return np.concatenate([numbers[alone], order[is_last]])
 
 
 def due(

@@ -36,9 +36,8 @@ class Kept:
 
     def meant(self, included: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
         """Which records their ids mean, (n,), when only those in `included` (n,) count; None for all."""
-        numbers = np.arange(len(self.ids)) if included is None else np.flatnonzero(included)
         meant = np.zeros(len(self.ids), np.bool_)
-        meant[numbers[highest(self.ids[numbers], self.positions[numbers])]] = True
+        meant[highest(self.ids, self.positions, None if included is None else np.flatnonzero(included))] = True
         return meant
 
     def image_ids(self, numbers: NDArray[np.int64]) -> list[bytes]:

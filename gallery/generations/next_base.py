@@ -54,19 +54,23 @@ def save_merged(snapshot: Snapshot, folder: Path, *, horizon_ms: int) -> None:
     is_due, tops = due(kept.ids, kept.positions, horizon_ms=horizon_ms)
     replaced = np.flatnonzero(~meant & ~is_due)
     replaced = replaced[np.lexsort(kept.positions[replaced].T[::-1])]
-    live, deleted = (_by_id(kept, np.flatnonzero(meant & (kept.is_put == is_put))) for is_put in (True, False))
-    puts, deletes = (_by_id(kept, replaced[kept.is_put[replaced] == is_put]) for is_put in (True, False))
+    (live, live_table), (deleted, deleted_table) = (
+        _by_id(kept, np.flatnonzero(meant & (kept.is_put == is_put))) for is_put in (True, False)
+    )
+    (puts, puts_table), (deletes, deletes_table) = (
+        _by_id(kept, replaced[kept.is_put[replaced] == is_put]) for is_put in (True, False)
+    )
     rows = np.full(int(kept.ids.max(initial=-1)) + 1, -1, np.int64)
     rows[kept.ids[np.concatenate([live, deleted])]] = np.arange(len(live) + len(deleted))
     save_base(
         folder,
-        live=_table(kept, live),
-        deleted=_table(kept, deleted),
+        live=live_table,
+        deleted=deleted_table,
         embeddings=kept.embeddings_of(live),
         columns=kept.columns_of(live),
         replaced=Replaced(
-            puts=_table(kept, puts),
-            deletes=_table(kept, deletes),
+            puts=puts_table,
+            deletes=deletes_table,
             puts_of=rows[kept.ids[puts]],
             deletes_of=rows[kept.ids[deletes]],
             neighbours=build_neighbours(kept.embeddings_of(puts)),
@@ -76,14 +80,12 @@ def save_merged(snapshot: Snapshot, folder: Path, *, horizon_ms: int) -> None:
     )
 
 
-def _by_id(kept: Kept, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of records in the order of their ids; those of one id stay in theirs."""
+def _by_id(kept: Kept, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], IdTable]:
+    """Numbers of records in the order of their ids, and these as a table; those of one id stay in their order."""
     ids = kept.image_ids(numbers)
-    return numbers[np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)]
-
-
-def _table(kept: Kept, numbers: NDArray[np.int64]) -> IdTable:
-    return IdTable.build(kept.image_ids(numbers), kept.positions[numbers])
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    numbers = numbers[np.array(order, np.int64)]
+    return numbers, IdTable.build([ids[place] for place in order], kept.positions[numbers])
 
 
 def _end_with(sentinel: int) -> None:
