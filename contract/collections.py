@@ -55,6 +55,15 @@ def check_collection_name(name: str) -> str:
     return name
 
 
+def chosen_collections(text: str) -> tuple[str, ...]:
+    """The names in ``a,b``; none where it is ``all``.
+
+    Raises:
+        ConfigurationError: one of them cannot be a collection's name.
+    """
+    return () if text == "all" else tuple(map(check_collection_name, text.split(",")))
+
+
 def default_collection(settings: Settings) -> Collection:
     """The collection that the settings themselves describe."""
     return Collection(name=DEFAULT_COLLECTION, encoder=settings.encoder, partitions=settings.kafka_partitions)

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     kafka_retention_hours: Annotated[int, Field(ge=-1)] = Field(
         -1, description="How long Kafka keeps images; -1 keeps them for ever."
     )
+    collections: Addresses = Field(
+        "all",
+        description="Collections that an embedder and an indexer serve: `all`, also those created later, or names separated by commas.",
+    )
     kafka_controller_port: Port = Field(9093, description="Controller port of the local Kafka that `stack` starts.")
     cassandra_hosts: Addresses = Field("127.0.0.1", description="Cassandra nodes, separated by commas.")
     cassandra_port: Port = Field(9042, description="CQL port of every Cassandra node.")

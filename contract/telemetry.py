@@ -13,13 +13,15 @@ from contract.settings import PREFIX
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 IMAGES_ACCEPTED = Counter(
-    "lookalike_images_accepted_total", "Images whose feed row was written, by outcome.", ["outcome"]
+    "lookalike_images_accepted_total", "Images whose feed row was written, by outcome.", ["collection", "outcome"]
 )
-IMAGES_REJECTED = Counter("lookalike_images_rejected_total", "Records refused, by reason.", ["reason"])
+IMAGES_REJECTED = Counter("lookalike_images_rejected_total", "Records refused, by reason.", ["collection", "reason"])
 ROWS_SET_ASIDE = Counter(
     "lookalike_rows_set_aside_total", "Feed rows that cannot be used, by reason.", ["collection", "reason"]
 )
-RECORDS_EXPIRED = Counter("lookalike_records_expired_total", "Offsets that Kafka expired before they were embedded.")
+RECORDS_EXPIRED = Counter(
+    "lookalike_records_expired_total", "Offsets that Kafka expired before they were embedded.", ["collection"]
+)
 STAGE_SECONDS = Histogram("lookalike_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=SECONDS)
 DEPENDENCY_RETRIES = Counter(
     "lookalike_dependency_retries_total", "Failed calls that were tried again.", ["dependency"]
@@ -32,7 +34,7 @@ STALLED = Gauge(
     "1 while coverage stands still because of this part, though records wait.",
     ["collection", "part"],
 )
-PARTITIONS = Gauge("lookalike_partitions", "Partitions that this embedder reads.")
+PARTITIONS = Gauge("lookalike_partitions", "Partitions that this embedder reads.", ["collection"])
 CONSUMER_LAG = Gauge(
     "lookalike_consumer_lag_records", "Records in Kafka that the index does not cover.", ["collection", "partition"]
 )

@@ -6,6 +6,7 @@ import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from contract.collections import DEFAULT_COLLECTION
 from contract.errors import ConfigurationError
 from contract.settings import PREFIX, Settings, absolute
 from stack.service import Service
@@ -40,8 +41,14 @@ def beside(settings: Settings) -> list[Service]:
             f"{PREFIX}NEXT_ENCODER={settings.next_encoder}: name an encoder other than {PREFIX}ENCODER={settings.encoder}, "
             "to embed and index with it beside that one."
         )
-    # Its metrics would want the ports of the other two.
-    own = {"encoder": settings.next_encoder, "next_encoder": "", "embedder_metrics_port": 0, "indexer_metrics_port": 0}
+    # Its metrics would want the ports of the other two, which go on to serve the other collections.
+    own = {
+        "encoder": settings.next_encoder,
+        "next_encoder": "",
+        "collections": DEFAULT_COLLECTION,
+        "embedder_metrics_port": 0,
+        "indexer_metrics_port": 0,
+    }
     own_settings = settings.model_copy(update=own)
     return [
         replace(made, name=f"{made.name}-next", log=made.log.with_stem(f"{made.name}-next"))

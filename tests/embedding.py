@@ -43,12 +43,19 @@ class Embedder:
     """`python -m workers embedder` as a child process; its output goes to a file."""
 
     def __init__(
-        self, settings: Settings, folder: Path, *, slot: int = 0, failpoints: str = "", program: Sequence[str] = ()
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        slot: int = 0,
+        failpoints: str = "",
+        program: Sequence[str] = (),
+        arguments: Sequence[str] = (),
     ) -> None:
         self.output = folder / f"embedder-{time.monotonic_ns()}.log"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *(program or ("-m", "workers", "embedder", "--slot", str(slot)))],
+                [sys.executable, *(program or ("-m", "workers", "embedder", "--slot", str(slot), *arguments))],
                 cwd=ROOT,
                 env={**os.environ, **environment(settings), "PYTHONUNBUFFERED": "1", VARIABLE: failpoints},
                 stdout=output,

@@ -1,6 +1,5 @@
 """The topics of images and of rejected messages: created once, checked every time, and described as they are now."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from contract.errors import ConfigurationError, DependencyError, TopicReplacedEr
 from contract.messages import MESSAGE_SIZE_BYTES_MAX, log_of
 from contract.settings import PREFIX, Settings
 from topics.clients import open_admin
+from topics.topic_admin import TopicAdmin
 
 _UNKNOWN_TOPIC = 3
 _TIMESTAMP_TYPE = "message.timestamp.type"
@@ -57,13 +57,16 @@ class EndOffsets:
 
 
 class Topic:
-    """Asks Kafka about the topic of images; connects at the first question. Thread-safe: callers take turns."""
+    """Asks Kafka about the topic of images; connects at the first question. Thread-safe: callers take turns.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        admin: a connection that is shared; without one it has its own.
+    """
+
+    def __init__(self, settings: Settings, admin: TopicAdmin | None = None) -> None:
         self._settings = settings
         self.name = settings.kafka_topic
-        self._lock = threading.Lock()
-        self._admin: KafkaAdminClient | None = None
+        self._admin = admin or TopicAdmin(settings)
 
     def check(self) -> str:
         """Check that the topic can be embedded, and return its log.
@@ -133,23 +136,10 @@ class Topic:
 
     def close(self) -> None:
         """Close the connection."""
-        with self._lock:
-            self._drop()
+        self._admin.close()
 
     def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        with self._lock:
-            try:
-                if self._admin is None:
-                    self._admin = open_admin(self._settings)
-                return question(self._admin)
-            except (KafkaError, OSError) as error:
-                self._drop()
-                raise DependencyError("kafka", f"describing topic {self.name} failed: {error}") from error
-
-    def _drop(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
-            self._admin = None
+        return self._admin.ask(f"describing topic {self.name}", question)
 
 
 def _wanted_configs(settings: Settings) -> dict[str, str]:

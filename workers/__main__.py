@@ -35,30 +35,43 @@ def _add_embedder(embedder: argparse.ArgumentParser) -> None:
         help="number of this embedder among those that run; each needs its own (default 0)",
     )
     embedder.add_argument(
+        "--collections",
+        metavar="all|A,B",
+        help="collections to embed: all, also those created later, or these (default: the setting LOOKALIKE_COLLECTIONS)",
+    )
+    embedder.add_argument(
         "--from-store",
         action="store_true",
-        help="embed stored originals that Kafka holds no longer and this encoder's feed lacks, then end; "
+        help="embed stored originals of one collection that Kafka holds no longer and its encoder's feed lacks, then end; "
         "run it before the embedder",
     )
+    _add_collection(embedder, help="with --from-store: the collection (default: default)")
 
 
 def _add_indexer(indexer: argparse.ArgumentParser) -> None:
     indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
 
 
+def _add_collection(verb: argparse.ArgumentParser, help: str = "collection of the messages (default: default)") -> None:
+    verb.add_argument("--collection", metavar="NAME", default="default", help=help)
+
+
 def _add_list(listed: argparse.ArgumentParser) -> None:
+    _add_collection(listed)
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_show(show: argparse.ArgumentParser) -> None:
     show.add_argument("place", type=_place, metavar="P:O", help="partition and offset of the original")
     _add_log(show)
+    _add_collection(show)
     show.add_argument("--save", type=Path, metavar="FILE", help="write the value here")
 
 
 def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument("place", type=_place, nargs="+", metavar="P:O", help="partition and offset of the original")
     _add_log(replay)
+    _add_collection(replay)
 
 
 def _add_log(verb: argparse.ArgumentParser) -> None:
@@ -75,10 +88,11 @@ def _embedder(settings: "Settings", options: argparse.Namespace) -> int:
     if options.from_store:
         from workers.embedder.restore import run as restore
 
-        return restore(settings)
+        return restore(settings, options.collection)
+    from contract.collections import chosen_collections
     from workers.embedder.program import run
 
-    return run(settings, slot=options.slot)
+    return run(settings, slot=options.slot, collections=chosen_collections(options.collections or settings.collections))
 
 
 def _indexer(settings: "Settings", options: argparse.Namespace) -> int:
@@ -92,21 +106,29 @@ def _list(settings: "Settings", options: argparse.Namespace) -> int:
     _configure_logging("stderr")
     from workers.rejected import list_rejected
 
-    return list_rejected(settings, as_json=options.json)
+    return list_rejected(_of_collection(settings, options), as_json=options.json)
 
 
 def _show(settings: "Settings", options: argparse.Namespace) -> int:
     _configure_logging("stderr")
     from workers.rejected import show_rejected
 
-    return show_rejected(settings, options.place, options.log, options.save)
+    return show_rejected(_of_collection(settings, options), options.place, options.log, options.save)
 
 
 def _replay(settings: "Settings", options: argparse.Namespace) -> int:
     _configure_logging("stderr")
     from workers.rejected import replay_rejected
 
-    return replay_rejected(settings, options.place, options.log)
+    return replay_rejected(_of_collection(settings, options), options.place, options.log)
+
+
+def _of_collection(settings: "Settings", options: argparse.Namespace) -> "Settings":
+    """The settings with the topics of the collection that was asked for, whether it is there or not."""
+    from contract.collections import Collection, check_collection_name, settings_of
+
+    name = check_collection_name(options.collection)
+    return settings_of(settings, Collection(name=name, encoder=settings.encoder, partitions=settings.kafka_partitions))
 
 
 def _configure_logging(stream: Literal["stdout", "stderr"]) -> None:
@@ -144,7 +166,7 @@ VERBS = (
         summary="embed images from the topic and store them, until it is stopped",
         run=_embedder,
         add_arguments=_add_embedder,
-        epilog="Example: %(prog)s --slot 1",
+        epilog="Example: %(prog)s --slot 1 --collections all",
     ),
     Verb(
         name="indexer",

@@ -94,6 +94,7 @@ def test_next_encoder_runs_only_when_asked_for_and_like_the_first_one_otherwise(
         first, following = services[name], services[f"{name}-next"]
         assert following.pop("profiles") == ["next"]
         assert following["environment"].pop("LOOKALIKE_ENCODER") == "${LOOKALIKE_NEXT_ENCODER:-}"
+        assert following["environment"].pop("LOOKALIKE_COLLECTIONS") == "default"
         assert first["environment"].pop("LOOKALIKE_ENCODER") == "${LOOKALIKE_ENCODER:-}"
         assert following == first
 

@@ -9,7 +9,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from aiokafka.util import commit_structure_validate
 from faust.types.tuples import TP
 
-from workers.embedder.consumer import _ImageConsumerThread
+from workers.embedder.fetching import ImageConsumerThread
 
 
 def committed(assigned: set[Any], offsets: dict[TP, int]) -> list[dict[TopicPartition, OffsetAndMetadata]]:
@@ -22,7 +22,7 @@ def committed(assigned: set[Any], offsets: dict[TP, int]) -> list[dict[TopicPart
     thread: Any = SimpleNamespace(
         assignment=lambda: assigned, tp_last_committed_at={}, _ensure_consumer=lambda: SimpleNamespace(commit=commit)
     )
-    assert asyncio.run(_ImageConsumerThread._commit(thread, offsets))
+    assert asyncio.run(ImageConsumerThread._commit(thread, offsets))
     assert list(thread.tp_last_committed_at) == [tp for tp in offsets if tp in assigned]
     return given
 

@@ -1,7 +1,5 @@
 """How much an embedder takes at once: every record once and in order, and about a second's worth of them."""
 
-import asyncio
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +9,7 @@ from workers.embedder.records import Record, Stretch, divided
 
 def stretch(offsets: range) -> Stretch:
     records = [Record(0, n, n, 0, b"k", b"v" * n) for n in offsets]
-    return Stretch(records, 1, sum(1 + n for n in offsets), event=offsets.stop)
+    return Stretch(records, "images", 1, sum(1 + n for n in offsets), event=offsets.stop)
 
 
 def offsets(stretch: Stretch) -> list[int]:
@@ -22,17 +20,12 @@ def offsets(stretch: Stretch) -> list[int]:
 def test_records_are_taken_once_in_order_and_an_event_ends_with_its_last(sizes: list[int], counts: list[int]) -> None:
     ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
 
-    async def run() -> list[list[Stretch]]:
-        fetched: asyncio.Queue[Stretch] = asyncio.Queue()
-        for size, end in zip(sizes, ends, strict=True):
-            fetched.put_nowait(stretch(range(end - size, end)))
-        waiting = WaitingStretches(fetched)
-        taken: list[list[Stretch]] = []
-        while sum(len(part.records) for batch in taken for part in batch) < sum(sizes):
-            taken.append(await waiting.take(counts[len(taken)]))
-        return taken
-
-    taken = asyncio.run(run())
+    waiting = WaitingStretches()
+    for size, end in zip(sizes, ends, strict=True):
+        waiting.put(stretch(range(end - size, end)))
+    taken: list[list[Stretch]] = []
+    while waiting:
+        taken.append(waiting.take(counts[len(taken)]))
     assert [n for batch in taken for part in batch for n in offsets(part)] == list(range(sum(sizes)))
     for batch, count in zip(taken, counts, strict=False):
         assert sum(len(part.records) for part in batch) == count or batch is taken[-1]

@@ -11,19 +11,28 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.structs import ConsumerRecord
+from faust.assignor.client_assignment import ClientAssignment
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.streams import Stream
+from faust.tables.recovery import Recovery
+from faust.topics import Topic
+from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types.tuples import ConsumerMessage
+from kafka import KafkaAdminClient
 from mode.supervisors import CrashingSupervisor
 
-from workers.embedder import consumer, header_names, pipeline
+from workers.embedder import assignor, consumer, fetching, header_names, members, reader
 
 ROOT = Path(__file__).parents[2]
 DECISION = "docs/decisions/0012-what-of-faust-is-relied-on.md"
+ADDITION = "docs/decisions/0014-one-embedder-for-many-collections.md"
 PAGE = (ROOT / DECISION).read_text()
+PAGES = PAGE + (ROOT / ADDITION).read_text()
 
 
 class Overriding(NamedTuple):
@@ -35,9 +44,10 @@ class Overriding(NamedTuple):
 
 OVERRIDING = [
     Overriding(consumer.ImageConsumer, Consumer),
-    Overriding(consumer._ImageConsumerThread, AIOKafkaConsumerThread),
+    Overriding(fetching.ImageConsumerThread, AIOKafkaConsumerThread),
     Overriding(consumer.ImageTransport, Transport),
-    Overriding(pipeline._App, faust.App),
+    Overriding(reader._App, faust.App),
+    Overriding(assignor.SpreadingAssignor, PartitionAssignor),
     Overriding(header_names._PatientRecords, _MemoryRecordsPy),
     Overriding(header_names._PatientBatch, _DefaultRecordBatchPy),
 ]
@@ -56,32 +66,49 @@ USED = [
     Used(
         Consumer,
         consumer,
-        "_thread _acked _acked_index flow_active suspend_flow should_stop wait_first assignment earliest_offsets highwaters",
+        "_thread _acked _acked_index assignment earliest_offsets highwaters",
         "seek_to_committed on_partitions_revoked on_partitions_assigned getmany _getmany _to_message _new_offset _add_gap "
         "_new_consumer_thread",
     ),
+    Used(Consumer, reader, "subscribe"),
     Used(
         AIOKafkaConsumerThread,
-        consumer,
-        "_ensure_consumer assignment seek_wait tp_last_committed_at",
+        fetching,
+        "_ensure_consumer assignment tp_last_committed_at thread_loop _consumer",
         "__post_init__ _create_worker_consumer _seek_wait _fetch_records _commit",
     ),
+    Used(AIOKafkaConsumerThread, consumer, "seek_wait"),
     Used(Transport, consumer, "Consumer"),
     Used(faust.App, consumer, "consumer_generation_id"),
     Used(
         faust.App,
-        pipeline,
-        "agent topic transport consumer conf start stop _crashed crash_reason",
+        reader,
+        "agent topic topics rebalancing transport consumer conf start stop _crashed crash_reason",
         "_new_transport on_first_start",
     ),
-    Used(Stream, pipeline, "noack events"),
+    Used(Conductor, reader, "_update_indices"),
+    Used(Topic, reader, "topics"),
+    Used(Stream, reader, "noack events"),
     Used(Stream, consumer, "ack"),
-    Used(AIOKafkaConsumer, consumer, "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets"),
-    Used(fetcher.Fetcher, consumer, "_prefetch_backoff _subscriptions"),
-    Used(subscription_state.SubscriptionState, consumer, "subscription"),
-    Used(subscription_state.Subscription, consumer, "assignment"),
-    Used(subscription_state.Assignment, consumer, "state_value"),
-    Used(subscription_state.TopicPartitionState, consumer, "has_valid_position position"),
+    Used(
+        PartitionAssignor,
+        assignor,
+        "_get_client_metadata _update_member_urls _protocol_assignments",
+        "_perform_assignment metadata",
+    ),
+    Used(ClientAssignment, assignor, "actives"),
+    Used(ConsumerProtocolMemberMetadata, members, "encode"),
+    Used(KafkaAdminClient, members, "describe_groups remove_group_members"),
+    Used(
+        AIOKafkaConsumer,
+        fetching,
+        "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets assignment pause paused resume",
+    ),
+    Used(fetcher.Fetcher, fetching, "_prefetch_backoff _subscriptions"),
+    Used(subscription_state.SubscriptionState, fetching, "subscription"),
+    Used(subscription_state.Subscription, fetching, "assignment"),
+    Used(subscription_state.Assignment, fetching, "state_value"),
+    Used(subscription_state.TopicPartitionState, fetching, "has_valid_position position"),
     Used(fetcher, header_names, "MemoryRecords"),
     Used(_MemoryRecordsPy, header_names, "_next_slice", "next_batch"),
     Used(_DefaultRecordBatchPy, header_names, "_buffer", "_maybe_uncompress"),
@@ -99,6 +126,19 @@ STATEMENTS = [
     (AIOKafkaConsumerThread.seek_wait, "self._seek_wait", "it notes from where partitions are read"),
     (AIOKafkaConsumerThread.getmany, "self._fetch_records", "it makes records and stretches"),
     (AIOKafkaConsumerThread.commit, "self._commit", "it lets a failed commit pass"),
+    (
+        Recovery._resume_streams,
+        "app.on_rebalance_end()",
+        "only after what was assigned is sought, another subscription may be made",
+    ),
+    (PartitionAssignor._assign, "self._perform_assignment(", "it says who reads what"),
+    (Conductor._update_tp_index, "in topic.topics", "topics are added to it while the app runs"),
+    (fetcher.Fetcher._get_actions_per_node, "tp_state.paused", "topics that have their share are paused"),
+    (
+        fetcher.Fetcher._get_actions_per_node,
+        "if node_id in backoff_by_nodes",
+        "all that was fetched is taken over for this",
+    ),
 ]
 
 
@@ -108,7 +148,7 @@ def test_every_name_that_is_used_exists(used: Used) -> None:
     for name in (used.names + " " + used.overridden).split():
         assert has(used.owner, name), advice(f"{used.owner.__name__}.{name} is gone, on which {where} relies")
         assert re.search(rf"\b{name}\b", ours), f"{where} uses {name} no longer: take it off this list and {DECISION}"
-        assert f"`{name}`" in PAGE, f"{DECISION} does not name `{name}`, on which {where} relies"
+        assert f"`{name}`" in PAGES, f"neither {DECISION} nor {ADDITION} names `{name}`, on which {where} relies"
 
 
 @pytest.mark.parametrize("overriding", OVERRIDING, ids=lambda found: found.ours.__name__)

@@ -36,10 +36,11 @@ class Batch(NamedTuple):
 
 
 class BatchEmbedder:
-    """Embeds batches of one log with one encoder. `embed` and `write` may run at once, each for one batch at a time; when
-    `write` returns, everything about the batch is durable.
+    """Embeds batches of one log with one encoder. `embed`, `confirm` and `write` may run at once, each for one batch at a time;
+    a batch goes through them in this order, and when `write` returns, everything about it is durable.
 
     Attributes:
+        collection: name of the collection that the records belong to.
         log: the topic's incarnation that the records come from.
         fingerprint: of the encoder, whose feed is written.
     """
@@ -47,6 +48,7 @@ class BatchEmbedder:
     def __init__(
         self,
         *,
+        collection: str,
         log: str,
         fingerprint: str,
         topic: Topic,
@@ -56,7 +58,8 @@ class BatchEmbedder:
         clock: Callable[[], float],
         stop: threading.Event,
     ) -> None:
-        """Put together from its parts; `clock` gives seconds and never goes back, `stop` is set when the process is to end."""
+        """Put together from its parts; `clock` gives seconds and never goes back, `stop` is set when nothing is to be done any more."""
+        self.collection = collection
         self.log = log
         self.fingerprint = fingerprint
         self._topic = topic
@@ -65,11 +68,13 @@ class BatchEmbedder:
         self._rejected = rejected
         self._clock = clock
         self._stop = stop
-        self._verifying = ThreadPoolExecutor(1, thread_name_prefix="topic")
+        # Only what concerns this topic waits here: it may be gone, and others' records must not wait for it.
+        self.asking = ThreadPoolExecutor(1, thread_name_prefix=f"topic {collection}")
 
-    def warm_up(self) -> None:
-        """Start the decoder's child, so that the first image does not wait for it."""
-        self._decoder.decode([])
+    def close(self) -> None:
+        """Let go of connections that only this collection has."""
+        self.asking.submit(self._rejected.close)  # behind what it is used for now
+        self.asking.shutdown(wait=False)
 
     def first_missing(self, partition: int, committed: int) -> int:
         """The first offset of a partition that the feed lacks; `committed` is where the consumer group is.
@@ -89,10 +94,6 @@ class BatchEmbedder:
         """Ask Kafka once whether the topic is still the same; raises TopicReplacedError or DependencyError if not."""
         self._topic.verify(self.log)
 
-    def check_store(self) -> None:
-        """Ask Cassandra something small, once; raises DependencyError without an answer."""
-        self._store.feed.logs(self.log.rpartition(":")[0])
-
     def embed(self, records: Sequence[Record]) -> Batch:
         """What becomes of the records, in their order; nothing is written.
 
@@ -103,7 +104,7 @@ class BatchEmbedder:
         timer = Timer(self._clock)
         with timer("judge"):
             # Overlapped with decoding, but before anything is written: the records were fetched by the topic's name.
-            verified = self._verifying.submit(retrying, self.check_topic, "kafka", self._stop)
+            verified = self.asking.submit(retrying, self.check_topic, "kafka", self._stop)
             judged = [judge(record) for record in records]
             places = [place for place, found in enumerate(judged) if found.outcome == "put"]
             if places:
@@ -113,30 +114,38 @@ class BatchEmbedder:
                     judged[place] = judged[place].with_decoded(decoded)
             return Batch(judged, verified, timer)
 
-    def write(self, batch: Batch) -> None:
-        """Write originals, details, rejected messages and feed rows, in this order.
+    def confirm(self, batch: Batch) -> None:
+        """Wait until it is known that the records belong to the log, and publish those that are rejected.
 
         Raises:
-            TopicReplacedError: the records may belong to another topic of the same name; nothing was written.
-            StoppedError: the process is to end; what is missing is done again by the next.
+            TopicReplacedError: they may belong to another topic of the same name; nothing was written.
+            StoppedError: nothing is to be done any more.
         """
         judged, verified, timer = batch
         with timer("verify"):
             verified.result()
+        with timer("rejected"):
+            self._publish([j for j in judged if j.outcome == "reject"])
+        failpoint("embedder-after-rejected")
+
+    def write(self, batch: Batch) -> None:
+        """Write originals, details and feed rows, in this order.
+
+        Raises:
+            StoppedError: nothing is to be done any more; what is missing is done again by the next process.
+        """
+        judged, _, timer = batch
         with timer("originals"):
             self._write(self._store.records.write_originals, list(self._originals(judged)))
         failpoint("embedder-after-originals")
         with timer("records"):
             self._write(self._store.records.write, [image_record(self.log, j) for j in judged if j.decoded])
         failpoint("embedder-after-records")
-        with timer("rejected"):
-            self._publish([j for j in judged if j.outcome == "reject"])
-        failpoint("embedder-after-rejected")
         with timer("feed"):
             rows = [feed_row(self.log, j) for j in judged]
             self._write(lambda rows: self._store.feed.write(rows, fingerprint=self.fingerprint), rows)
         failpoint("embedder-after-feed")
-        _report(judged, timer)
+        _report(self.collection, judged, timer)
 
     def _write(self, write: Callable[[list[Any]], None], rows: list[Any]) -> None:
         if rows:
@@ -171,7 +180,7 @@ class Timer:
         self.ms[f"{stage}_ms"] = round(took_s * 1000, 1)
 
 
-def _report(judged: list[Judged], timer: Timer) -> None:
+def _report(collection: str, judged: list[Judged], timer: Timer) -> None:
     offsets: dict[int, list[int]] = {}
     rejected = 0
     for record, outcome, reason, *_ in judged:
@@ -180,18 +189,20 @@ def _report(judged: list[Judged], timer: Timer) -> None:
             pass
         elif outcome == "reject":
             rejected += 1
-            telemetry.IMAGES_REJECTED.labels(reason).inc()
+            telemetry.IMAGES_REJECTED.labels(collection, reason).inc()
         else:
-            telemetry.IMAGES_ACCEPTED.labels(outcome).inc()
+            telemetry.IMAGES_ACCEPTED.labels(collection, outcome).inc()
         if record.is_expired:
-            telemetry.RECORDS_EXPIRED.inc(record.offset + record.is_gap - record.after)
+            telemetry.RECORDS_EXPIRED.labels(collection).inc(record.offset + record.is_gap - record.after)
             logger.error(
                 "expired before they were embedded",
+                collection=collection,
                 partition=record.partition,
                 offsets=f"{record.after}-{record.offset + record.is_gap - 1}",
             )
     logger.info(
         "batch",
+        collection=collection,
         count=len(judged),
         rejected=rejected,
         **timer.ms,

@@ -4,46 +4,52 @@ Three things differ from Faust's own (docs/decisions/0012-what-of-faust-is-relie
 
 - It reads committed records only. Faust asks for that in its exactly-once mode alone, which brings transactions that
   Cassandra takes no part in. aiokafka looks at the isolation level when the consumer starts, so the one that Faust has
-  made is told before that (`_ImageConsumerThread._create_worker_consumer`).
+  made is told before that (`ImageConsumerThread._create_worker_consumer`).
 - After an assignment it starts where the feed ends, not at the group's committed offset: the feed is the truth, and the
   committed offset only says where to look first. Faust seeks in one place, `seek_to_committed`, and takes its own
   bookkeeping from what that returns.
 - What Faust takes for one message is a stretch of records that were fetched together: its cost for each message is
   several times that of embedding a small image. Each record says from which position it was reached, as only the thread
-  that fetches can tell. How many bytes wait in memory is bounded, where Faust bounds the number of messages alone, and
-  what is committed is how far the feed is complete.
+  that fetches can tell. How many bytes of each topic wait in memory is bounded, where Faust bounds the number of messages
+  of all topics alone, and what is committed is how far the feed is complete.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Protocol
 
 import structlog
-from aiokafka.errors import KafkaError
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport, ensure_aiokafka_TP
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from contract import telemetry
 from contract.errors import LookalikeError
-from runtime.readiness import READINESS
-from workers.embedder.header_names import read_any_header_name
-from workers.embedder.records import LOG_APPEND_TIME, Record, Stretch, reached_from, stretches
+from workers.embedder.fetching import ImageConsumerThread
+from workers.embedder.records import LOG_APPEND_TIME, Stretch
+from workers.embedder.sharing import Held
 
-HELD_BYTES_MAX = 16 * 1024 * 1024
-# Of all partitions in one answer of Kafka, which gives a single larger record anyway; Faust leaves it at 50 MiB.
-FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
-# aiokafka asks for more this long after an answer that it could not hand on yet: 0.1 s would have every partition's next answer wait
-# in memory while a large picture is decoded. What is handed on wakes it at once.
-PREFETCH_BACKOFF_S = 60.0
-# How long a fetch waits for records before it is seen that the position stepped over what is none.
-FETCH_WAIT_S_MAX = 0.25
+# How long Kafka may take to say where partitions begin and end: a topic that was deleted a moment ago is asked about for longer.
+OFFSETS_S_MAX = 5.0
 
 logger = structlog.get_logger()
 
-# From {partition: committed offset} to {partition: first offset that the feed lacks}.
-FirstMissing = Callable[[Mapping[int, int]], Awaitable[dict[int, int]]]
+
+class Assigned(Protocol):
+    """Who is told what the group gives out, and says where reading starts. Called on the main event loop."""
+
+    async def first_missing(self, committed: Mapping[TP, int]) -> Mapping[TP, int]:
+        """The first offset that the feed lacks, of each partition whose collection is still embedded."""
+
+    async def is_same(self, topic: str) -> bool:
+        """Whether the topic is still the one whose feed was asked: not deleted, nor created again."""
+
+    def on_revoked(self) -> None:
+        """What the group gives out next is not known yet."""
+
+    def on_assigned(self, partitions: Mapping[str, int], *, is_complete: bool) -> None:
+        """So many partitions of these topics are read; with others, unless complete, there was no beginning."""
 
 
 class StretchMessage(ConsumerMessage):
@@ -64,10 +70,9 @@ class ImageConsumer(Consumer):
     transport: "ImageTransport"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._seek_number = 0
-        self._held_bytes = 0
-        self._has_room = asyncio.Event()
-        self._done: dict[int, int] = {}
+        self.seek_number = 0
+        self._held = Held()
+        self._done: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
 
     async def acknowledge(self, stretches: Iterable[Stretch], stream: Any) -> None:
@@ -77,80 +82,124 @@ class ImageConsumer(Consumer):
             RuntimeError: records between them and those before were never delivered; a restart reads them again.
         """
         events = []
-        for records, seek, size_bytes, event in stretches:
-            first, last = records[0], records[-1]
-            records.clear()  # Faust may hold on to the stretch for a while
-            if event is not None:
-                events.append(event)
-            if seek != self._seek_number:
+        topics = set()
+        for stretch in stretches:
+            first, last = stretch.records[0], stretch.records[-1]
+            weight_bytes = stretch.weight_bytes
+            stretch.records.clear()  # Faust may hold on to the stretch for a while
+            if stretch.event is not None:
+                events.append(stretch.event)
+            if stretch.seek != self.seek_number:
                 continue  # The seek started where the feed ended then, and has had them fetched again if need be.
-            self._held_bytes -= size_bytes
-            done = self._done.get(last.partition, first.after)
+            self._held.remove(stretch.topic, weight_bytes)
+            topics.add(stretch.topic)
+            tp = TP(stretch.topic, last.partition)
+            done = self._done.get(tp, first.after)
             if first.after > done:
-                raise RuntimeError(f"Records {done} to {first.after} of partition {last.partition} were not delivered.")
-            self._done[last.partition] = max(done, last.offset + 1)
-        self._has_room.set()
+                raise RuntimeError(f"Records {done} to {first.after} of {tp.topic}-{tp.partition} were not delivered.")
+            self._done[tp] = max(done, last.offset + 1)
+        self._image_thread.full_topics -= topics - self._held.full(topics)
+        self._image_thread.resume()
         for event in events:
             await stream.ack(event)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Start each assigned partition at the first offset that the feed lacks."""
-        committed = {tp.partition: offset or 0 for tp, offset in (await super().seek_to_committed()).items()}
-        places = {TP(topic, partition): partition for topic, partition in self.assignment()}
-        missing = await self.transport.first_missing(committed)
-        earliest, ends = await self.earliest_offsets(*places), await self.highwaters(*places)
-        starts = {}
-        for tp, partition in places.items():
-            if missing[partition] > ends[tp]:
+        try:
+            return await self._seek_to_feed()
+        except IllegalStateError as error:
+            logger.info("assigned again meanwhile", detail=str(error))  # and sought again after that
+            return {}
+
+    async def _seek_to_feed(self) -> Mapping[TP, int]:
+        committed = {TP(*tp): offset or 0 for tp, offset in (await super().seek_to_committed()).items()}
+        assigned = {TP(*tp) for tp in self.assignment()}
+        watcher = self.transport.watcher
+        missing = await watcher.first_missing({tp: committed.get(tp, 0) for tp in assigned})
+        bounds = await self._bounds(missing)
+        starts, reached = {}, {}
+        for tp, (earliest, end) in bounds.items():
+            if missing[tp] > end:
+                if not await watcher.is_same(tp.topic):
+                    continue  # It belongs to a collection that is dropped; if not, whoever checks topics says so.
                 raise LookalikeError(
-                    f"The feed of {tp.topic}-{partition} reaches offset {missing[partition]}, but Kafka ends at {ends[tp]}: "
+                    f"The feed of {tp.topic}-{tp.partition} reaches offset {missing[tp]}, but Kafka ends at {end}: "
                     "it lost records that it had confirmed, and would give their offsets to new ones. Publish to a new "
                     "topic; images of this one stay in the gallery."
                 )
-            starts[tp] = max(missing[partition], earliest[tp])
-        self._seek_number += 1
-        self._held_bytes = 0
-        self._done = missing
-        thread = self._thread
-        assert isinstance(thread, _ImageConsumerThread)
-        thread.reached_after_seek = {tp: (missing[tp.partition], self._seek_number) for tp in starts}
+            starts[tp], reached[tp] = max(missing[tp], earliest), missing[tp]
+        self.seek_number += 1
+        self._held.clear()
+        self._done = dict(reached)
+        thread = self._image_thread
+        thread.full_topics = set()
+        thread.reached_after_seek = {tp: (offset, self.seek_number) for tp, offset in reached.items()}
+        watcher.on_assigned(Counter(tp.topic for tp in starts), is_complete=len(starts) == len(assigned))
         await thread.seek_wait(starts)
-        telemetry.PARTITIONS.set(len(starts))
-        READINESS.note("partitions", is_good=True)
-        logger.info(
-            "assigned",
-            committed={str(partition): committed[partition] for partition in sorted(committed)},
-            starts={str(tp.partition): start for tp, start in sorted(starts.items())},
-        )
+        for topic in sorted({tp.topic for tp in starts}):
+            logger.info("assigned", topic=topic, committed=_of(topic, committed), starts=_of(topic, starts))
         # Faust drops what lies before these: a gap in front of `starts` does.
-        return {tp: missing[partition] for tp, partition in places.items()}
+        return reached
+
+    async def _bounds(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+        """Where they begin and end in Kafka; without those of topics that are there no more."""
+        by_topic: dict[str, list[TP]] = {}
+        for tp in partitions:
+            by_topic.setdefault(tp.topic, []).append(tp)
+        everything = [tp for tps in by_topic.values() for tp in tps]
+        if not everything:
+            return {}
+        try:
+            return await self._bounds_of(everything)
+        except (KafkaError, TimeoutError):
+            found = await asyncio.gather(*map(self._bounds_of, by_topic.values()), return_exceptions=True)
+        bounds: dict[TP, tuple[int, int]] = {}
+        for topic, answer in zip(by_topic, found, strict=True):
+            if isinstance(answer, KafkaError | TimeoutError):
+                logger.warning("a topic is not read for now", topic=topic, detail=repr(answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                bounds |= answer
+        return bounds
+
+    async def _bounds_of(self, partitions: list[TP]) -> dict[TP, tuple[int, int]]:
+        asking = asyncio.gather(self.earliest_offsets(*partitions), self.highwaters(*partitions))
+        earliest, ends = await asyncio.wait_for(asking, OFFSETS_S_MAX)
+        return {tp: (earliest[tp], ends[tp]) for tp in partitions}
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Not ready until what the group gives out next is known."""
-        READINESS.note("partitions", is_good=False)
+        self.transport.watcher.on_revoked()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Without partitions nothing is sought: more embedders than partitions run, and this one is ready to step in."""
         await super().on_partitions_assigned(assigned, generation_id)
         if not assigned:
-            telemetry.PARTITIONS.set(0)
-            READINESS.note("partitions", is_good=True)
+            self.transport.watcher.on_assigned({}, is_complete=True)
 
     async def getmany(self, timeout: float) -> AsyncIterator[Any]:
-        """Deliver messages while fewer than 16 MiB of them are not acknowledged."""
+        """Deliver messages, and take account of what they hold in memory."""
         message: Any
         async for tp, message in super().getmany(timeout):
-            self._held_bytes += message.stretch.size_bytes
+            self._held.add(tp.topic, message.stretch.weight_bytes)
             yield tp, message
-            while self._held_bytes > HELD_BYTES_MAX and self.flow_active and not self.should_stop:
-                self._has_room.clear()
-                await self.wait_first(self._has_room.wait(), self.suspend_flow.wait())
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        # All that was fetched is taken over, or aiokafka would hold what waits for it before others' records. Topics that have
+        # their share in memory are not fetched from: `ImageConsumerThread` pauses them.
+        assigned = self.assignment()
+        self._image_thread.full_topics = self._held.full({topic for topic, _ in assigned})
+        fetched = await super()._getmany(active_partitions and {TP(*tp) for tp in assigned}, timeout)
         # What was fetched before a seek may arrive after it; that seek has the same records fetched again.
-        fetched = await super()._getmany(active_partitions, timeout)
-        return {tp: batch for tp, batch in fetched.items() if batch[0].seek == self._seek_number}
+        return {tp: batch for tp, batch in fetched.items() if batch[0].seek == self.seek_number}
+
+    @property
+    def _image_thread(self) -> "ImageConsumerThread":
+        thread = self._thread
+        assert isinstance(thread, ImageConsumerThread)
+        return thread
 
     def _to_message(self, tp: TP, record: Any) -> StretchMessage:
         return StretchMessage(tp, record, self.app.consumer_generation_id)
@@ -159,107 +208,21 @@ class ImageConsumer(Consumer):
         """What to commit. Faust would count acknowledged offsets one by one."""
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return self._done.get(tp.partition)
+        return self._done.get(TP(*tp))
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Keep no account of offsets without a message, for the same reason."""
 
-    def _new_consumer_thread(self) -> "_ImageConsumerThread":
-        return _ImageConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> "ImageConsumerThread":
+        return ImageConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
 class ImageTransport(Transport):
-    """Makes Faust use `ImageConsumer`; `first_missing` is set before the app starts."""
+    """Makes Faust use `ImageConsumer`; `watcher` is set before the app starts."""
 
     Consumer = ImageConsumer
-    first_missing: FirstMissing
+    watcher: Assigned
 
 
-class _ImageConsumerThread(AIOKafkaConsumerThread):
-    """Runs aiokafka's consumer on a thread and an event loop of its own."""
-
-    reached_after_seek: Mapping[TP, tuple[int, int]]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.reached_after_seek = {}
-        self._reached: dict[TP, tuple[int, int]] = {}
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"
-        consumer._fetch_max_bytes = FETCH_SIZE_BYTES_MAX
-        return consumer
-
-    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
-        # Before the first await below this, so that no fetch comes between the note and the seek.
-        self._reached = dict(self.reached_after_seek)
-        consumer._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
-        await super()._seek_wait(consumer, partitions)
-
-    async def _fetch_records(
-        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
-    ) -> Any:
-        wait_s = FETCH_WAIT_S_MAX if timeout is None else min(timeout, FETCH_WAIT_S_MAX)
-        try:
-            fetched = await super()._fetch_records(consumer, active_partitions, wait_s, max_records)
-        except UnicodeDecodeError as error:
-            logger.warning("a header's name is not UTF-8; reading on more slowly", detail=str(error))
-            read_any_header_name()
-            # Partitions may have moved on whose records came with the failure.
-            for tp, (position, _) in self._reached.items():
-                consumer.seek(tp, position)
-            return {}
-        # aiokafka hands out records from its position on, without an await behind it: these notes cannot be overtaken.
-        batches: dict[TP, list[Record]] = {}
-        seeks: dict[TP, int] = {}
-        for tp, records in fetched.items():
-            if tp not in self._reached:
-                continue  # Fetched before the first seek.
-            after, seeks[tp] = self._reached[tp]
-            if batch := reached_from(after, records):
-                batches[tp] = batch
-                self._reached[tp] = batch[-1].offset + 1, seeks[tp]
-        for tp in self._reached.keys() - fetched.keys():
-            after, seek = self._reached[tp]
-            if (gap := _gap(consumer, tp, after)) is not None:
-                batches[tp], seeks[tp] = [gap], seek
-                self._reached[tp] = gap.offset + 1, seek
-        holes = [tp for tp, batch in batches.items() if batch[0].after < batch[0].offset or batch[0].is_gap]
-        if holes:
-            # A hole is a transaction's marker or what compaction left, unless the log begins behind the hole's start:
-            # then aiokafka may have been sent there because Kafka had expired what it asked for.
-            begins = await consumer.beginning_offsets(holes)
-            for tp in holes:
-                first = batches[tp][0]
-                batches[tp][0] = first._replace(is_expired=begins[tp] > first.after)
-        return {tp: list(stretches(batch, seeks[tp])) for tp, batch in batches.items()}
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # A commit only shortens the next start, so a Kafka that is away must not end the process, as it would in Faust.
-        committed = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-        # Faust complains of partitions that are not in here after five minutes.
-        self.tp_last_committed_at.update(dict.fromkeys(committed, time.monotonic()))
-        if not committed:
-            return True
-        try:
-            # Faust's own type of partition, which a gap's message carries, is none to aiokafka.
-            await self._ensure_consumer().commit({ensure_aiokafka_TP(tp): offset for tp, offset in committed.items()})
-        except KafkaError as error:
-            logger.warning("commit failed", detail=str(error))
-            return False
-        return True
-
-
-def _gap(consumer: Any, tp: TP, after: int) -> Record | None:
-    """What stands for [after, position) where the consumer's position went on without a record.
-
-    The position moves only over what was read, and never beyond the last stable offset: a record of an open transaction, or
-    one that is still to come, lies at or behind it.
-    """
-    subscription = consumer._fetcher._subscriptions.subscription
-    state = subscription.assignment and subscription.assignment.state_value(tp) if subscription else None
-    if state is None or not state.has_valid_position or state.position <= after:
-        return None
-    offset = state.position - 1
-    return Record(tp.partition, offset, after, kafka_time_ms=0, key=None, value=None, is_gap=True)
+def _of(topic: str, offsets: Mapping[TP, int]) -> dict[str, int]:
+    return {str(tp.partition): offset for tp, offset in sorted(offsets.items()) if tp.topic == topic}

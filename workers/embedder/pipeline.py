@@ -1,65 +1,59 @@
-"""Passes records through a Faust app: fetched, embedded, written, acknowledged; one batch is embedded while another is written.
+"""Embeds the records of all collections: fetched, embedded, written, acknowledged; one batch is embedded while another is written.
 
-Faust brings the consumer group; `consumer` says where reading starts and what Faust takes for one message, `batch` what is
-done with records.
+`reader` brings the records of the collections of one encoder, `sharing` says whose turn it is, `batch` what is done with
+records. A collection that is created is taken up, and one that is dropped is let go of, while the others go on.
 """
 
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from typing import Any
 
-import faust
 import structlog
-from mode.supervisors import CrashingSupervisor
 
-from contract.errors import DependencyError, LookalikeError
+from contract import telemetry
+from contract.collections import Collection
+from contract.errors import DependencyError, LookalikeError, TopicReplacedError
 from contract.settings import Settings
 from runtime.failpoints import failpoint
 from runtime.memory import collect_rarely
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError
-from workers.embedder.batch import Batch, BatchEmbedder
-from workers.embedder.consumer import FETCH_SIZE_BYTES_MAX, ImageConsumer, ImageTransport
-from workers.embedder.pace import Pace, WaitingStretches
+from workers.embedder.opening import Opener
+from workers.embedder.reader import GroupReader
 from workers.embedder.records import Stretch
+from workers.embedder.served import Served
+from workers.embedder.sharing import Turns
 
-STOP_S_MAX = 5.0
-TOPIC_CHECK_INTERVAL_S = 2.0
-# A killed worker's partitions are free after this long, unless it comes back under the same instance id before.
-SESSION_TIMEOUT_S = 10.0
-# Shorter than Faust's own limit for an assignment, so that the reason is told.
-ASSIGNMENT_S_MAX = 60.0
-METADATA_AGE_MS_MAX = 3000
-# Those of one batch; as many again wait in Faust's buffer.
-FETCHED_STRETCHES_MAX = 4
+# How soon a collection is taken up or let go of, and a topic that was created again is noticed.
+CHECK_INTERVAL_S = 2.0
+ASKING_THREADS = 8
 
 logger = structlog.get_logger()
 
 
 class Pipeline:
-    """Runs Faust until it is told to stop or something breaks."""
+    """Embeds until it is told to stop or something breaks."""
 
     def __init__(
-        self,
-        settings: Settings,
-        embedder: BatchEmbedder,
-        *,
-        slot: int,
-        clock: Callable[[], float],
-        stop: threading.Event,
+        self, settings: Settings, opener: Opener, *, slot: int, clock: Callable[[], float], stop: threading.Event
     ) -> None:
         self._settings = settings
-        self._embedder = embedder
+        self._opener = opener
         self._slot = slot
         self._clock = clock
         self._stop = stop
-        # One thread embeds and one writes, so batches never overtake each other; others ask where to start.
+        # One thread embeds and one writes, so a collection's batches never overtake each other; others ask where to start.
         self._embedding = ThreadPoolExecutor(1, thread_name_prefix="embed")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._asking = ThreadPoolExecutor(2, thread_name_prefix="ask")
+        self._asking = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="ask")
+        self._served: dict[str, Served] = {}
+        self._tasks: dict[Served, asyncio.Task[None]] = {}
+        self._readers: dict[str, GroupReader] = {}
+        self._reading: dict[GroupReader, asyncio.Task[None]] = {}
 
     async def run(self) -> int:
         """The exit status: 0 when told to stop, 1 when something broke."""
@@ -69,142 +63,191 @@ class Pipeline:
             loop.add_signal_handler(number, told.set)
         if self._stop.is_set():
             return 0
-        self._embedding.submit(self._embedder.warm_up)
-        app = self._app()
+        self._turns: Turns[Served] = Turns(self._clock)
+        self._failure: asyncio.Future[None] = loop.create_future()
         collect_rarely()
-        tasks = {
-            "start": asyncio.create_task(app.start()),
-            "stop": asyncio.create_task(told.wait()),
-            "crash": asyncio.create_task(app._crashed.wait()),
-            "checks": asyncio.create_task(self._check_dependencies()),
-        }
-        waiting = set(tasks.values())
-        while True:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            failure = next((task.exception() for task in done if task.exception()), None)
-            if tasks["crash"] in done:
-                failure = app.crash_reason
-            if failure or tasks["stop"] in done:
-                break
+        for work in (self._follow(), self._embed(), self._check_store()):
+            self._start(work)
+        stopping = asyncio.create_task(told.wait())
+        both: set[asyncio.Future[Any]] = {stopping, self._failure}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        failure = self._failure.exception() if self._failure.done() else None
         self._stop.set()
+        for served in self._served.values():
+            served.stop.set()
         if failure and not isinstance(failure, StoppedError):
             _explain(failure)
-        try:
-            await asyncio.wait_for(app.stop(), STOP_S_MAX)
-        except Exception as error:  # noqa: BLE001 - the outermost loop; what is not acknowledged is read again
-            logger.warning("stopped without order", detail=repr(error))
+        await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
         return 1 if failure and not told.is_set() else 0
 
-    def _app(self) -> Any:
-        settings = self._settings
-        group = f"lookalike-{settings.cassandra_keyspace}-{self._embedder.fingerprint}"
-        app: Any = _App(
-            group,
-            broker=";".join(f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")),
-            autodiscover=False,
-            key_serializer="raw",
-            value_serializer="raw",
-            processing_guarantee="at_least_once",
-            # With the log, since Kafka hands a static member that comes back what it had before: also when it now subscribes
-            # to another topic, and nothing when the topic did not exist for a moment because it was created again.
-            consumer_group_instance_id=f"{group}-{self._embedder.log.replace(':', '-')}-slot-{self._slot}",
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=FETCH_SIZE_BYTES_MAX,
-            # How soon partitions that are added while this runs are noticed; a rebalance follows.
-            consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
-            broker_commit_interval=1.0,
-            broker_commit_every=1000,
-            broker_session_timeout=SESSION_TIMEOUT_S,
-            broker_heartbeat_interval=3.0,
-            # However long a dependency is away, the partitions stay here: another embedder would wait for it too.
-            broker_max_poll_interval=86_400.0,
-            broker_max_poll_records=2 * settings.batch_images_max,
-            stream_buffer_maxsize=FETCHED_STRETCHES_MAX,
-            # What is not acknowledged is read again: waiting for it would only delay the end, or a rebalance.
-            stream_wait_empty=False,
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            web_enabled=False,
-            worker_redirect_stdouts=False,
-        )
-        app.transport.first_missing = self._first_missing
-        images = app.topic(settings.kafka_topic, key_type=bytes, value_type=bytes)
-        app.agent(images, concurrency=1, supervisor_strategy=CrashingSupervisor)(self._pass_on)
-        return app
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run this beside everything else; what it raises ends the pipeline."""
 
-    async def _pass_on(self, stream: Any) -> None:
-        """The agent. Acknowledging is ours alone: Faust's own would also acknowledge what failed."""
-        stream = stream.noack()
-        fetched: asyncio.Queue[Stretch] = asyncio.Queue(FETCHED_STRETCHES_MAX)
-        embedded: asyncio.Queue[tuple[list[Stretch], Batch]] = asyncio.Queue(1)
-        try:
-            async with asyncio.TaskGroup() as stages:
-                stages.create_task(self._embed(fetched, embedded))
-                stages.create_task(self._write(embedded, stream))
-                async for event in stream.events():
-                    await fetched.put(event.message.stretch._replace(event=event))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+                self._failure.set_exception(error)
 
-    async def _embed(
-        self, fetched: asyncio.Queue[Stretch], embedded: asyncio.Queue[tuple[list[Stretch], Batch]]
-    ) -> None:
-        """Batches are what has come meanwhile: small and quick when little comes, large and cheap when much does."""
-        loop = asyncio.get_running_loop()
-        pace, waiting = Pace(self._settings.batch_images_max), WaitingStretches(fetched)
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
+
+    async def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._asking, question, *arguments)
+
+    async def _follow(self) -> None:
+        """Take up and let go of collections as the registry says, and notice topics that were created again."""
         while True:
-            stretches = await waiting.take(pace.count)
+            try:
+                wanted: dict[str, Collection] = await self._ask(self._opener.wanted)
+                await self._let_go(wanted)
+                await self._take_up(wanted)
+                await self._check_topics()
+                READINESS.note("kafka", is_good=True)
+            except DependencyError as error:
+                logger.warning("dependency not checked", dependency=error.dependency, detail=error.detail)
+                READINESS.note(error.dependency, is_good=False)
+            await asyncio.sleep(CHECK_INTERVAL_S)
+
+    async def _let_go(self, wanted: dict[str, Collection]) -> None:
+        """Stop with collections that are not wanted any more, or were created anew under the same name."""
+        gone = [one for one in self._served.values() if wanted.get(one.name) != one.collection]
+        for served in gone:
+            served.stop.set()
+            del self._served[served.name]
+            self._turns.forget(served)
+            self._tasks.pop(served).cancel()
+            served.waiting.clear()
+            served.embedder.close()
+            telemetry.PARTITIONS.remove(served.name)
+            logger.info("let go of", collection=served.name, log=served.embedder.log)
+        if gone:
+            await self._subscribe()
+
+    async def _take_up(self, wanted: dict[str, Collection]) -> None:
+        """Begin with collections that are new, and have readers subscribe to what has changed."""
+        new = [found for name, found in wanted.items() if name not in self._served]
+        # Those of an encoder at once, since each change is a rebalance; an encoder's first one waits for its child process.
+        for _, same in groupby(sorted(new, key=self._opener.starting_order), key=lambda found: found.encoder):
+            for collection in same:
+                served = await self._ask(self._opener.open, collection)
+                if served is not None:
+                    self._served[served.name] = served
+                    self._tasks[served] = self._start(self._write(served))
+            await self._subscribe()
+        await self._subscribe()
+
+    async def _subscribe(self) -> None:
+        by_encoder: dict[str, list[Served]] = {encoder: [] for encoder in self._readers}
+        for served in self._served.values():
+            by_encoder.setdefault(served.embedder.fingerprint, []).append(served)
+        for encoder, served_here in by_encoder.items():
+            reader = self._readers.get(encoder)
+            if reader is None:
+                self._readers[encoder] = reader = self._new_reader(encoder)
+                self._reading[reader] = self._start(reader.run(served_here))
+            elif served_here:
+                await reader.serve(served_here)
+            else:
+                del self._readers[encoder]
+                self._reading.pop(reader).cancel()
+                await reader.stop()
+        self._note_partitions()
+
+    def _new_reader(self, encoder: str) -> GroupReader:
+        return GroupReader(
+            self._settings,
+            fingerprint=encoder,
+            slot=self._slot,
+            came=self._came,
+            asking=self._asking,
+            on_change=self._note_partitions,
+        )
+
+    def _note_partitions(self) -> None:
+        READINESS.note(
+            "partitions", is_good=bool(self._readers) and all(reader.is_good for reader in self._readers.values())
+        )
+
+    def _came(self, served: Served, stretch: Stretch) -> None:
+        self._turns.came(served)
+        served.waiting.put(stretch)
+
+    async def _embed(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            served = await self._turns.next()
+            stretches = served.take(is_shared=self._turns.is_shared(served))
+            self._turns.take(served, sum(stretch.weight_bytes for stretch in stretches))
             records = [record for stretch in stretches for record in stretch.records]
             began_s = self._clock()
-            batch = await loop.run_in_executor(self._embedding, self._embedder.embed, records)
-            pace.note(len(records), self._clock() - began_s)
-            await embedded.put((stretches, batch))
+            try:
+                batch = await loop.run_in_executor(self._embedding, served.embedder.embed, records)
+            except (StoppedError, RuntimeError):
+                if not served.stop.is_set() or self._stop.is_set():
+                    raise
+                continue  # The collection was let go of meanwhile.
+            served.pace.note(len(records), self._clock() - began_s)
+            served.batches.put_nowait((stretches, batch))
             del stretches, records, batch  # not while the next is waited for: large pictures would be held twice
 
-    async def _write(self, embedded: asyncio.Queue[tuple[list[Stretch], Batch]], stream: Any) -> None:
+    async def _write(self, served: Served) -> None:
+        """Write one collection's batches and acknowledge them, until it is let go of."""
+        try:
+            await self._write_batches(served)
+        except StoppedError:
+            if self._stop.is_set():
+                raise
+        except TopicReplacedError:
+            # It was dropped and created again, unless the registry says that it is as it was.
+            wanted = await self._ask(self._opener.wanted)
+            if wanted.get(served.name) == served.collection:
+                raise
+
+    async def _write_batches(self, served: Served) -> None:
         loop = asyncio.get_running_loop()
-        consumer: ImageConsumer = stream.app.consumer
+        embedder, reader = served.embedder, self._readers.get
         while True:
-            stretches, batch = await embedded.get()
-            await loop.run_in_executor(self._writing, self._embedder.write, batch)
+            stretches, batch = await served.batches.get()
+            self._turns.wake()
+            await loop.run_in_executor(embedder.asking, embedder.confirm, batch)
+            await loop.run_in_executor(self._writing, embedder.write, batch)
             failpoint("embedder-before-ack")
-            await consumer.acknowledge(stretches, stream)
+            found = reader(embedder.fingerprint)
+            if found is not None:
+                await found.acknowledge(stretches)
             del stretches, batch
 
-    async def _first_missing(self, committed: Mapping[int, int]) -> dict[int, int]:
-        loop = asyncio.get_running_loop()
-        ask = self._embedder.first_missing
-        answers = asyncio.gather(*(loop.run_in_executor(self._asking, ask, *each) for each in committed.items()))
-        try:
-            return dict(zip(committed, await asyncio.wait_for(answers, ASSIGNMENT_S_MAX), strict=True))
-        except TimeoutError as error:
-            # Outside of the group the next process can wait for ever without holding partitions.
-            raise DependencyError("cassandra", f"no answer for {ASSIGNMENT_S_MAX} s about where to start") from error
+    async def _check_topics(self) -> None:
+        """Notice a topic that was created again, also while nothing arrives.
 
-    async def _check_dependencies(self) -> None:
-        """Notice a re-created topic, and a dependency that is away, also while nothing arrives."""
-        loop = asyncio.get_running_loop()
-        checks = {"kafka": self._embedder.check_topic, "cassandra": self._embedder.check_store}
-        while True:
-            await asyncio.sleep(TOPIC_CHECK_INTERVAL_S)
-            for dependency, check in checks.items():
+        Raises:
+            TopicReplacedError: it was not by dropping the collection.
+            DependencyError: one is not there, or Kafka did not answer.
+        """
+        served = list(self._served.values())
+        logs = await self._ask(self._opener.logs, [one.topic for one in served])
+        other = [one for one in served if logs.get(one.topic) != one.embedder.log]
+        wanted = await self._ask(self._opener.wanted) if other else {}
+        missing: DependencyError | None = None
+        for one in other:
+            if wanted.get(one.name) == one.collection:
                 try:
-                    await loop.run_in_executor(self._asking, check)
+                    await self._ask(one.embedder.check_topic)
                 except DependencyError as error:
-                    logger.warning("dependency not checked", dependency=error.dependency, detail=error.detail)
-                    READINESS.note(dependency, is_good=False)
-                else:
-                    READINESS.note(dependency, is_good=True)
+                    missing = error
+        if missing:
+            raise missing
 
-
-class _App(faust.App):
-    """A Faust app with our consumer, and without folders for tables, of which it has none."""
-
-    def _new_transport(self) -> ImageTransport:
-        return ImageTransport(self.conf.broker_consumer, self)
-
-    async def on_first_start(self) -> None:
-        """Make no folders."""
+    async def _check_store(self) -> None:
+        """Notice that Cassandra is away, also while nothing arrives."""
+        while True:
+            try:
+                await self._ask(self._opener.check_store)
+                READINESS.note("cassandra", is_good=True)
+            except DependencyError as error:
+                logger.warning("dependency not checked", dependency=error.dependency, detail=error.detail)
+                READINESS.note("cassandra", is_good=False)
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
 
 def _explain(failure: BaseException) -> None:

@@ -10,20 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Collection as Names
 
 import structlog
 
 from contract import telemetry
+from contract.collections import DEFAULT_COLLECTION
 from contract.settings import Settings
 from gallery.store.store import Store
-from model.encoder import load_encoder
-from model.pictures.decoder import Decoder
 from runtime.memory import give_back_large_blocks
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
-from topics.batch_publisher import BatchPublisher
-from topics.topic import Topic
-from workers.embedder.batch import BatchEmbedder
+from workers.embedder.opening import Opener
 from workers.embedder.pipeline import Pipeline
 
 logger = structlog.get_logger()
@@ -33,6 +31,7 @@ def run(
     settings: Settings,
     *,
     slot: int = 0,
+    collections: Names[str] = (),
     connect: Callable[[Settings], Store] = Store.connect,
     clock: Callable[[], float] = time.perf_counter,
 ) -> int:
@@ -41,6 +40,7 @@ def run(
     Args:
         slot: number of this embedder among those that share the topic on this installation. A restarted one with the same
             slot gets its partitions back at once.
+        collections: names of those to embed; none are all that there are, also those that are created while this runs.
         connect: opens the store.
         clock: seconds, never going back.
 
@@ -49,28 +49,17 @@ def run(
     """
     stop = threading.Event()
     _prepare_process(settings, stop)
-    fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
-    topic = Topic(settings)
     try:
-        log = retrying(topic.check, "kafka", stop)
         store = retrying(lambda: connect(settings), "cassandra", stop)
-        retrying(lambda: store.feed.add_log(topic=settings.kafka_topic, log=log), "cassandra", stop)
+        opener = Opener(settings, store, names=collections, clock=clock, stop=stop)
+        wanted = retrying(opener.wanted, "cassandra", stop)
+        if list(wanted) == [DEFAULT_COLLECTION]:
+            # Nothing else would be embedded meanwhile, so a person who starts this had better know.
+            retrying(lambda: opener.check(wanted[DEFAULT_COLLECTION]), "kafka", stop)
     except StoppedError:
         return 0
-    decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
-    embedder = BatchEmbedder(
-        log=log,
-        fingerprint=fingerprint,
-        topic=topic,
-        store=store,
-        decoder=decoder,
-        rejected=BatchPublisher(settings, settings.rejected_topic),
-        clock=clock,
-        stop=stop,
-    )
-    logger.info("embedding", log=log, encoder=fingerprint, slot=slot)
-    status = asyncio.run(Pipeline(settings, embedder, slot=slot, clock=clock, stop=stop).run())
-    decoder.close()
+    status = asyncio.run(Pipeline(settings, opener, slot=slot, clock=clock, stop=stop).run())
+    opener.close()
     logger.info("ended", exit_status=status)
     sys.stdout.flush()
     # A thread may still wait for an answer of Cassandra or Kafka that never comes. Nothing is left that must be done.

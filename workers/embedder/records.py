@@ -10,6 +10,9 @@ from contract.messages import Headers
 LOG_APPEND_TIME = 1
 STRETCH_RECORDS_MAX = 128
 STRETCH_SIZE_BYTES_MAX = 4 * 1024 * 1024
+# What a record costs beside its bytes where shares are measured: much more than its objects take in memory, so that few
+# thousand small images wait at once, not all that fit into a share. A change of the group has what waits fetched again.
+RECORD_BYTES = 8 * 1024
 
 
 class Record(NamedTuple):
@@ -43,15 +46,22 @@ class Stretch(NamedTuple):
     """Records of one partition that were fetched together, in order, at least one.
 
     Attributes:
+        topic: that they were fetched from.
         seek: number of the seek since which the partition was read.
         size_bytes: of the keys and values.
         event: what Faust is told once they are durable. None while Faust has the stretch, and for a part that is not its last.
     """
 
     records: list[Record]
+    topic: str
     seek: int
     size_bytes: int
     event: Any = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """What they count for where collections share something."""
+        return self.size_bytes + RECORD_BYTES * len(self.records)
 
 
 def reached_from(after: int, fetched: Iterable[Any]) -> list[Record]:
@@ -85,19 +95,22 @@ def divided(stretch: Stretch, count: int) -> tuple[Stretch, Stretch]:
     # In place: Faust holds on to the list, and what was divided off is not to wait in memory for the rest.
     del stretch.records[:count]
     size_bytes = sum(record.size_bytes for record in head)
-    return Stretch(head, stretch.seek, size_bytes), stretch._replace(size_bytes=stretch.size_bytes - size_bytes)
+    return (
+        stretch._replace(records=head, size_bytes=size_bytes, event=None),
+        stretch._replace(size_bytes=stretch.size_bytes - size_bytes),
+    )
 
 
-def stretches(reached: list[Record], seek: int) -> Iterator[Stretch]:
+def stretches(reached: list[Record], topic: str, seek: int) -> Iterator[Stretch]:
     """Records of one partition in stretches of bounded number and size."""
     records: list[Record] = []
     size_bytes = 0
     for record in reached:
         record_bytes = record.size_bytes
         if records and (len(records) == STRETCH_RECORDS_MAX or size_bytes + record_bytes > STRETCH_SIZE_BYTES_MAX):
-            yield Stretch(records, seek, size_bytes)
+            yield Stretch(records, topic, seek, size_bytes)
             records, size_bytes = [], 0
         records.append(record)
         size_bytes += record_bytes
     if records:
-        yield Stretch(records, seek, size_bytes)
+        yield Stretch(records, topic, seek, size_bytes)

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import structlog
 
+from contract.collections import DEFAULT_COLLECTION, settings_of
 from contract.errors import ConfigurationError
 from contract.record_key import RecordKey
 from contract.settings import Settings
+from gallery.collections import find_collection
 from gallery.generations.fold import EXPIRED
 from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
@@ -45,15 +47,24 @@ class Missing(NamedTuple):
     row: FeedRow | None
 
 
-def run(settings: Settings) -> int:
-    """Write the missing feed rows; returns the exit status.
+def run(settings: Settings, collection: str = DEFAULT_COLLECTION) -> int:
+    """Write the missing feed rows of a collection; returns the exit status.
 
     Raises:
+        UnknownCollectionError: there is no such collection.
         DependencyError: Cassandra or Kafka did not answer; run it again, it goes on.
     """
+    store = Store.connect(settings)
+    try:
+        _restore(settings_of(settings, find_collection(settings, store.registry, collection)), store)
+    finally:
+        store.close()
+    return 0
+
+
+def _restore(settings: Settings, store: Store) -> None:
     fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     current, begins = _kafka_begins(settings)
-    store = Store.connect(settings)
     decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     try:
         for log in store.feed.logs(settings.kafka_topic):
@@ -62,8 +73,6 @@ def run(settings: Settings) -> int:
             logger.info("restored", log=log, encoder=fingerprint, rows=written)
     finally:
         decoder.close()
-        store.close()
-    return 0
 
 
 def _kafka_begins(settings: Settings) -> tuple[str, dict[int, int]]:

@@ -1,0 +1,254 @@
+"""Reads the topics of all collections of one encoder through a Faust app, as one member of that encoder's consumer group.
+
+Faust brings the consumer group; `consumer` says where reading starts and what Faust takes for one message.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+import faust
+import structlog
+from faust.types import TP
+from mode.supervisors import CrashingSupervisor
+
+from contract import telemetry
+from contract.errors import DependencyError, TopicReplacedError
+from contract.settings import Settings
+from runtime.retrying import StoppedError
+from workers.embedder.assignor import SpreadingAssignor
+from workers.embedder.consumer import ImageConsumer, ImageTransport
+from workers.embedder.fetching import PARTITION_SIZE_BYTES_MAX
+from workers.embedder.members import forget_former_selves
+from workers.embedder.records import Stretch
+from workers.embedder.served import Served
+
+STOP_S_MAX = 5.0
+# A killed worker's partitions are free after this long, unless it comes back under the same instance id before.
+SESSION_TIMEOUT_S = 10.0
+# Shorter than Faust's own limit for an assignment, so that the reason is told.
+ASSIGNMENT_S_MAX = 60.0
+METADATA_AGE_MS_MAX = 3000
+# Never reached: what waits is handed on at once, and bounded by bytes. Faust would hold up all topics for one.
+FETCHED_STRETCHES_MAX = 4096
+
+logger = structlog.get_logger()
+
+
+class GroupReader:
+    """Fetches the records of the collections that it is told of, in order, and acknowledges them.
+
+    Args:
+        fingerprint: of the encoder, which names the consumer group.
+        slot: number of this embedder among those that run.
+        came: called with each stretch of records of a collection, on the event loop.
+        asking: for questions about where to start.
+        on_change: called when partitions were given or taken.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        fingerprint: str,
+        slot: int,
+        came: Callable[[Served, Stretch], None],
+        asking: Executor,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._group = f"lookalike-{settings.cassandra_keyspace}-{fingerprint}"
+        self._slot = slot
+        self._came = came
+        self._asking = asking
+        self._on_change = on_change
+        # By topic: those to read; those that the group was asked for; those that the last assignment began to read. A topic that was
+        # dropped and created again has the same name, so only the third says that records are of this log.
+        self._served: dict[str, Served] = {}
+        self._subscribed: dict[str, Served] = {}
+        self._begun: dict[str, Served] = {}
+        self._beginning: dict[str, Served] = {}
+        self._app: Any = None
+        self._stream: Any = None
+        self._has_joined = self._is_assigned = False
+        # Where the group gave out partitions of a topic that was not there at that moment: it is asked again.
+        self._is_complete = True
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all partitions that the group gives this embedder are read."""
+        return self._is_assigned and self._is_complete
+
+    async def run(self, served: Iterable[Served]) -> None:
+        """Read these collections until something breaks, and raise that.
+
+        Raises:
+            DependencyError, LookalikeError: what ended it.
+        """
+        self._served = {one.topic: one for one in served}
+        self._subscribed = dict(self._served)
+        app = self._app = await self._new_app()
+        starting = asyncio.create_task(app.start())
+        crashed = asyncio.create_task(app._crashed.wait())
+        try:
+            waiting = {starting, crashed}
+            while crashed in waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            raise app.crash_reason
+        finally:
+            crashed.cancel()
+            starting.cancel()
+
+    async def serve(self, served: Iterable[Served]) -> None:
+        """From now on read these collections; the others' records are let go of."""
+        self._served = {one.topic: one for one in served}
+        if not self._has_joined or self._app.rebalancing:
+            return  # Faust is about to subscribe, or seeks in what it was assigned; this is called again.
+        if self._subscribed == self._served and self._is_complete:
+            return
+        # Faust keeps what it has heard of: records of a collection that was let go of may still come until the group agrees.
+        for channel in self._app.topics:
+            channel.topics = sorted({*channel.topics, *self._served})
+        self._subscribed = dict(self._served)
+        self._is_complete = True
+        await self._app.topics._update_indices()
+        await self._app.consumer.subscribe(set(self._subscribed))
+
+    async def acknowledge(self, stretches: list[Stretch]) -> None:
+        """Take account of records whose feed rows are durable."""
+        consumer: ImageConsumer = self._app.consumer
+        await consumer.acknowledge(stretches, self._stream)
+
+    async def stop(self) -> None:
+        """Stop reading; what is not acknowledged is read again by the next."""
+        if self._app is None:
+            return
+        try:
+            await asyncio.wait_for(self._app.stop(), STOP_S_MAX)
+        except Exception as error:  # noqa: BLE001 - nothing is lost by it
+            logger.warning("stopped without order", detail=repr(error))
+
+    async def first_missing(self, committed: Mapping[TP, int]) -> Mapping[TP, int]:
+        """The first offset that the feed lacks, of each partition whose collection is still embedded."""
+        self._beginning = dict(self._served)
+        places = {tp: served for tp in committed if (served := self._beginning.get(tp.topic))}
+        loop = asyncio.get_running_loop()
+        answers = asyncio.gather(
+            *(
+                loop.run_in_executor(self._asking, served.embedder.first_missing, tp.partition, committed[tp])
+                for tp, served in places.items()
+            ),
+            return_exceptions=True,
+        )
+        try:
+            found = await asyncio.wait_for(answers, ASSIGNMENT_S_MAX)
+        except TimeoutError as error:
+            # Outside of the group the next process can wait for ever without holding partitions.
+            raise DependencyError("cassandra", f"no answer for {ASSIGNMENT_S_MAX} s about where to start") from error
+        missing: dict[TP, int] = {}
+        for (tp, served), answer in zip(places.items(), found, strict=True):
+            if isinstance(answer, int):
+                missing[tp] = answer
+            elif not (isinstance(answer, StoppedError) and served.stop.is_set()):
+                raise answer
+        return missing
+
+    async def is_same(self, topic: str) -> bool:
+        """Whether the topic is still the one whose feed was asked: not deleted, nor created again."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._asking, self._beginning[topic].embedder.check_topic)
+        except (TopicReplacedError, DependencyError):
+            return False
+        return True
+
+    def on_revoked(self) -> None:
+        """What the group gives out next is not known yet."""
+        self._is_assigned = False
+        logger.info("revoked", group=self._group)
+        self._on_change()
+
+    def on_assigned(self, partitions: Mapping[str, int], *, is_complete: bool) -> None:
+        """So many partitions of these topics are read from where the feed ends; what waits is fetched again."""
+        self._has_joined, self._is_assigned, self._is_complete = True, True, is_complete
+        self._begun = self._beginning
+        for topic, served in self._served.items():
+            served.waiting.clear()
+            telemetry.PARTITIONS.labels(served.name).set(partitions.get(topic, 0))
+        self._on_change()
+
+    async def _pass_on(self, stream: Any) -> None:
+        """The agent. Acknowledging is ours alone: Faust's own would also acknowledge what failed."""
+        self._stream = stream = stream.noack()
+        consumer: ImageConsumer = self._app.consumer
+        async for event in stream.events():
+            stretch: Stretch = event.message.stretch
+            served = self._begun.get(stretch.topic)
+            if served is not None and not served.stop.is_set() and stretch.seek == consumer.seek_number:
+                self._came(served, stretch._replace(event=event))
+
+    async def _new_app(self) -> Any:
+        settings = self._settings
+        instance = await self._instance()
+        app: Any = _App(
+            self._group,
+            broker=";".join(f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")),
+            autodiscover=False,
+            key_serializer="raw",
+            value_serializer="raw",
+            processing_guarantee="at_least_once",
+            PartitionAssignor=SpreadingAssignor,
+            consumer_group_instance_id=instance,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=PARTITION_SIZE_BYTES_MAX,
+            # How soon partitions that are added while this runs are noticed; a rebalance follows.
+            consumer_metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            broker_commit_interval=1.0,
+            broker_commit_every=1000,
+            broker_session_timeout=SESSION_TIMEOUT_S,
+            broker_heartbeat_interval=3.0,
+            # However long a dependency is away, the partitions stay here: another embedder would wait for it too.
+            broker_max_poll_interval=86_400.0,
+            broker_max_poll_records=2 * settings.batch_images_max,
+            stream_buffer_maxsize=FETCHED_STRETCHES_MAX,
+            # What is not acknowledged is read again: waiting for it would only delay the end, or a rebalance.
+            stream_wait_empty=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            worker_redirect_stdouts=False,
+        )
+        app.transport.watcher = self
+        images = app.topic(*sorted(self._subscribed), key_type=bytes, value_type=bytes)
+        app.agent(images, concurrency=1, supervisor_strategy=CrashingSupervisor)(self._pass_on)
+        return app
+
+    async def _instance(self) -> str:
+        """The group instance id. Kafka hands a static member that comes back what it had before, also when it now subscribes to
+        other topics; so the id names the logs, and a former self of this slot that differs is taken out of the group.
+        """
+        logs = sorted(served.embedder.log for served in self._served.values())
+        begin, end = f"{self._group}-", f"-slot-{self._slot}"
+        instance = begin + hashlib.sha256("\n".join(logs).encode()).hexdigest()[:16] + end
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(
+            self._asking,
+            lambda: forget_former_selves(
+                self._settings, self._group, instance, topics=self._subscribed.keys(), begin=begin, end=end
+            ),
+        )
+        return instance
+
+
+class _App(faust.App):
+    """A Faust app with our consumer, and without folders for tables, of which it has none."""
+
+    def _new_transport(self) -> ImageTransport:
+        return ImageTransport(self.conf.broker_consumer, self)
+
+    async def on_first_start(self) -> None:
+        """Make no folders."""
