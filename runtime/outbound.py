@@ -10,7 +10,8 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
@@ -92,9 +93,9 @@ class Outbound:
         Raises:
             AddressError: with any of its codes; ``address-failed`` also for a status other than 200.
         """
-        with self._deadline() as sockets:
+        with _Deadline(self._timeout_s) as deadline:
             for _ in range(REDIRECTS_MAX + 1):
-                answer = self._ask("GET", url, None, {}, size_bytes_max, sockets)
+                answer = self._ask("GET", url, None, {}, size_bytes_max, deadline)
                 if answer.status == 200:
                     return answer
                 target = answer.headers.get("location", "")
@@ -115,28 +116,8 @@ class Outbound:
         Raises:
             AddressError: nothing, or not what HTTP is, was answered.
         """
-        with self._deadline() as sockets:
-            return self._ask("POST", url, body, headers, size_bytes_max, sockets)
-
-    @contextlib.contextmanager
-    def _deadline(self) -> Iterator[list[socket.socket]]:
-        """Sockets that are opened inside and appended here are shut down at the deadline, however slowly bytes come."""
-        sockets: list[socket.socket] = []
-
-        def shut_down() -> None:
-            for opened in sockets:
-                with contextlib.suppress(OSError):
-                    opened.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(self._timeout_s, shut_down)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield sockets
-        finally:
-            timer.cancel()
-            for opened in sockets:
-                opened.close()
+        with _Deadline(self._timeout_s) as deadline:
+            return self._ask("POST", url, body, headers, size_bytes_max, deadline)
 
     def _ask(
         self,
@@ -145,21 +126,24 @@ class Outbound:
         body: bytes | None,
         headers: Mapping[str, str],
         size_bytes_max: int,
-        sockets: list[socket.socket],
+        deadline: "_Deadline",
     ) -> OutboundAnswer:
         asked = _checked(url)
         host, port = asked.hostname or "", asked.port or _PORTS[asked.scheme]
         try:
-            opened = self._connect(host, port, sockets)
+            opened = self._connect(host, port, deadline)
             if asked.scheme == "https":
-                opened = self._tls.wrap_socket(opened, server_hostname=host)
-                sockets.append(opened)
+                opened = self._tls.wrap_socket(opened, server_hostname=host, do_handshake_on_connect=False)
+                deadline.watch(opened)
+                opened.do_handshake()
             connection = HTTPConnection(host, port)
             connection.sock = opened
             path = (asked.path or "/") + (f"?{asked.query}" if asked.query else "")
             told = {"User-Agent": "lookalike", "Accept-Encoding": "identity", "Connection": "close", **headers}
             connection.request(method, path, body, {"Host": asked.netloc, **told})
-            return _read(url, connection.getresponse(), size_bytes_max)
+            answer = _read(url, connection.getresponse(), size_bytes_max)
+            deadline.check()  # what has no stated length ends without an error when it is cut off
+            return answer
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, UnicodeError):
                 raise AddressError("bad-address", f"{url[:200]!r} cannot be asked: {error}.") from error
@@ -168,7 +152,7 @@ class Outbound:
                 f"{host} did not answer as HTTP within {self._timeout_s:g} s: {error or type(error).__name__}.",
             ) from error
 
-    def _connect(self, host: str, port: int, sockets: list[socket.socket]) -> socket.socket:
+    def _connect(self, host: str, port: int, deadline: "_Deadline") -> socket.socket:
         addresses = self._resolve(host, port)
         if not self._allow_private:
             for address in addresses:
@@ -181,13 +165,58 @@ class Outbound:
         failure: OSError = OSError(f"{host} has no address")
         for address in addresses:
             try:
-                opened = socket.create_connection((address, port), self._timeout_s)
+                opened = socket.create_connection((address, port), deadline.left_s())
             except OSError as error:
                 failure = error
+                deadline.check()
                 continue
-            sockets.append(opened)
+            deadline.watch(opened)
             return opened
         raise failure
+
+
+class _Deadline:
+    """Shuts the sockets that it watches down when time is over, however slowly bytes come; closes them at the end."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._end_s = time.monotonic() + timeout_s
+        self._timer = threading.Timer(timeout_s, self._shut_down)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        for opened in self._sockets:
+            opened.close()
+
+    def left_s(self) -> float:
+        """Raises TimeoutError when there is nothing left."""
+        self.check()
+        return max(self._end_s - time.monotonic(), 0.001)
+
+    def watch(self, opened: socket.socket) -> None:
+        """Raises TimeoutError when it comes too late."""
+        with self._lock:
+            self._sockets.append(opened)
+        self.check()
+
+    def check(self) -> None:
+        """Raises TimeoutError when time is over."""
+        if self._is_over or time.monotonic() >= self._end_s:
+            raise TimeoutError("time is over")
+
+    def _shut_down(self) -> None:
+        with self._lock:
+            self._is_over = True
+            for opened in self._sockets:
+                with contextlib.suppress(OSError):
+                    opened.shutdown(socket.SHUT_RDWR)
 
 
 def is_public(address: str) -> bool:

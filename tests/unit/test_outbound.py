@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         self._until_gone(PICTURE, 0.0)
+
+    def _slowly(self, _: str) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        self._until_gone(b"a", 0.05)
 
     def _drip(self, _: str) -> None:
         self.close_connection = True
@@ -147,10 +154,23 @@ def test_what_is_too_large_is_not_read(server: _Server) -> None:
     assert told.code == "too-large" and str(len(PICTURE)) in told.detail
 
 
-def test_one_that_sends_a_byte_now_and_then_is_left_in_time(server: _Server) -> None:
+@pytest.mark.parametrize("path", ["drip", "slowly"])
+def test_one_that_sends_a_byte_now_and_then_is_left_in_time(server: _Server, path: str) -> None:
+    """Also where what came until then would pass for a whole answer, since no length was stated."""
     began_s = time.monotonic()
-    assert refused(lambda: private(timeout_s=0.5).get(f"{server.address}/drip", 10)).code == "address-failed"
+    told = refused(lambda: private(timeout_s=0.5).get(f"{server.address}/{path}", len(PICTURE)))
+    assert told.code == "address-failed"
     assert time.monotonic() - began_s < 5
+
+
+def test_time_that_a_name_takes_counts_too(server: _Server) -> None:
+    def resolve(host: str, _: int) -> list[str]:
+        time.sleep(0.3)
+        return [host]
+
+    ask = Outbound(allow_private=True, timeout_s=0.2, resolve=resolve)
+    assert refused(lambda: ask.get(f"{server.address}/slowly", len(PICTURE))).code == "address-failed"
+    assert server.asked == []
 
 
 def test_one_that_never_answers_is_left_in_time() -> None:
@@ -174,11 +194,12 @@ def test_a_redirect_to_the_inside_is_not_followed(server: _Server) -> None:
     names = {"outside.example": ["::1", "127.0.0.1"]}
 
     class _Half(Outbound):
-        def _connect(self, host: str, port: int, sockets: list[socket.socket]) -> socket.socket:
+        def _connect(self, host: str, port: int, deadline: Any) -> socket.socket:
             if host != "outside.example":
-                return super()._connect(host, port, sockets)
-            sockets.append(socket.create_connection(("127.0.0.1", port)))
-            return sockets[-1]
+                return super()._connect(host, port, deadline)
+            opened = socket.create_connection(("127.0.0.1", port))
+            deadline.watch(opened)
+            return opened
 
     ask = _Half(allow_private=False, timeout_s=5.0, resolve=lambda host, _: names.get(host, [host]))
     url = f"http://outside.example:{server.server_port}/to/http:||127.0.0.1:{server.server_port}|picture"
