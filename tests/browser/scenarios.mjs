@@ -1,6 +1,7 @@
 /** What a person does on the page, and what must then be seen. */
 import assert from "node:assert/strict";
 
+import { collectionScenarios } from "./collection_scenarios.mjs";
 import { photoScenarios } from "./photo_scenarios.mjs";
 import { DIGITS, drawOn } from "./strokes.mjs";
 
@@ -9,6 +10,7 @@ const THEMES = ["light", "dark"];
 const QUERY = /^\/v1\/search/;
 
 export const scenarios = {
+  ...collectionScenarios,
   ...photoScenarios,
 
   async "search by file"({ open, args }) {

@@ -136,6 +136,23 @@ def test_from_drop_to_neighbours(run: Any) -> None:
     print(f"drop to neighbours on screen: p50 {browser_ms:.0f} ms, of which the API {api_ms:.1f} ms")
 
 
+def test_collections_are_chosen_in_the_header_and_by_the_address(run: Any, running: Settings) -> None:
+    client = Client(running.api_address)
+    names = ["few", "bare"]
+    try:
+        for name in names:
+            client.create_collection(name, encoder=running.encoder, partitions=1)
+            wait_for(lambda name=name: _searchable(running, name) == 0 or None, timeout_s=30)
+        few = Client(running.api_address, collection="few")
+        for number in range(3):
+            few.publish(digit(3000 + number), image_id=f"few/{number}")
+        wait_for(lambda: _searchable(running, "few") == 3 or None, timeout_s=30)
+        run("switch between collections", few="few", bare="bare", id="few/1", fresh=upload("fresh.png", digit(3100)))
+    finally:
+        for name in names:
+            client.drop_collection(name)
+
+
 def test_lost_connection_is_said_and_mended(run: Any, running: Settings) -> None:
     def kill() -> None:
         os.kill(_pid(running, "programs", "api"), signal.SIGKILL)
@@ -181,11 +198,11 @@ def upload(name: str, value: bytes, media_type: str = "image/png") -> dict[str, 
     return {"name": name, "type": media_type, "base64": base64.b64encode(value).decode()}
 
 
-def _searchable(settings: Settings) -> int:
+def _searchable(settings: Settings, collection: str = "default") -> int:
     try:
-        return int(Client(settings.api_address).index()["count"])
+        return int(Client(settings.api_address, collection=collection).index()["count"])
     except ApiError:
-        return 0
+        return -1
 
 
 def _pid(settings: Settings, group: str, name: str) -> int:

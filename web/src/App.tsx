@@ -1,8 +1,10 @@
 import { useCallback } from "react";
 
 import { AddView } from "./add/AddView";
-import { usePlace, type View } from "./address";
-import type { Question } from "./api/calls";
+import { addressOf, usePlace, type View } from "./address";
+import { COLLECTION, type Question } from "./api/calls";
+import { Switch, Unknown } from "./collections/Switch";
+import { useCollections } from "./collections/useCollections";
 import { LiveView } from "./live/LiveView";
 import { useIndex, type Feed } from "./live/useIndex";
 import { SearchView } from "./search/SearchView";
@@ -13,15 +15,18 @@ const VIEWS: [View, string][] = [["search", "Search"], ["live", "Live"], ["add",
 export function App() {
   const [place, go] = usePlace();
   const feed = useIndex();
+  const collections = useCollections(feed.isConnected);
+  const isKnown = !collections || collections.some(({ name }) => name === COLLECTION);
   const ask = useCallback(
     (question: Question, replace = false) => go({ view: "search", question }, replace), [go],
   );
   return (
     <>
       <header className="top">
-        <a className="name" href="/" onClick={(event) => { event.preventDefault(); go({ view: "search", question: null }); }}>
+        <a className="name" href={addressOf({ ...place, view: "search", question: null })} onClick={(event) => { event.preventDefault(); go({ view: "search", question: null }); }}>
           <Mark /> lookalike
         </a>
+        {collections && <Switch collections={collections} place={place} />}
         <nav aria-label="Views">
           {VIEWS.map(([view, name]) => (
             <button key={view} aria-current={place.view === view ? "page" : undefined} onClick={() => go({ view })}>
@@ -32,13 +37,15 @@ export function App() {
         <Standing feed={feed} />
       </header>
       <main>
-        {place.view === "search" && (
+        {!isKnown && <Unknown collections={collections} />}
+        {isKnown && place.view === "search" && (
           <SearchView
-            place={place} index={feed.index} ask={ask} setK={(k) => go({ k }, true)} setEffort={(effort) => go({ effort }, true)}
+            place={place} index={feed.index} collections={collections} ask={ask} add={() => go({ view: "add" })}
+            setK={(k) => go({ k }, true)} setEffort={(effort) => go({ effort }, true)}
           />
         )}
-        {place.view === "live" && <LiveView feed={feed} ask={ask} />}
-        <AddView hidden={place.view !== "add"} ask={ask} />
+        {isKnown && place.view === "live" && <LiveView feed={feed} ask={ask} />}
+        <AddView hidden={!isKnown || place.view !== "add"} ask={ask} />
       </main>
       <footer>
         Exact neighbours, and every answer says what it covers.

@@ -1,7 +1,7 @@
 /** What the page shows is in its address where it can be, so that back, forward, reload and links work. */
 import { useCallback, useEffect, useState } from "react";
 
-import type { Effort, Question } from "./api/calls";
+import { COLLECTION, DEFAULT_COLLECTION, type Effort, type Question } from "./api/calls";
 
 export type View = "search" | "live" | "add";
 export type Place = { view: View; question: Question | null; k: number; effort: Effort };
@@ -28,8 +28,9 @@ export function usePlace(): [Place, (to: Partial<Place>, replace?: boolean) => v
   return [place, go];
 }
 
-export function addressOf({ view, question, k, effort }: Place): string {
+export function addressOf({ view, question, k, effort }: Place, collection = COLLECTION): string {
   const query = new URLSearchParams();
+  if (collection !== DEFAULT_COLLECTION) query.set("collection", collection);
   if (view !== "search") query.set("view", view);
   if (question?.kind === "id" && view === "search") query.set("id", question.id);
   if (k !== K) query.set("k", String(k));

@@ -1,5 +1,5 @@
 /** The way of each dropped image: sent, confirmed by Kafka, embedded, searchable, found by its own search. */
-import { useCallback, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 
 import { publish, Refusal, search, timeline, type SearchAnswer, type Timeline, type Written } from "../api/calls";
 import { asRefusal } from "../search/useSearch";
@@ -44,6 +44,14 @@ export function useLives(): Lives {
       working.current--;
     }
   }, []);
+  const isAdding = totals.settled < totals.total;
+  useEffect(() => {
+    if (!isAdding) return undefined;
+    // What was not sent yet would be lost without a word.
+    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
+    addEventListener("beforeunload", ask);
+    return () => removeEventListener("beforeunload", ask);
+  }, [isAdding]);
   return { lives, ...totals, add };
 }
 

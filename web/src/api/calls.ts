@@ -10,6 +10,12 @@ export type IndexAnswer = Schemas["IndexAnswer"];
 export type Timeline = Schemas["TimelineAnswer"];
 export type Written = Schemas["WriteAnswer"];
 export type Rejected = Schemas["RejectedAnswer"];
+export type Collection = Schemas["CollectionAnswer"];
+
+export const DEFAULT_COLLECTION = "default";
+/** The collection that the address names. Another one is another load of the page, so nothing under way can end up in it. */
+export const COLLECTION = new URLSearchParams(location.search).get("collection") ?? DEFAULT_COLLECTION;
+const ROOT = COLLECTION === DEFAULT_COLLECTION ? "/v1" : `/v1/collections/${encodeURIComponent(COLLECTION)}`;
 
 /** The API refused, or did not answer: then `status` is 0. */
 export class Refusal extends Error {
@@ -37,23 +43,29 @@ export async function search(question: Question, k: number, { sort, effort, isEx
   if (question.kind === "id") {
     // Only pixels can be turned and cut; an id alone has none.
     if (effort === "thorough") {
-      return call(`/v1/search?${query}`, "POST", await original(question.id, signal), "application/octet-stream", signal);
+      return call(`${ROOT}/search?${query}`, "POST", await original(question.id, signal), "application/octet-stream", signal);
     }
-    return call(`/v1/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
+    return call(`${ROOT}/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
   }
   if (question.minOffsets) {
     query.set("min_offsets", question.minOffsets);
     query.set("wait_ms", "5000");
   }
-  return call(`/v1/search?${query}`, "POST", question.image, "application/octet-stream", signal);
+  return call(`${ROOT}/search?${query}`, "POST", question.image, "application/octet-stream", signal);
 }
 
 export function image(id: string, signal?: AbortSignal): Promise<ImageAnswer> {
-  return call(`/v1/images?${new URLSearchParams({ id })}`, "GET", undefined, undefined, signal);
+  return call(`${ROOT}/images?${new URLSearchParams({ id })}`, "GET", undefined, undefined, signal);
 }
 
 export function rejected(limit: number): Promise<Rejected> {
-  return call(`/v1/rejected?limit=${limit}`);
+  return call(`${ROOT}/rejected?limit=${limit}`);
+}
+
+/** Those that can be asked, in the order of their names. */
+export async function collections(): Promise<Collection[]> {
+  const { collections: all } = await call<Schemas["CollectionsAnswer"]>("/v1/collections");
+  return all.filter(({ state }) => state !== "dropping");
 }
 
 /** Publish an image under the SHA-256 of its bytes; the file's name goes along as metadata. */
@@ -61,19 +73,20 @@ export function publish(file: File): Promise<Written> {
   const form = new FormData();
   form.set("file", file);
   form.set("metadata", JSON.stringify({ name: file.name }));
-  return call("/v1/images", "POST", form);
+  return call(`${ROOT}/images`, "POST", form);
 }
 
 export function remove(id: string): Promise<Written> {
-  return call(`/v1/images?${new URLSearchParams({ id })}`, "DELETE");
+  return call(`${ROOT}/images?${new URLSearchParams({ id })}`, "DELETE");
 }
 
 export function timeline({ id, log, partition, offset }: Written): Promise<Timeline> {
-  return call(`/v1/images/timeline?${new URLSearchParams({ id, at: `${log}:${partition}:${offset}` })}`);
+  return call(`${ROOT}/images/timeline?${new URLSearchParams({ id, at: `${log}:${partition}:${offset}` })}`);
 }
 
-export const originalUrl = (id: string): string => `/v1/images/original?${new URLSearchParams({ id })}`;
-export const thumbnailUrl = (id: string): string => `/v1/images/thumbnail?${new URLSearchParams({ id })}`;
+export const eventsUrl = `${ROOT}/index/events`;
+export const originalUrl = (id: string): string => `${ROOT}/images/original?${new URLSearchParams({ id })}`;
+export const thumbnailUrl = (id: string): string => `${ROOT}/images/thumbnail?${new URLSearchParams({ id })}`;
 
 const original = (id: string, signal?: AbortSignal): Promise<Blob> =>
   call(originalUrl(id), "GET", undefined, undefined, signal, (response) => response.blob());

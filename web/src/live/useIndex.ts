@@ -1,7 +1,7 @@
 /** Follows the index through its event stream, at most once a frame, with a bounded memory. */
 import { useEffect, useState } from "react";
 
-import type { IndexAnswer } from "../api/calls";
+import { eventsUrl, type IndexAnswer } from "../api/calls";
 
 export type Sample = {
   at: number; count: number; inPerS: number | null; outPerS: number; lag: number | null; p50: number | null; p99: number | null;
@@ -28,7 +28,7 @@ export function useIndex(): Feed {
     };
     const schedule = () => { frame ||= requestAnimationFrame(draw); };
     const connect = () => {
-      stream = new EventSource("/v1/index/events");
+      stream = new EventSource(eventsUrl);
       stream.addEventListener("index", (event: MessageEvent<string>) => {
         newest = JSON.parse(event.data) as IndexAnswer;
         schedule();

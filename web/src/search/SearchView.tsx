@@ -1,7 +1,8 @@
 import { useState } from "react";
 
 import type { Place } from "../address";
-import type { Effort, IndexAnswer, Match, Question, Sort } from "../api/calls";
+import type { Collection, Effort, IndexAnswer, Match, Question, Sort } from "../api/calls";
+import { Empty } from "../collections/Switch";
 import { Foreign } from "../text";
 import { Ask } from "./Ask";
 import { Details } from "./Details";
@@ -15,11 +16,11 @@ const SORTS: [Sort, string][] = [
 ];
 
 type Props = {
-  place: Place; index: IndexAnswer | null; ask: (question: Question, replace?: boolean) => void;
-  setK: (k: number) => void; setEffort: (effort: Effort) => void;
+  place: Place; index: IndexAnswer | null; collections: Collection[] | null;
+  ask: (question: Question, replace?: boolean) => void; add: () => void; setK: (k: number) => void; setEffort: (effort: Effort) => void;
 };
 
-export function SearchView({ place: { question, k, effort }, index, ask, setK, setEffort }: Props) {
+export function SearchView({ place: { question, k, effort }, index, collections, ask, add, setK, setEffort }: Props) {
   const [sort, setSort] = useState<Sort>("best");
   const { found: answered, problem, isSearching, again } = useSearch(question, k, sort, effort);
   const [opened, setOpened] = useState<Match | null>(null);
@@ -61,7 +62,7 @@ export function SearchView({ place: { question, k, effort }, index, ask, setK, s
           </div>
         )}
         {found && !problem && <Results found={found} open={setOpened} />}
-        {!question && <Welcome knowsDrawings={knowsDrawings} />}
+        {!question && (index?.count === 0 ? <Empty collections={collections} add={add} /> : <Welcome knowsDrawings={knowsDrawings} />)}
       </section>
       {opened && found && (
         <Details
