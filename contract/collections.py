@@ -13,8 +13,8 @@ from contract.settings import Settings
 
 DEFAULT_COLLECTION = "default"
 COLLECTION_PATTERN = r"[a-z][a-z0-9-]{0,62}"
-# Their topics would be others': the one of rejected messages, and the one of matches.
-RESERVED_COLLECTIONS = ("rejected", "matches")
+# Topics that others have, of rejected messages and of matches; and what `--collections` takes for every name.
+RESERVED_COLLECTIONS = ("rejected", "matches", "all")
 # No encoder's name begins with an underscore, so the indexes of `default` never meet these.
 _FOLDER = "_collections"
 
@@ -49,9 +49,7 @@ def check_collection_name(name: str) -> str:
             "hyphens, such as holiday-2026."
         )
     if name in RESERVED_COLLECTIONS:
-        raise ConfigurationError(
-            f"A collection cannot be named {name}: its topic has that name already. Choose another."
-        )
+        raise ConfigurationError(f"A collection cannot be named {name}: that name has another meaning. Choose another.")
     return name
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -142,11 +143,11 @@ def test_collections_are_chosen_in_the_header_and_by_the_address(run: Any, runni
     try:
         for name in names:
             client.create_collection(name, encoder=running.encoder, partitions=1)
-            wait_for(lambda name=name: _searchable(running, name) == 0 or None, timeout_s=30)
+            wait_for(partial(_is_searchable, running, name, 0), timeout_s=30)
         few = Client(running.api_address, collection="few")
         for number in range(3):
             few.publish(digit(3000 + number), image_id=f"few/{number}")
-        wait_for(lambda: _searchable(running, "few") == 3 or None, timeout_s=30)
+        wait_for(partial(_is_searchable, running, "few", 3), timeout_s=30)
         run("switch between collections", few="few", bare="bare", id="few/1", fresh=upload("fresh.png", digit(3100)))
     finally:
         for name in names:
@@ -203,6 +204,10 @@ def _searchable(settings: Settings, collection: str = "default") -> int:
         return int(Client(settings.api_address, collection=collection).index()["count"])
     except ApiError:
         return -1
+
+
+def _is_searchable(settings: Settings, collection: str, count: int) -> bool | None:
+    return _searchable(settings, collection) == count or None
 
 
 def _pid(settings: Settings, group: str, name: str) -> int:

@@ -20,7 +20,7 @@ def test_a_name_may_be(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "1a", "-a", "a_b", "a.b", "a/b", "a" * 64, "ä", "a\n", "rejected", "matches"]
+    "name", ["", "A", "1a", "-a", "a_b", "a.b", "a/b", "a" * 64, "ä", "a\n", "rejected", "matches", "all"]
 )
 def test_a_name_may_not_be(name: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be named"):

@@ -107,8 +107,11 @@ class ImageConsumer(Consumer):
         """Start each assigned partition at the first offset that the feed lacks."""
         try:
             return await self._seek_to_feed()
-        except IllegalStateError as error:
-            logger.info("assigned again meanwhile", detail=str(error))  # and sought again after that
+        except (IllegalStateError, AssertionError) as error:  # aiokafka asserts that something is assigned
+            # Partitions went elsewhere meanwhile. Nothing is read until those that are left, or come, are sought.
+            logger.info("assigned again meanwhile", detail=repr(error))
+            self._begin_anew({})
+            self.transport.watcher.on_assigned({}, is_complete=False)
             return {}
 
     async def _seek_to_feed(self) -> Mapping[TP, int]:
@@ -128,18 +131,21 @@ class ImageConsumer(Consumer):
                     "topic; images of this one stay in the gallery."
                 )
             starts[tp], reached[tp] = max(missing[tp], earliest), missing[tp]
-        self.seek_number += 1
-        self._held.clear()
-        self._done = dict(reached)
-        thread = self._image_thread
-        thread.full_topics = set()
-        thread.reached_after_seek = {tp: (offset, self.seek_number) for tp, offset in reached.items()}
+        self._begin_anew(reached)
         watcher.on_assigned(Counter(tp.topic for tp in starts), is_complete=len(starts) == len(assigned))
-        await thread.seek_wait(starts)
+        await self._image_thread.seek_wait(starts)
         for topic in sorted({tp.topic for tp in starts}):
             logger.info("assigned", topic=topic, committed=_of(topic, committed), starts=_of(topic, starts))
         # Faust drops what lies before these: a gap in front of `starts` does.
         return reached
+
+    def _begin_anew(self, reached: Mapping[TP, int]) -> None:
+        """Take no account any more of what was fetched before the seek that follows."""
+        self.seek_number += 1
+        self._held.clear()
+        self._done = dict(reached)
+        self._image_thread.full_topics = set()
+        self._image_thread.reached_after_seek = {tp: (offset, self.seek_number) for tp, offset in reached.items()}
 
     async def _bounds(self, partitions: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """Where they begin and end in Kafka; without those of topics that are there no more."""

@@ -72,7 +72,7 @@ class GroupReader:
         self._beginning: dict[str, Served] = {}
         self._app: Any = None
         self._stream: Any = None
-        self._has_joined = self._is_assigned = False
+        self._is_assigned = False
         # Where the group gave out partitions of a topic that was not there at that moment: it is asked again.
         self._is_complete = True
 
@@ -106,15 +106,15 @@ class GroupReader:
     async def serve(self, served: Iterable[Served]) -> None:
         """From now on read these collections; the others' records are let go of."""
         self._served = {one.topic: one for one in served}
-        if not self._has_joined or self._app.rebalancing:
-            return  # Faust is about to subscribe, or seeks in what it was assigned; this is called again.
+        if not self._is_assigned or self._app.rebalancing:
+            return  # A subscription is under way, or what was assigned is sought; this is called again.
         if self._subscribed == self._served and self._is_complete:
             return
         # Faust keeps what it has heard of: records of a collection that was let go of may still come until the group agrees.
         for channel in self._app.topics:
             channel.topics = sorted({*channel.topics, *self._served})
         self._subscribed = dict(self._served)
-        self._is_complete = True
+        self._is_assigned, self._is_complete = False, True
         await self._app.topics._update_indices()
         await self._app.consumer.subscribe(set(self._subscribed))
 
@@ -174,7 +174,7 @@ class GroupReader:
 
     def on_assigned(self, partitions: Mapping[str, int], *, is_complete: bool) -> None:
         """So many partitions of these topics are read from where the feed ends; what waits is fetched again."""
-        self._has_joined, self._is_assigned, self._is_complete = True, True, is_complete
+        self._is_assigned, self._is_complete = True, is_complete
         self._begun = self._beginning
         for topic, served in self._served.items():
             served.waiting.clear()

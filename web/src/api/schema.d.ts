@@ -4,6 +4,59 @@
  */
 
 export interface paths {
+    "/v1/collections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Collections
+         * @description All collections, in the order of their names.
+         */
+        get: operations["list_collections_v1_collections_get"];
+        put?: never;
+        /**
+         * Create
+         * @description Create a collection, with a topic, a feed and an index of its own.
+         *
+         *     The body is `{"name": …, "encoder": …}`, and `partitions` if it must have another number of them. Running embedders and
+         *     indexers take it up within ten seconds; what is published before waits for them.
+         */
+        post: operations["create_v1_collections_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Collection
+         * @description One collection.
+         */
+        get: operations["show_collection_v1_collections__collection__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Drop
+         * @description Drop a collection: its topic, feed, records and index are deleted, and nothing of others.
+         *
+         *     The answer comes when all is gone. A drop that was interrupted goes on when it is asked for again.
+         */
+        delete: operations["drop_v1_collections__collection__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/search": {
         parameters: {
             query?: never;
@@ -18,6 +71,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
+         *     With `url` there is none.
          */
         post: operations["search_v1_search_post"];
         delete?: never;
@@ -50,6 +104,53 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/collections/{collection}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Search
+         * @description Find the nearest images: exact, Euclidean, ties by id.
+         *
+         *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
+         *     With `url` there is none.
+         */
+        post: operations["search_v1_collections__collection__search_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/search/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Search Batch
+         * @description Answer up to 256 queries from one generation, in their order; at most 2,560 matches in all.
+         *
+         *     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [numbers]}, …]}`. A query
+         *     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
+         *     Always nearest first, without verdicts or hypotheses: `explain`, `sort` and `effort` are refused, ask for those one by one.
+         */
+        post: operations["search_batch_v1_collections__collection__search_batch_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/images": {
         parameters: {
             query?: never;
@@ -59,7 +160,7 @@ export interface paths {
         };
         /**
          * Image
-         * @description What is known of an image.
+         * @description What is known of an image, or what was the image of this id at an earlier time.
          */
         get: operations["image_v1_images_get"];
         put?: never;
@@ -90,7 +191,7 @@ export interface paths {
         };
         /**
          * Thumbnail
-         * @description A small picture of the image, at most 96 pixels on its longer side.
+         * @description A small picture of the image, at most 96 pixels on its longer side. Of a deleted image only with `as_of`.
          */
         get: operations["thumbnail_v1_images_thumbnail_get"];
         put?: never;
@@ -110,7 +211,7 @@ export interface paths {
         };
         /**
          * Original
-         * @description The bytes exactly as they were published.
+         * @description The bytes exactly as they were published. Of a deleted image only with `as_of`.
          */
         get: operations["original_v1_images_original_get"];
         put?: never;
@@ -135,6 +236,99 @@ export interface paths {
          *     Follow a write with the address in the Location of its answer; without `at` it is the record that the id means now.
          */
         get: operations["timeline_v1_images_timeline_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Image
+         * @description What is known of an image, or what was the image of this id at an earlier time.
+         */
+        get: operations["image_v1_collections__collection__images_get"];
+        put?: never;
+        /**
+         * Publish
+         * @description Publish an image: it replaces the one with the same id as soon as it is searchable.
+         *
+         *     202 means that Kafka has it. Whether it can be decoded shows in its timeline (the address in Location), and a search
+         *     with the answer's `min_offsets` waits for it.
+         */
+        post: operations["publish_v1_collections__collection__images_post"];
+        /**
+         * Delete
+         * @description Delete an image, known or not: 202 means that Kafka has the delete, and it takes effect in Kafka's order.
+         */
+        delete: operations["delete_v1_collections__collection__images_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/images/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Thumbnail
+         * @description A small picture of the image, at most 96 pixels on its longer side. Of a deleted image only with `as_of`.
+         */
+        get: operations["thumbnail_v1_collections__collection__images_thumbnail_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/images/original": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Original
+         * @description The bytes exactly as they were published. Of a deleted image only with `as_of`.
+         */
+        get: operations["original_v1_collections__collection__images_original_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/images/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Timeline
+         * @description How far a record has come: confirmed by Kafka, embedded or rejected, searchable.
+         *
+         *     Follow a write with the address in the Location of its answer; without `at` it is the record that the id means now.
+         */
+        get: operations["timeline_v1_collections__collection__images_timeline_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -183,6 +377,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/collections/{collection}/index": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Index
+         * @description The state of the index as this process serves it.
+         */
+        get: operations["index_v1_collections__collection__index_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/index/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description Server-sent events named `index`, each the body of `GET /v1/index`: one at once, then one at each change.
+         */
+        get: operations["events_v1_collections__collection__index_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/rejected": {
         parameters: {
             query?: never;
@@ -195,6 +429,26 @@ export interface paths {
          * @description The records that were refused last, newest first, each with its reason.
          */
         get: operations["rejected_v1_rejected_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/rejected": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rejected
+         * @description The records that were refused last, newest first, each with its reason.
+         */
+        get: operations["rejected_v1_collections__collection__rejected_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -232,7 +486,9 @@ export interface paths {
         };
         /**
          * Readyz
-         * @description Searches can be answered: there is a generation. A dependency that is away does not hinder that.
+         * @description Searches can be answered: `default` has a generation, or, where it is not used, some other collection has.
+         *
+         *     A dependency that is away does not hinder that.
          */
         get: operations["readyz_readyz_get"];
         put?: never;
@@ -293,6 +549,58 @@ export interface components {
             timing_ms: components["schemas"]["Timing"];
         };
         /**
+         * CollectionAnswer
+         * @description One collection.
+         */
+        CollectionAnswer: {
+            /** Name */
+            name: string;
+            /**
+             * Encoder
+             * @description Name of the encoder that answers.
+             */
+            encoder: string;
+            /**
+             * Partitions
+             * @description Of its topic, as far as Kafka has said, else those that it is created with.
+             */
+            partitions: number;
+            /**
+             * Topic
+             * @description What is published to it.
+             */
+            topic: string;
+            /**
+             * Created At
+             * @description Milliseconds since 1970; null of `default`, which is always there.
+             */
+            created_at: number | null;
+            /**
+             * State
+             * @description `serving`: images can be found; `empty`: it is indexed, and there are none; `waiting`: no indexer has published a generation yet; `dropping`: it is being dropped, and answers no longer.
+             * @enum {string}
+             */
+            state: "serving" | "empty" | "waiting" | "dropping";
+            /**
+             * Count
+             * @description Images that can be found; null while there is no generation.
+             */
+            count: number | null;
+            /**
+             * Generation
+             * @description The one that answers; null while there is none.
+             */
+            generation: number | null;
+        };
+        /**
+         * CollectionsAnswer
+         * @description All collections, in the order of their names.
+         */
+        CollectionsAnswer: {
+            /** Collections */
+            collections: components["schemas"]["CollectionAnswer"][];
+        };
+        /**
          * Coverage
          * @description What an answer covers: all records of `log` below `offsets`.
          */
@@ -334,6 +642,11 @@ export interface components {
              * @description Records below `offsets` whose stored row cannot be used; what ids of theirs mean, their other records say.
              */
             set_aside: number;
+            /**
+             * As Of
+             * @description The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now.
+             */
+            as_of?: string | null;
         };
         /**
          * EditAnswer
@@ -463,7 +776,7 @@ export interface components {
             /** Original Url */
             original_url: string;
             source: components["schemas"]["Source"];
-            /** @description A newer record of this id whose stored row cannot be used; null as a rule. */
+            /** @description A newer record of this id whose stored row cannot be used; null as a rule, and with `as_of`. */
             newest_not_shown: components["schemas"]["NotShownRecord"] | null;
             /**
              * Degraded
@@ -520,6 +833,11 @@ export interface components {
              * @description Of every encoder: first the one that answers, then those beside it.
              */
             indexes: components["schemas"]["EncoderIndex"][];
+            /**
+             * Search By Address
+             * @description Whether a search may name the address of a picture.
+             */
+            search_by_address: boolean;
             /**
              * Refused
              * @description Why a newer generation is not served; empty when the newest one is.
@@ -910,6 +1228,250 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_collections_v1_collections_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionsAnswer"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_v1_collections_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Name
+                     * @description A small letter, then up to 62 small letters, digits and hyphens.
+                     */
+                    name: string;
+                    /**
+                     * Encoder
+                     * @description One of this installation's, such as `photo`.
+                     */
+                    encoder: string;
+                    /**
+                     * Partitions
+                     * @description Of its topic; without it LOOKALIKE_KAFKA_PARTITIONS.
+                     */
+                    partitions?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_collection_v1_collections__collection__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionAnswer"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drop_v1_collections__collection__delete: {
+        parameters: {
+            query: {
+                /** @description The collection's name once more: everything of it goes for good. */
+                confirm: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CollectionAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     search_v1_search_post: {
         parameters: {
             query?: {
@@ -919,7 +1481,7 @@ export interface operations {
                 max_distance?: number | null;
                 /** @description Answer only from an index that covers all records below these offsets, else 412. */
                 min_offsets?: string | null;
-                /** @description How long to wait for `min_offsets`. */
+                /** @description How long to wait for `min_offsets` or `as_of`. */
                 wait_ms?: number;
                 /** @description Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`. */
                 explain?: boolean;
@@ -927,6 +1489,10 @@ export interface operations {
                 sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
                 /** @description `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
                 effort?: "normal" | "thorough";
+                /** @description Search with the picture at this http or https address instead of a body: fetched once, within 10 s and 32 MiB, never from inside the network. Where the setting does not allow it, 403 `address-search-off`. */
+                url?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
             };
             header?: never;
             path?: never;
@@ -987,6 +1553,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Not Found */
             404: {
                 headers: {
@@ -998,6 +1573,15 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1041,6 +1625,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Service Unavailable */
             503: {
                 headers: {
@@ -1070,8 +1663,10 @@ export interface operations {
                 max_distance?: number | null;
                 /** @description Answer only from an index that covers all records below these offsets, else 412. */
                 min_offsets?: string | null;
-                /** @description How long to wait for `min_offsets`. */
+                /** @description How long to wait for `min_offsets` or `as_of`. */
                 wait_ms?: number;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
             };
             header?: never;
             path?: never;
@@ -1118,6 +1713,325 @@ export interface operations {
             };
             /** @description Bad Request */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_v1_collections__collection__search_post: {
+        parameters: {
+            query?: {
+                /** @description How many neighbours. */
+                k?: number;
+                /** @description Leave farther images out. */
+                max_distance?: number | null;
+                /** @description Answer only from an index that covers all records below these offsets, else 412. */
+                min_offsets?: string | null;
+                /** @description How long to wait for `min_offsets` or `as_of`. */
+                wait_ms?: number;
+                /** @description Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`. */
+                explain?: boolean;
+                /** @description The order of the k nearest, which stay the same ones: `best` by distance (with its margin where `effort` is `thorough`); `biggest` by pixels; `newest` and `oldest` by Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 `sort-needs-explain`). Ties by distance, then id. */
+                sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
+                /** @description `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
+                effort?: "normal" | "thorough";
+                /** @description Search with the picture at this http or https address instead of a body: fetched once, within 10 s and 32 MiB, never from inside the network. Where the setting does not allow it, 403 `address-search-off`. */
+                url?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "image/png": string;
+                "image/jpeg": string;
+                "image/webp": string;
+                "image/avif": string;
+                "image/heic": string;
+                "image/gif": string;
+                "image/bmp": string;
+                "image/tiff": string;
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+                "application/json": {
+                    /**
+                     * Image Id
+                     * @description Any text of 1 to 256 bytes of UTF-8 without control characters.
+                     * @example mnist/train/00001
+                     */
+                    image_id: string;
+                } | {
+                    /**
+                     * Embedding
+                     * @description As many numbers as the encoder's dimensions.
+                     */
+                    embedding: number[];
+                    /**
+                     * Encoder
+                     * @description The encoder's fingerprint, as `coverage.encoder` gives it.
+                     * @default
+                     */
+                    encoder?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_batch_v1_collections__collection__search_batch_post: {
+        parameters: {
+            query?: {
+                /** @description How many neighbours. */
+                k?: number;
+                /** @description Leave farther images out. */
+                max_distance?: number | null;
+                /** @description Answer only from an index that covers all records below these offsets, else 412. */
+                min_offsets?: string | null;
+                /** @description How long to wait for `min_offsets` or `as_of`. */
+                wait_ms?: number;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    file: string[];
+                };
+                "application/json": {
+                    queries: ({
+                        /**
+                         * Image Id
+                         * @description Any text of 1 to 256 bytes of UTF-8 without control characters.
+                         * @example mnist/train/00001
+                         */
+                        image_id: string;
+                    } | {
+                        /**
+                         * Embedding
+                         * @description As many numbers as the encoder's dimensions.
+                         */
+                        embedding: number[];
+                        /**
+                         * Encoder
+                         * @description The encoder's fingerprint, as `coverage.encoder` gives it.
+                         * @default
+                         */
+                        encoder?: string;
+                    })[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1177,6 +2091,8 @@ export interface operations {
             query: {
                 /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
                 id: string;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
             };
             header?: never;
             path?: never;
@@ -1204,6 +2120,24 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1391,6 +2325,8 @@ export interface operations {
                 id: string;
                 /** @description The Kafka record meant, as log:partition:offset; without it the one that the id means now. */
                 at?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
             };
             header?: never;
             path?: never;
@@ -1432,6 +2368,24 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1466,6 +2420,8 @@ export interface operations {
                 id: string;
                 /** @description The Kafka record meant, as log:partition:offset; without it the one that the id means now. */
                 at?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
             };
             header?: never;
             path?: never;
@@ -1507,6 +2463,24 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1544,6 +2518,507 @@ export interface operations {
             };
             header?: never;
             path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TimelineAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    image_v1_collections__collection__images_get: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    publish_v1_collections__collection__images_post: {
+        parameters: {
+            query?: {
+                /** @description Without it the SHA-256 of the image's bytes in hex. */
+                id?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "image/png": string;
+                "image/jpeg": string;
+                "image/webp": string;
+                "image/avif": string;
+                "image/heic": string;
+                "image/gif": string;
+                "image/bmp": string;
+                "image/tiff": string;
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** @description A JSON object, at most 16 KiB and nested at most 64 deep. */
+                    metadata?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_v1_collections__collection__images_delete: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    thumbnail_v1_collections__collection__images_thumbnail_get: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+                /** @description The Kafka record meant, as log:partition:offset; without it the one that the id means now. */
+                at?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The image */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                    "image/jpeg": string;
+                    "image/webp": string;
+                    "image/avif": string;
+                    "image/heic": string;
+                    "image/gif": string;
+                    "image/bmp": string;
+                    "image/tiff": string;
+                };
+            };
+            /** @description Unchanged since the ETag in If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    original_v1_collections__collection__images_original_get: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+                /** @description The Kafka record meant, as log:partition:offset; without it the one that the id means now. */
+                at?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The image */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                    "image/jpeg": string;
+                    "image/webp": string;
+                    "image/avif": string;
+                    "image/heic": string;
+                    "image/gif": string;
+                    "image/bmp": string;
+                    "image/tiff": string;
+                };
+            };
+            /** @description Unchanged since the ETag in If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    timeline_v1_collections__collection__images_timeline_get: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+                /** @description The Kafka record meant, as log:partition:offset; without it the one that the id means now. */
+                at?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -1671,6 +3146,88 @@ export interface operations {
             };
         };
     };
+    index_v1_collections__collection__index_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IndexAnswer"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    events_v1_collections__collection__index_events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     rejected_v1_rejected_get: {
         parameters: {
             query?: {
@@ -1679,6 +3236,50 @@ export interface operations {
             };
             header?: never;
             path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RejectedAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rejected_v1_collections__collection__rejected_get: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
