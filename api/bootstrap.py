@@ -28,9 +28,9 @@ from gallery.nearest.compiled import compile_search
 from gallery.store.store import Store
 from runtime.memory import collect_rarely
 from topics.end_offsets import EndOffsetsPoller
+from topics.offsets import EndOffsets
 from topics.publisher import ImagePublisher
 from topics.rejected import NewestRejected
-from topics.topic import EndOffsets
 
 # A search takes about a millisecond, so this many wait for well under a second.
 SEARCHES_WAITING_MAX = 256

@@ -201,7 +201,8 @@ def _verify(settings: "Settings", arguments: argparse.Namespace) -> int:
     if result.differences:
         print(
             f"Generation {snapshot.manifest.generation} differs from its feed in {len(result.differences)} places. "
-            "Rebuild it: stop the indexer and run `python -m workers indexer --rebuild`."
+            "Rebuild it: stop the indexer and run "
+            f"`python -m workers indexer --rebuild --collections {arguments.collection}`."
         )
         return 1
     print(

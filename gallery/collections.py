@@ -5,8 +5,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from contract.collections import (
     DEFAULT_COLLECTION,
     Collection,
@@ -33,8 +31,6 @@ _TOPIC_SIZE_MAX = 249
 LET_GO_S = 60.0
 _POLL_S = 0.1
 
-logger = structlog.get_logger()
-
 
 def create_collection(
     settings: Settings, registry: Registry, *, name: str, encoder: str, partitions: int | None = None
@@ -52,7 +48,9 @@ def create_collection(
         DependencyError: Kafka or Cassandra did not do it; try again.
     """
     wanted = Collection(
-        name=check_collection_name(name), encoder=encoder, partitions=partitions or settings.kafka_partitions
+        name=check_collection_name(name),
+        encoder=encoder,
+        partitions=settings.kafka_partitions if partitions is None else partitions,
     )
     own = settings_of(settings, wanted)
     _check(wanted, own)
@@ -144,7 +142,8 @@ def drop_collection(
         for descriptor in locks:
             os.close(descriptor)
     store.registry.remove(name)
-    logger.info("collection dropped", collection=name)
+    # An indexer that had not read the registry yet may have made it again.
+    discard(own.index_dir)
 
 
 def unknown_collection_error(collections: Mapping[str, Collection], name: str) -> UnknownCollectionError:

@@ -110,7 +110,8 @@ def load_encoder(name: str, encoders_dir: Path | None = None) -> Encoder:
         ConfigurationError: there is none, and the message lists the ones there are; or an imported one is not as it was imported, or
             needs ONNX Runtime, which is not installed.
     """
-    if (ENCODERS / name / LITE).is_file():
+    # By its name alone: a request may bring any text.
+    if name in encoder_names():
         return Encoder(ENCODERS / name)
     imported = _imported_dir(encoders_dir)
     if name not in imported_names(imported):

@@ -39,9 +39,8 @@ def retrying(call: Callable[[], T], dependency: str, stop: threading.Event) -> T
     delay_s = RETRY_S_MIN
     failed = set()
     while not stop.is_set():
-        _calls[threading.get_ident()] = dependency, time.monotonic()
         try:
-            result = call()
+            result = call_watched(call, dependency)
         except DependencyError as error:
             failed.add(error.dependency)
             READINESS.note(error.dependency, is_good=False)
@@ -53,11 +52,18 @@ def retrying(call: Callable[[], T], dependency: str, stop: threading.Event) -> T
                 telemetry.DEPENDENCY_UP.labels(good).set(1)
                 READINESS.note(good, is_good=True)
             return result
-        finally:
-            _calls.pop(threading.get_ident(), None)
         stop.wait(delay_s)
         delay_s = min(delay_s * 2, RETRY_S_MAX)
     raise StoppedError
+
+
+def call_watched(call: Callable[[], T], dependency: str) -> T:
+    """Call once; `end_when_a_call_hangs` knows of it meanwhile."""
+    _calls[threading.get_ident()] = dependency, time.monotonic()
+    try:
+        return call()
+    finally:
+        _calls.pop(threading.get_ident(), None)
 
 
 def end_when_a_call_hangs() -> None:

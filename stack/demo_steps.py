@@ -19,7 +19,8 @@ from stack.jars import ROOT
 from stack.process import last_lines
 from stack.programs import environment
 from stack.progress import Progress, Watcher
-from topics.topic import EndOffsets, Topic
+from topics.offsets import EndOffsets
+from topics.topic import Topic
 
 _POLL_S = 0.25
 

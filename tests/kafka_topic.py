@@ -6,7 +6,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from contract.settings import Settings
-from topics.topic import EndOffsets, Topic
+from topics.offsets import EndOffsets
+from topics.topic import Topic
 
 
 def end_offsets(settings: Settings) -> EndOffsets:

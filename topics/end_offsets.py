@@ -11,7 +11,7 @@ from contract.errors import DependencyError
 from contract.settings import Settings
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
 from topics.clients import open_admin
-from topics.topic import EndOffsets, end_offsets_of
+from topics.offsets import EndOffsets, end_offsets_of
 
 POLL_INTERVAL_S = 1.0
 

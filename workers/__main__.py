@@ -50,6 +50,11 @@ def _add_embedder(embedder: argparse.ArgumentParser) -> None:
 
 def _add_indexer(indexer: argparse.ArgumentParser) -> None:
     indexer.add_argument("--rebuild", action="store_true", help="start a new index although the current one is good")
+    indexer.add_argument(
+        "--collections",
+        metavar="all|A,B",
+        help="collections to index: all, also those created later, or these (default: the setting LOOKALIKE_COLLECTIONS)",
+    )
 
 
 def _add_collection(verb: argparse.ArgumentParser, help: str = "collection of the messages (default: default)") -> None:
@@ -97,9 +102,11 @@ def _embedder(settings: "Settings", options: argparse.Namespace) -> int:
 
 def _indexer(settings: "Settings", options: argparse.Namespace) -> int:
     _configure_logging("stdout")
-    from workers.indexer import run
+    from contract.collections import chosen_collections
+    from workers.indexers import run
 
-    return run(settings, rebuild=options.rebuild)
+    chosen = chosen_collections(options.collections or settings.collections)
+    return run(settings, rebuild=options.rebuild, collections=chosen)
 
 
 def _list(settings: "Settings", options: argparse.Namespace) -> int:
@@ -173,7 +180,7 @@ VERBS = (
         summary="publish index generations from what is stored, until it is stopped",
         run=_indexer,
         add_arguments=_add_indexer,
-        epilog="Example: %(prog)s --rebuild",
+        epilog="Example: %(prog)s --collections default --rebuild",
     ),
     Verb(
         name="rejected",

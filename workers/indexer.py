@@ -1,41 +1,30 @@
-"""The indexer: follows the feed, folds it, publishes generations. One writes, others stand by."""
+"""The indexer of one collection: follows its feed, folds it, publishes generations, has bases built."""
 
-import contextlib
 import multiprocessing
-import signal
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import structlog
 
 from contract import telemetry
-from contract.collections import DEFAULT_COLLECTION
 from contract.errors import IndexDamagedError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.next_base import build_base
-from gallery.generations.serving import old_layout
-from gallery.generations.writer import Writer, lock_index
+from gallery.generations.writer import Writer
 from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
-from gallery.store.store import Store
-from model.encoder import load_encoder
-from runtime.memory import collect_rarely
-from runtime.readiness import READINESS
-from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
 
 READ_ROWS_MAX = 2048
-# A feed that stays idle is read less and less often, down to once in this many of its usual pauses.
-IDLE_POLLS = 5
 # Of the rows that one step sets aside, so many are named in the log.
 ROWS_TOLD_MAX = 20
 LOGS_INTERVAL_S = 1.0
 # A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
 HOLES_INTERVAL_S = 5.0
+# The list of buckets may be so old, so that all collections of a process share one.
+LISTING_AGE_S = 1.0
 
 # A tail of one part in five costs half a search more (docs/benchmarks.md); one part in a thousand costs nothing.
 TAIL_SHARE_MAX = 5
@@ -51,51 +40,16 @@ class _Build(NamedTuple):
     began: float
 
 
-def run(settings: Settings, *, rebuild: bool = False) -> int:
-    """Index until SIGTERM or SIGINT; returns the exit status.
-
-    Args:
-        rebuild: start a new index from the feed although the current one is good.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
-    READINESS.need("cassandra", "lock")
-    end_when_a_call_hangs()
-    loaded = load_encoder(settings.encoder, settings.encoders_dir)
-    if left := old_layout(settings.index_dir):
-        logger.warning("index folder of an earlier version", detail=left)
-    if not _wait_for_lock(settings.encoder_index_dir, stop):
-        return 0
-    READINESS.note("lock", is_good=True)
-    try:
-        store = retrying(lambda: Store.connect(settings), "cassandra", stop)
-    except StoppedError:
-        return 0
-    try:
-        writer = Writer(settings.encoder_index_dir, loaded.fingerprint, loaded.dimensions, rebuild=rebuild)
-        logger.info("indexing", index_id=writer.manifest.index_id, generation=writer.manifest.generation)
-        indexer = Indexer(settings, store.feed, writer, fingerprint=loaded.fingerprint)
-        collect_rarely()
-        with contextlib.suppress(StoppedError):
-            pause_s = 0.0
-            while not stop.wait(pause_s):
-                advanced = retrying(indexer.step, "cassandra", stop)
-                poll_s = settings.feed_poll_ms / 1000
-                pause_s = 0.0 if advanced else min(max(poll_s, pause_s * 1.1), poll_s * IDLE_POLLS)
-        indexer.close()
-    finally:
-        store.close()
-    return 0
-
-
 class Indexer:
     """Reads each partition's feed past its watermark, publishes, and has bases built in the background.
 
     Args:
-        fingerprint: of the encoder whose feed is followed.
+        settings: of the collection.
         name: of the collection.
+        fingerprint: of the encoder whose feed is followed.
+        logs_of: names of a topic's logs, the one seen first in front.
+        pool: reads partitions side by side.
+        may_build: whether a base may begin to be built now.
         clock: seconds that only go forward.
         wall_clock: seconds since 1970, for how long history is kept.
     """
@@ -106,8 +60,11 @@ class Indexer:
         feed: Feed,
         writer: Writer,
         *,
+        name: str,
         fingerprint: str,
-        name: str = DEFAULT_COLLECTION,
+        logs_of: Callable[[str], list[str]],
+        pool: Executor,
+        may_build: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -118,27 +75,42 @@ class Indexer:
         self._clock = clock
         self._wall_clock = wall_clock
         self._writer = writer
-        self._pool = ThreadPoolExecutor(8, thread_name_prefix="feed")
+        self._logs_of = logs_of
+        self._pool = pool
+        self._may_build = may_build
         self._logs_read = self._holes_looked_for = float("-inf")
         self._base_published = self._history_looked_at = self._clock()
         self._build: _Build | None = None
 
-    def step(self) -> bool:
+    @property
+    def is_building(self) -> bool:
+        """Whether a base is being built."""
+        return self._build is not None
+
+    @property
+    def partition_count(self) -> int:
+        """How many partitions one step asks for."""
+        return len(self._writer.fold.progress)
+
+    def step(self, rows_max: int = READ_ROWS_MAX) -> bool:
         """Read once, publish what is new, look after the base. False when there was nothing new.
+
+        Args:
+            rows_max: of each partition.
 
         Raises:
             DependencyError: Cassandra failed; nothing was lost, step again.
-            FileNotFoundError: the index folder was deleted under the writer; a restart begins a new index.
+            FileNotFoundError: the index folder was deleted under the writer; opening it again begins a new index.
         """
         if not (self._settings.encoder_index_dir / "CURRENT").exists():
             raise FileNotFoundError(
-                f"{self._settings.encoder_index_dir}/CURRENT was deleted: restart to index the feed anew."
+                f"{self._settings.encoder_index_dir}/CURRENT was deleted: the feed is to be indexed anew."
             )
         self._follow_logs()
         began = self._clock()
         before = self._progress()
         entries = []
-        for (number, partition), rows in self._read().items():
+        for (number, partition), rows in self._read(rows_max).items():
             found = self._writer.fold.add(number, partition, rows)
             entries += found
             # Partitions share ids, so what one brought must be seen by the next.
@@ -152,6 +124,7 @@ class Indexer:
             telemetry.TAIL_ENTRIES.labels(self._name).set(manifest.tail.entries)
             logger.info(
                 "published",
+                collection=self._name,
                 generation=manifest.generation,
                 entries=len(entries),
                 count=manifest.count,
@@ -166,19 +139,25 @@ class Indexer:
         if self._build:
             self._build.process.terminate()
             self._build.process.join()
-        self._pool.shutdown()
         self._writer.close()
 
     def _tell_of_set_aside(self) -> None:
         told = self._writer.fold.unusable.tell()
         if len(told) > ROWS_TOLD_MAX:
-            logger.error("feed rows set aside", rows=len(told), named=ROWS_TOLD_MAX, see="python -m gallery verify")
+            logger.error(
+                "feed rows set aside",
+                collection=self._name,
+                rows=len(told),
+                named=ROWS_TOLD_MAX,
+                see="python -m gallery verify",
+            )
         for number, found in enumerate(told):
             telemetry.ROWS_SET_ASIDE.labels(self._name, found.reason).inc()
             if number >= ROWS_TOLD_MAX:
                 continue
             logger.error(
                 "feed row set aside",
+                collection=self._name,
                 reason=found.reason,
                 **found.key._asdict(),
                 id=found.image_id[:300].encode("utf-8", "backslashreplace").decode(),
@@ -190,20 +169,25 @@ class Indexer:
     def _follow_logs(self) -> None:
         if self._clock() - self._logs_read < LOGS_INTERVAL_S:
             return
-        logs = self._feed.logs(self._settings.kafka_topic)
+        logs = self._logs_of(self._settings.kafka_topic)
         if not self._writer.set_logs(logs):
-            logger.warning("starting a new index", because="the gallery's logs changed", logs=logs)
+            logger.warning(
+                "starting a new index", collection=self._name, because="the gallery's logs changed", logs=logs
+            )
             self._writer = Writer(
                 self._settings.encoder_index_dir, self._fingerprint, self._writer.manifest.dimensions, rebuild=True
             )
             self._writer.set_logs(logs)
         for number, name in enumerate(logs):
             partitions = range(self._settings.kafka_partitions)
-            for partition in {*partitions, *self._feed.partitions(name, fingerprint=self._fingerprint)}:
+            for partition in {
+                *partitions,
+                *self._feed.partitions(name, fingerprint=self._fingerprint, listing_age_s=LISTING_AGE_S),
+            }:
                 self._writer.fold.follow(number, partition)
         self._logs_read = self._clock()
 
-    def _read(self) -> dict[tuple[int, int], list[FeedRow]]:
+    def _read(self, rows_max: int) -> dict[tuple[int, int], list[FeedRow]]:
         """Rows past the watermark of every partition, read side by side."""
         look_for_holes = self._clock() - self._holes_looked_for > HOLES_INTERVAL_S
         if look_for_holes:
@@ -213,7 +197,13 @@ class Indexer:
         def read(key: tuple[int, int]) -> list[FeedRow]:
             number, partition = key
             start = RecordKey(self._writer.logs[number], partition, next_offsets[key])
-            return self._feed.read(start, READ_ROWS_MAX, fingerprint=self._fingerprint, past_holes=look_for_holes)
+            return self._feed.read(
+                start,
+                rows_max,
+                fingerprint=self._fingerprint,
+                past_holes=look_for_holes,
+                listing_age_s=LISTING_AGE_S,
+            )
 
         return dict(zip(next_offsets, self._pool.map(read, next_offsets), strict=True))
 
@@ -225,22 +215,28 @@ class Indexer:
             # In proportion to the base, whose size a build costs: so an image is merged a few times, however many come.
             base_images = self._writer.manifest.base.count
             is_long = tail.entries >= max(self._settings.rebuild_tail_images, base_images // TAIL_SHARE_MAX)
-            if is_long or (is_old and (tail.entries > base_images // TAIL_SHARE_OLD or self._is_history_overdue())):
+            is_due = is_long or (
+                is_old and (tail.entries > base_images // TAIL_SHARE_OLD or self._is_history_overdue())
+            )
+            if is_due and self._may_build():
                 self._build = self._begin_build()
         elif not self._build.process.is_alive():
             build, self._build = self._build, None
             self._base_published = self._clock()
             if build.process.exitcode:
-                logger.error("base not built", exit_status=build.process.exitcode, base=build.base_name)
+                logger.error(
+                    "base not built", collection=self._name, exit_status=build.process.exitcode, base=build.base_name
+                )
                 return
             try:
                 manifest = self._writer.replace_base(build.base_name, build.entries_merged)
             except IndexDamagedError as error:
-                logger.error("base not taken", detail=str(error), base=build.base_name)
+                logger.error("base not taken", collection=self._name, detail=str(error), base=build.base_name)
                 return
             telemetry.REBUILDS.labels(self._name).inc()
             logger.info(
                 "base replaced",
+                collection=self._name,
                 generation=manifest.generation,
                 base=manifest.base.count,
                 tail=manifest.tail.entries,
@@ -276,15 +272,3 @@ class Indexer:
         )
         process.start()
         return _Build(process, base_name, manifest.tail.entries, self._clock())
-
-
-def _wait_for_lock(index_dir: Path, stop: threading.Event) -> bool:
-    said = False
-    while not stop.is_set():
-        if lock_index(index_dir) is not None:
-            return True
-        if not said:
-            logger.info("standing by", because=f"another indexer holds {index_dir}/lock")
-            said = True
-        stop.wait(0.2)
-    return False

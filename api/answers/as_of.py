@@ -10,7 +10,7 @@ from gallery.generations.history import AsOf, HistoryGoneError
 from gallery.generations.manifest import Manifest
 from gallery.generations.selection import Selection
 from gallery.generations.snapshot import Snapshot
-from topics.topic import EndOffsets
+from topics.offsets import EndOffsets
 
 _OFFSETS = re.compile(r"[0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*")
 # RFC 3339. An address has a space where somebody wrote a plus and did not escape it.

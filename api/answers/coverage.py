@@ -8,7 +8,7 @@ from pydantic import Field
 from api.answers.as_of import Past
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
-from topics.topic import EndOffsets
+from topics.offsets import EndOffsets
 
 
 @dataclass(slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from contract.telemetry import SEARCH_SECONDS
 from gallery.generations.snapshot import Match, Snapshot
 from gallery.store.rows import ImageRecord
 from model.verdicts.frames import Shown
-from topics.topic import EndOffsets
+from topics.offsets import EndOffsets
 
 # So many of a batch's queries are worked on at once: others come in between.
 BATCH_CONCURRENCY = 16

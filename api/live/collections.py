@@ -17,9 +17,9 @@ from contract.settings import Settings
 from contract.telemetry import forget_collection
 from gallery.generations.collection_file import read_collections
 from gallery.store.store import Store
-from topics.topic import EndOffsets
+from topics.offsets import EndOffsets
 
-REGISTRY_INTERVAL_S = 1.5
+FOLLOW_INTERVAL_S = 1.5
 # Who asks for a name that is not known has the registry read, but not more often than that.
 REFRESH_INTERVAL_S = 0.25
 TEND_INTERVAL_S = 1.0
@@ -149,7 +149,7 @@ class OpenCollections:
                 failure = error.detail
             except Exception as error:  # the task's outermost loop: what is open goes on answering
                 logger.error("collections not followed", exc_info=error)
-            await asyncio.sleep(REGISTRY_INTERVAL_S if self._is_registry_read else REFRESH_INTERVAL_S)
+            await asyncio.sleep(FOLLOW_INTERVAL_S if self._is_registry_read else REFRESH_INTERVAL_S)
 
     async def _tend(self) -> None:
         """Once a second look whether coverage stands still anywhere, and let go of what nobody uses."""

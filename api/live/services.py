@@ -20,11 +20,11 @@ from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.generations.manifest import Manifest
 from gallery.generations.snapshot import Snapshot
+from topics.offsets import EndOffsets
 from topics.rejected import NewestRejected
-from topics.topic import EndOffsets
 
 # So long a reader of refused records is kept, and what writes are published with.
-IDLE_S = 60.0
+UNUSED_S = 60.0
 PUBLISHER_IDLE_S = 600.0
 
 logger = structlog.get_logger()
@@ -141,7 +141,7 @@ class Services:
 
     async def close_idle(self) -> None:
         """Let go of connections to Kafka that nobody uses."""
-        if self.rejected.is_idle(IDLE_S):
+        if self.rejected.is_idle(UNUSED_S):
             await asyncio.to_thread(self.rejected.close)
         await self.publishing.close_idle(PUBLISHER_IDLE_S)
 

@@ -3,6 +3,8 @@
 A row is written last, after everything that it promises. The table's column ``encoder`` holds the encoder's fingerprint.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Any
@@ -21,6 +23,9 @@ _WALK_ROWS = 2048
 _COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata"
 _PARTITION = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
 
+# Buckets by log and encoder's fingerprint, then by Kafka partition.
+_Listing = dict[tuple[str, str], dict[int, list[int]]]
+
 
 class Feed:
     """Feed rows and logs. Thread-safe. Every method raises DependencyError when Cassandra fails it.
@@ -36,6 +41,10 @@ class Feed:
         self._session = session
         self._records = records
         self._clock = clock
+        # One reading at a time, which all who can use it share.
+        self._listing_lock = threading.Lock()
+        self._listing: _Listing = {}
+        self._listed_s = float("-inf")
         self._insert = session.prepare_insert("feed", _COLUMNS)
         self._select = session.prepare(
             # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
@@ -46,6 +55,7 @@ class Feed:
         self._select_links = session.prepare(f"SELECT koffset, after FROM feed WHERE {_PARTITION} AND koffset >= ?")
         self._select_buckets = session.prepare("SELECT DISTINCT log, encoder, kpart, bucket FROM feed")
         self._select_logs = session.prepare("SELECT log, first_seen FROM logs WHERE topic = ?")
+        self._select_all_logs = session.prepare("SELECT topic, log, first_seen FROM logs")
         self._insert_log = session.prepare("INSERT INTO logs (topic, log, first_seen) VALUES (?, ?, ?)")
         self._delete_logs = session.prepare("DELETE FROM logs WHERE topic = ?")
 
@@ -59,7 +69,15 @@ class Feed:
         """The topic's logs, the one seen first in front."""
         with self._session.asked("reading logs") as driver:
             rows = list(driver.execute(self._select_logs, (topic,)))
-        return [log for log, _ in sorted(rows, key=lambda row: (row[1], row[0]))]
+        return _in_order(rows)
+
+    def logs_by_topic(self) -> dict[str, list[str]]:
+        """The logs of every topic, each topic's in the order of `logs`: one question for many topics."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        with self._session.asked("reading logs") as driver:
+            for topic, log, first_seen in driver.execute(self._select_all_logs):
+                found.setdefault(topic, []).append((log, first_seen))
+        return {topic: _in_order(rows) for topic, rows in found.items()}
 
     def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str) -> None:
         """Write an encoder's rows; nothing that they promise may be missing by now. Returns when all are durable."""
@@ -84,12 +102,15 @@ class Feed:
         )
         self._session.write(self._insert, rows, partition_columns=4, doing="writing the feed")
 
-    def read(self, start: RecordKey, limit: int, *, fingerprint: str, past_holes: bool = False) -> list[FeedRow]:
+    def read(
+        self, start: RecordKey, limit: int, *, fingerprint: str, past_holes: bool = False, listing_age_s: float = 0.0
+    ) -> list[FeedRow]:
         """Rows at or past `start` in offset order, from its bucket or, near that one's end, the next.
 
         Args:
             past_holes: look behind a hole of any width, so that an empty answer proves the end. Where there are no rows
                 nearby that reads every partition key of the feed: seldom.
+            listing_age_s: such a reading that is no older will do.
         """
         bucket = start.offset >> FEED_BUCKET_BITS
         # A small hole, such as a transaction's marker, may end this bucket; asking always would double an idle poll's cost.
@@ -97,7 +118,7 @@ class Feed:
         for b in (bucket, bucket + 1) if is_near_end else (bucket,):
             if found := self._read_bucket(b, start, limit, fingerprint):
                 return found
-        if past_holes and (behind := self._next_bucket(start, fingerprint)) is not None:
+        if past_holes and (behind := self._next_bucket(start, fingerprint, listing_age_s)) is not None:
             return self._read_bucket(behind, start, limit, fingerprint)
         return []
 
@@ -136,13 +157,13 @@ class Feed:
                     return offset
                 offset = koffset + 1
 
-    def partitions(self, log: str, *, fingerprint: str) -> set[int]:
-        """Kafka partitions of `log` that have rows of this encoder. Reads every partition key: seldom."""
-        return {key[2] for key in self._buckets("listing feed partitions") if key[:2] == (log, fingerprint)}
+    def partitions(self, log: str, *, fingerprint: str, listing_age_s: float = 0.0) -> set[int]:
+        """Kafka partitions of `log` that have rows of this encoder. Reads every partition key, unless that was done lately: seldom."""
+        return set(self._buckets("listing feed partitions", listing_age_s).get((log, fingerprint), {}))
 
     def fingerprints(self, log: str) -> set[str]:
         """Of the encoders that have rows of `log`. Reads every partition key: seldom."""
-        return {key[1] for key in self._buckets("listing encoders") if key[0] == log}
+        return {fingerprint for name, fingerprint in self._buckets("listing encoders") if name == log}
 
     def delete(self, logs: Set[str]) -> None:
         """Delete every row of these logs, of every encoder."""
@@ -181,19 +202,31 @@ class Feed:
         with self._session.asked("reading the feed") as driver:
             return driver.execute(self._select_one, (*_bucket(key, fingerprint), key.offset)).one() is not None
 
-    def _next_bucket(self, start: RecordKey, fingerprint: str) -> int | None:
+    def _next_bucket(self, start: RecordKey, fingerprint: str, listing_age_s: float = 0.0) -> int | None:
         """The first bucket past `start`'s that holds rows."""
-        wanted, bucket = (start.log, fingerprint, start.partition), start.offset >> FEED_BUCKET_BITS
-        keys = self._buckets("looking for feed buckets")
-        return min((key[3] for key in keys if key[:3] == wanted and key[3] > bucket), default=None)
+        buckets = self._buckets("looking for feed buckets", listing_age_s).get((start.log, fingerprint), {})
+        bucket = start.offset >> FEED_BUCKET_BITS
+        return min((found for found in buckets.get(start.partition, ()) if found > bucket), default=None)
 
-    def _buckets(self, doing: str) -> list[tuple[str, str, int, int]]:
-        """Every bucket of the feed as (log, fingerprint, partition, bucket)."""
-        with self._session.asked(doing) as driver:
-            return list(driver.execute(self._select_buckets))
+    def _buckets(self, doing: str, age_s: float = 0.0) -> _Listing:
+        """Every bucket of the feed, as it was no longer than `age_s` ago."""
+        with self._listing_lock:
+            if time.monotonic() - self._listed_s >= age_s:
+                listed: _Listing = {}
+                began_s = time.monotonic()
+                with self._session.asked(doing) as driver:
+                    for log, fingerprint, partition, bucket in driver.execute(self._select_buckets):
+                        listed.setdefault((log, fingerprint), {}).setdefault(partition, []).append(bucket)
+                self._listing, self._listed_s = listed, began_s
+            return self._listing
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _in_order(rows: Iterable[tuple[str, int]]) -> list[str]:
+    """Names of logs, the one seen first in front."""
+    return [log for log, _ in sorted(rows, key=lambda row: (row[1], row[0]))]
 
 
 def _bucket(key: RecordKey, fingerprint: str) -> tuple[str, str, int, int]:

@@ -1,6 +1,7 @@
 """The indexer keeps what was replaced for the hours that are set, and for twice as long at most."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,16 @@ def test_what_was_replaced_is_dropped_once_it_is_old_although_nothing_new_comes(
     ]
     store.feed.write(rows, fingerprint=encoder.fingerprint)
     writer = Writer(settings.encoder_index_dir, encoder.fingerprint, encoder.dimensions)
+    pool = ThreadPoolExecutor(4)
     indexer = Indexer(
         settings,
         store.feed,
         writer,
+        name="default",
         fingerprint=encoder.fingerprint,
+        logs_of=store.feed.logs,
+        pool=pool,
+        may_build=lambda: True,
         clock=lambda: now_s[1],
         wall_clock=lambda: now_s[0],
     )
@@ -73,5 +79,6 @@ def test_what_was_replaced_is_dropped_once_it_is_old_although_nothing_new_comes(
         dropped.select(BEFORE)
     assert refused.value.offsets == {0: 3001}
     assert verify(dropped, store.feed).differences == []
+    pool.shutdown()
     indexer.close()
     store.close()

@@ -15,7 +15,7 @@ from gallery.generations.manifest import BaseFiles, LogCoverage, Manifest, Parti
 from lookalike_client import ApiError, Client
 from lookalike_client.table import neighbours_table
 from tests.api_gallery import Gallery, digit, running_api, settings_for
-from topics.topic import EndOffsets
+from topics.offsets import EndOffsets
 
 PNG = {"Content-Type": "image/png"}
 
