@@ -11,8 +11,10 @@ from api.live.served import INDEXES_INTERVAL_S, ServedIndex
 LOOK_INTERVAL_S = 0.005
 # What did not change for so long, and nobody waits for, is idle.
 BUSY_S = 30.0
-# All idle collections together get so many looks a second, about 1 % of a core: up to two of them are looked at as often as busy ones.
-IDLE_LOOKS_PER_S = 400
+# All idle collections together get so many looks a second, about 1 % of a core: one is looked at as often as a busy one.
+IDLE_LOOKS_PER_S = 300
+# Indexes beside the one that answers cost several times as much to look for.
+IDLE_INDEXES_LOOKS = 8
 
 
 @dataclass
@@ -67,7 +69,7 @@ class IndexFolders:
         with self._lock:
             if key not in self._folders:
                 return
-            is_new = folder.served.look(indexes_interval_s=max(INDEXES_INTERVAL_S, 2 * idle_pause_s))
+            is_new = folder.served.look(indexes_interval_s=max(INDEXES_INTERVAL_S, IDLE_INDEXES_LOOKS * idle_pause_s))
         now_s = self._clock()
         if is_new:
             folder.changed_s = now_s
