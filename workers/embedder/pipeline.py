@@ -118,7 +118,7 @@ class Pipeline:
             self._tasks.pop(served).cancel()
             served.waiting.clear()
             served.embedder.close()
-            telemetry.PARTITIONS.remove(served.name)
+            telemetry.forget_collection(served.name)
             logger.info("let go of", collection=served.name, log=served.embedder.log)
         if gone:
             await self._subscribe()
