@@ -45,11 +45,11 @@ class Selections:
     def __init__(self, tail: Tail) -> None:
         self._tail = tail
         self._lock = threading.Lock()
-        self._kept: OrderedDict[AsOf, Selection] = OrderedDict()
+        self._kept: OrderedDict[tuple[AsOf, int], Selection] = OrderedDict()
 
-    def knows(self, as_of: AsOf) -> bool:
+    def knows(self, as_of: AsOf, newest_log: int) -> bool:
         """Whether `select` is quick for this time."""
-        return as_of in self._kept
+        return (as_of, newest_log) in self._kept
 
     def select(self, as_of: AsOf, entry_count: int, newest_log: int) -> Selection:
         """What ids meant at an earlier time, over the first entries of the tail.
@@ -57,15 +57,16 @@ class Selections:
         Args:
             newest_log: number of the log that offsets are of.
         """
-        known = self._kept.get(as_of)
+        key = as_of, newest_log
+        known = self._kept.get(key)
         found = self._continued(known, as_of, entry_count, newest_log) if known else None
         if found is None:
             found = select_as_of(Kept(self._tail, entry_count), as_of, newest_log)
         with self._lock:
             if known is None or len(known.tail) < entry_count:
-                self._kept[as_of] = found
-            if as_of in self._kept:
-                self._kept.move_to_end(as_of)
+                self._kept[key] = found
+            if key in self._kept:
+                self._kept.move_to_end(key)
             if len(self._kept) > SELECTIONS_KEPT:
                 self._kept.popitem(last=False)
         return found

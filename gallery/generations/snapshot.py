@@ -86,7 +86,7 @@ class Snapshot:
 
     def knows(self, as_of: AsOf) -> bool:
         """Whether `select` is quick, since the same time was asked for lately."""
-        return self._selections.knows(as_of)
+        return self._selections.knows(as_of, self._newest_log)
 
     def select(self, as_of: AsOf) -> Selection:
         """What ids meant at an earlier time.

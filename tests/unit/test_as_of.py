@@ -48,6 +48,7 @@ class Gallery:
     """The index, and beside it all that was ever said, and what must count since something was dropped."""
 
     folder: Path
+    logs: list[str] = field(default_factory=lambda: LOGS)
     said: list[Record] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
     needed: list[Record] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Gallery:
 
     def __post_init__(self) -> None:
         self.open()
-        self.writer.set_logs(LOGS)
+        self.writer.set_logs(self.logs)
 
     def open(self) -> None:
         self.writer = Writer(self.folder, ENCODER, DIMENSIONS)
@@ -192,6 +193,20 @@ def test_a_snapshot_that_is_held_answers_earlier_times_while_the_tail_goes_on(tm
     assert [match.source.offset for match in held.search(embedding(1), 5, None, held.select(as_of))] == [0, 1]
     assert [match.source.offset for match in newer.search(embedding(3), 5, None, newer.select(as_of))] == [2]
     assert held.find("b") is not None and newer.find("b") is None
+
+
+def test_offsets_are_of_the_newest_log_as_soon_as_there_is_one(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path, logs=LOGS[:1])
+    reader = Reader(tmp_path, ENCODER)
+    gallery.add(0, 0, [("a", 1, 5), ("b", 2, 6)])
+    before, none, one = reader.current(), AsOf(offsets=((0, 0),)), AsOf(offsets=((0, 1),))
+    assert before is not None and (before.select(none).count, before.select(one).count) == (0, 1)
+    gallery.writer.set_logs(LOGS)
+    gallery.add(1, 0, [("c", 3, 7), ("d", 4, 7)])
+    after = reader.current()
+    assert after is not None and (before.select(none).count, before.select(one).count) == (0, 1)
+    for as_of, ids in ((none, {"a", "b"}), (one, {"a", "b", "c"})):
+        assert {match.image_id for match in after.search(embedding(1), 9, None, after.select(as_of))} == ids
 
 
 def test_history_that_a_base_dropped_stays_dropped_for_a_restarted_writer(tmp_path: Path) -> None:
