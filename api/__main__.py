@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
@@ -26,6 +26,7 @@ _SEARCHES = """examples:
   %(prog)s part-of-a-photo.jpg --effort thorough
   %(prog)s digit.png --as-of 2026-01-31T12:00:00Z
   %(prog)s digit.png --k 3 --json | jq .matches[0].id
+  %(prog)s digit.png --filter '{"must": [{"key": "label", "match": {"value": 7}}]}'
 """
 
 
@@ -47,7 +48,9 @@ def _add_search(search: argparse.ArgumentParser) -> None:
     query.add_argument(
         "--address", metavar="URL", help="search with the picture at this address, which the API fetches"
     )
-    search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 100 (default 10)")
+    search.add_argument("--k", type=int, default=10, help="how many neighbours, 1 to 1000 (default 10)")
+    search.add_argument("--filter", help="only images whose metadata match: JSON in Qdrant's form")
+    search.add_argument("--offset", type=int, default=0, help="leave so many of the nearest out: the next page")
     search.add_argument("--explain", action="store_true", help="say of each whether it is a copy and what was altered")
     search.add_argument("--sort", choices=get_args(Sort), help="the order of the neighbours (default best)")
     search.add_argument(
@@ -84,7 +87,8 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
     from lookalike_client.table import neighbours_table
 
     client = Client(arguments.url or settings.api_address, collection=arguments.collection)
-    wanted = {name: getattr(arguments, name) for name in ("k", "as_of", "explain", "sort", "effort")}
+    wanted = {name: getattr(arguments, name) for name in ("k", "offset", "as_of", "explain", "sort", "effort")}
+    wanted["filter"] = _parsed_filter(arguments.filter)
     try:
         if arguments.address is not None:
             answer = client.search_address(arguments.address, **wanted)
@@ -96,6 +100,19 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
         raise LookalikeError(str(error)) from error
     print(json.dumps(answer.raw, ensure_ascii=False) if arguments.json else neighbours_table(answer))
     return 0
+
+
+def _parsed_filter(text: str | None) -> dict[str, Any] | None:
+    """What `--filter` says, as far as only the API need understand it."""
+    if text is None:
+        return None
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise LookalikeError(f"--filter is not JSON: {error}. Quote it for the shell: --filter '{{…}}'") from error
+    if not isinstance(parsed, dict):
+        raise LookalikeError(f"--filter is {text[:80]}, expected a JSON object with must, should or must_not.")
+    return parsed
 
 
 VERBS = (

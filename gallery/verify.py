@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from contract.record_key import RecordKey
+from gallery.generations.flattened import metadata_checksum
 from gallery.generations.fold import Position
 from gallery.generations.history import Floor
 from gallery.generations.snapshot import Snapshot
@@ -53,13 +54,17 @@ def verify(snapshot: Snapshot, feed: Feed) -> Verification:
                     told.differences.append(
                         f"{coverage.log} {partition}: the feed ends at {reached}, the generation claims up to {end}."
                     )
-    expected = {image_id: (p, e) for image_id, (p, e) in told.newest.items() if e is not None}
-    differences = told.differences + _compare(snapshot, expected) + told.compare_replaced()
+    expected = {image_id: (p, e) for image_id, (p, (e, _)) in told.newest.items() if e is not None}
+    metadata = {image_id: checksum for image_id, (_, (_, checksum)) in told.newest.items()}
+    differences = told.differences + _compare(snapshot, expected) + _compare_metadata(snapshot, metadata)
+    differences += told.compare_replaced()
     return Verification(told.rows_read, len(expected), differences, told.set_aside)
 
 
-# Of an id what one record says: the embedding of a put, None for a delete.
-_Said = tuple[str, bytes | None]
+# What one record says: the embedding of a put, None for a delete; and the checksum of its metadata, 0 without any.
+_Content = tuple[bytes | None, int]
+# The same with the id that it says it of.
+_Said = tuple[str, _Content]
 
 
 @dataclass
@@ -78,7 +83,7 @@ class _Told:
     floor: Floor
     not_kept: dict[str, Position] = field(default_factory=dict)
     always_counts: dict[str, Position] = field(default_factory=dict)
-    newest: dict[str, tuple[Position, bytes | None]] = field(default_factory=dict)
+    newest: dict[str, tuple[Position, _Content]] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
     rows_read: int = 0
@@ -93,7 +98,9 @@ class _Told:
             return
         if row.outcome not in ("put", "delete"):
             return
-        image_id, said = row.image_id, (position, row.embedding if row.outcome == "put" else None)
+        is_put = row.outcome == "put"
+        content = (row.embedding, metadata_checksum(row.metadata or "")) if is_put else (None, 0)
+        image_id, said = row.image_id, (position, content)
         if self.floor.is_below(position):
             self.always_counts[image_id] = max(position, self.always_counts.get(image_id, position))
         known = self.newest.setdefault(image_id, said)
@@ -113,9 +120,9 @@ class _Told:
             for position, (image_id, _) in sorted(self.replaced.items())
         ]
 
-    def _take_replaced(self, image_id: str, position: Position, embedding: bytes | None) -> None:
+    def _take_replaced(self, image_id: str, position: Position, content: _Content) -> None:
         kept = self.replaced.get(position)
-        if kept == (image_id, embedding):
+        if kept == (image_id, content):
             del self.replaced[position]
         elif kept is None:  # else it is left as one that the feed does not say
             self.not_kept[image_id] = max(position, self.not_kept.get(image_id, position))
@@ -127,8 +134,10 @@ def _replaced(snapshot: Snapshot) -> dict[Position, _Said]:
     is_replaced = ~kept.meant()
     puts, deletes = np.flatnonzero(is_replaced & kept.is_put), np.flatnonzero(is_replaced & ~kept.is_put)
     numbers = np.concatenate([puts, deletes])
-    embeddings = [embedding.astype("<f4").tobytes() for embedding in kept.embeddings_of(puts)] + [None] * len(deletes)
-    said = zip((name.decode() for name in kept.image_ids(numbers)), embeddings, strict=True)
+    checksums = kept.columns_of(puts).checksums(len(puts)).tolist()
+    embeddings = (embedding.astype("<f4").tobytes() for embedding in kept.embeddings_of(puts))
+    contents: list[_Content] = [*zip(embeddings, checksums, strict=True), *[(None, 0)] * len(deletes)]
+    said = zip((name.decode() for name in kept.image_ids(numbers)), contents, strict=True)
     return dict(zip((Position(*place) for place in kept.positions[numbers].tolist()), said, strict=True))
 
 
@@ -147,3 +156,12 @@ def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) ->
     if sum(1 for _ in snapshot.contents()) != len(held):
         differences.append("An image is in the generation twice.")
     return differences
+
+
+def _compare_metadata(snapshot: Snapshot, expected: dict[str, int]) -> list[str]:
+    """Of images that both have; the others are told of already."""
+    return [
+        f"{image_id!r} has other metadata in the generation than in the feed."
+        for image_id, held in snapshot.metadata_checksums()
+        if expected.get(image_id, held) != held
+    ]

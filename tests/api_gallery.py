@@ -5,8 +5,9 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import uvicorn
@@ -38,12 +39,12 @@ class Gallery:
         self.embeddings: dict[str, NDArray[np.float32]] = {}
         self.rows: list[FeedRow] = []
 
-    def put(self, images: dict[str, bytes]) -> None:
-        """Index images under their ids and publish a generation."""
+    def put(self, images: dict[str, bytes], metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Index images under their ids, some with metadata, and publish a generation."""
         for image_id, value in images.items():
             embedding = self.encoder.embed(self.encoder.pixels(decode(value).image))
             self.embeddings[image_id] = embedding
-            self._add("put", image_id, embedding.astype("<f4").tobytes())
+            self._add("put", image_id, embedding.astype("<f4").tobytes(), metadata=metadata.get(image_id, ""))
         self._publish()
 
     def delete(self, image_id: str) -> None:
@@ -76,10 +77,13 @@ class Gallery:
         )
         return [(image_id.decode(), distance) for distance, image_id in keyed[:k]]
 
-    def _add(self, outcome: str, image_id: str, embedding: bytes | None, reason: str = "") -> None:
+    def _add(
+        self, outcome: str, image_id: str, embedding: bytes | None, reason: str = "", *, metadata: str = ""
+    ) -> None:
         offset = self.rows[-1].key.offset + 1 if self.rows else self.writer.manifest.offsets.get("0", 0)
         now_ms = time.time_ns() // 1_000_000
-        self.rows.append(FeedRow(RecordKey(self.log, 0, offset), offset, outcome, reason, image_id, embedding, now_ms))  # type: ignore[arg-type]
+        place = RecordKey(self.log, 0, offset)
+        self.rows.append(FeedRow(place, offset, outcome, reason, image_id, embedding, now_ms, metadata=metadata))  # type: ignore[arg-type]
 
     def _publish(self) -> None:
         covered = self.writer.manifest.offsets.get("0", 0)

@@ -42,13 +42,19 @@ class Coverage:
             )
         ),
     ] = None
+    matched: Annotated[
+        int | None, Field(description="Images that the filter holds for, of `count`; null without a filter.")
+    ] = None
 
 
-def coverage_of(manifest: Manifest, ends: EndOffsets | None, past: Past | None = None) -> Coverage:
+def coverage_of(
+    manifest: Manifest, ends: EndOffsets | None, past: Past | None = None, *, matched: int | None = None
+) -> Coverage:
     """What an answer from this generation covers.
 
     Args:
         past: the earlier time that it is an answer of.
+        matched: images that its filter holds for, None without one.
     """
     is_known = ends is not None and ends.log == manifest.log
     return Coverage(
@@ -62,6 +68,7 @@ def coverage_of(manifest: Manifest, ends: EndOffsets | None, past: Past | None =
         digest=manifest.digest,
         set_aside=sum(manifest.set_aside.values()),
         as_of=past.asked if past else None,
+        matched=matched,
     )
 
 

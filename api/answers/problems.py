@@ -19,6 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 # The rest are images that cannot be decoded: 422.
 STATUS_OF_REASON = {
+    "bad-filter": 400,
     "bad-key": 400,
     "bad-metadata": 400,
     "empty": 400,

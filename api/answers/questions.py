@@ -12,6 +12,9 @@ from api.answers.ordering import Sort
 from api.answers.problems import ProblemError
 from api.answers.records import ImageId
 from contract.embeddings import DIMENSIONS_MAX
+from gallery.filters import Filter
+
+COSTLY_MATCHES_MAX = 100
 
 
 class ById(BaseModel):
@@ -66,13 +69,23 @@ class Wanted:
     sort: Sort = "best"
     effort: Effort = "normal"
     as_of: AskedAsOf | None = None
+    filter: Filter | None = None
+    offset: int = 0
+    fields: frozenset[str] | None = None
 
     def check(self, question: Question) -> None:
         """Check that the question has the pixels that its answer needs.
 
         Raises:
-            ProblemError: 400 ``explain-needs-image`` or ``effort-needs-image``.
+            ProblemError: 400 ``explain-needs-image``, ``effort-needs-image`` or ``too-many-matches``.
         """
+        if max(self.k * self.explain, (self.k + self.offset) * (self.effort == "thorough")) > COSTLY_MATCHES_MAX:
+            raise ProblemError(
+                400,
+                "too-many-matches",
+                f"k={self.k} from offset {self.offset} on costs too much with explain or effort=thorough: at most "
+                f"{COSTLY_MATCHES_MAX} matches are explained, and the first {COSTLY_MATCHES_MAX} found thoroughly. Ask for fewer.",
+            )
         if self.explain and isinstance(question, ByEmbedding):
             raise explain_needs_image()
         if self.effort == "thorough" and not isinstance(question, bytes):

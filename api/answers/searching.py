@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,45 +13,29 @@ from api.answers.bounded_work import BoundedWork
 from api.answers.coverage import coverage_of
 from api.answers.efforts import search_hypotheses
 from api.answers.explanations import Explanation, Explanations
+from api.answers.fields import needs_records
 from api.answers.images import unknown_image
 from api.answers.matches import SearchMatch
 from api.answers.ordering import larger_by, ordered
 from api.answers.problems import ProblemError, rejected_problem
-from api.answers.queries import Query, QueryEncoder
+from api.answers.queries import Query
 from api.answers.questions import ById, Question, Wanted
 from api.answers.records import image_url, metadata_object, source_of
 from api.answers.search import BatchAnswer, QueryAnswer, SearchAnswer, Timing
+from api.answers.served_generation import ServedGeneration
 from api.answers.stored_records import StoredRecords
 from contract.errors import RejectedError
 from contract.record_key import RecordKey
 from contract.telemetry import SEARCH_SECONDS
+from gallery.generations.selection import Selection
 from gallery.generations.snapshot import Match, Snapshot
 from gallery.store.rows import ImageRecord
 from model.verdicts.frames import Shown
-from topics.offsets import EndOffsets
 
 # So many of a batch's queries are worked on at once: others come in between.
 BATCH_CONCURRENCY = 16
 _STAGE_SECONDS = {field.name: SEARCH_SECONDS.labels(field.name) for field in fields(Timing)}
 _EXPLAIN_SECONDS = SEARCH_SECONDS.labels("explain")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServedGeneration:
-    """The generation that a question is answered from, and what was known beside it.
-
-    Attributes:
-        collection: the name of the one that was asked.
-        queries: makes queries with the encoder whose embeddings `snapshot` holds.
-        ends: where Kafka's partitions end; None while unknown.
-        stalled_parts: the part that lets coverage stand still, or none.
-    """
-
-    collection: str
-    snapshot: Snapshot
-    queries: QueryEncoder
-    ends: EndOffsets | None
-    stalled_parts: Sequence[str]
 
 
 class _Found(NamedTuple):
@@ -93,9 +77,11 @@ class Searcher:
             ProblemError: 400 ``bad-embedding``, 404 ``unknown-image``, 409 ``other-encoder``, 410 ``as-of-gone``, 503 ``busy``.
         """
         past = await self.past(served.snapshot, wanted.as_of)
-        found = await self._find(question, served, wanted, past)
+        selection = await self._selection(served.snapshot, past, wanted)
+        found = await self._find(question, served, wanted, past, selection)
         lookup_s = time.perf_counter()
-        records, is_complete = await self._records.records([match.source for match in found.matches])
+        sources = [match.source for match in found.matches] if needs_records(wanted) else []
+        records, is_complete = await self._records.records(sources)
         lookup_ms = (time.perf_counter() - lookup_s) * 1000
         explained: dict[RecordKey, Explanation] = {}
         degraded = _degraded(served, is_complete=is_complete)
@@ -111,7 +97,7 @@ class Searcher:
             seconds.observe(getattr(timing, stage) / 1000)
         return SearchAnswer(
             matches=ordered(_matches(served.collection, found, records, explained, past), wanted.sort),
-            coverage=coverage_of(served.snapshot.manifest, served.ends, past),
+            coverage=coverage_of(served.snapshot.manifest, served.ends, past, matched=_matched(selection, wanted)),
             degraded=degraded,
             timing_ms=timing,
         )
@@ -128,10 +114,13 @@ class Searcher:
             ProblemError: 400 ``bad-embedding``, 410 ``as-of-gone``, 503 ``busy``.
         """
         past = await self.past(served.snapshot, wanted.as_of)
+        selection = await self._selection(served.snapshot, past, wanted)
         answered: list[_Found | ProblemError] = []
         for at in range(0, len(questions), BATCH_CONCURRENCY):
             part = questions[at : at + BATCH_CONCURRENCY]
-            answered += await asyncio.gather(*(self._find_or_problem(each, served, wanted, past) for each in part))
+            answered += await asyncio.gather(
+                *(self._find_or_problem(each, served, wanted, past, selection) for each in part)
+            )
         found = [each for each in answered if isinstance(each, _Found)]
         lookup_s = time.perf_counter()
         sources = {match.source for each in found for match in each.matches}
@@ -144,7 +133,7 @@ class Searcher:
                 else QueryAnswer(matches=None, problem=each.body())
                 for each in answered
             ],
-            coverage=coverage_of(served.snapshot.manifest, served.ends, past),
+            coverage=coverage_of(served.snapshot.manifest, served.ends, past, matched=_matched(selection, wanted)),
             degraded=_degraded(served, is_complete=is_complete),
             timing_ms=_timing(found, began_s, lookup_ms),
         )
@@ -160,15 +149,33 @@ class Searcher:
         past, _ = await self._searches.run(lambda: past_of(snapshot, asked), is_long=True)
         return past
 
-    async def _find(self, question: Question, served: ServedGeneration, wanted: Wanted, past: Past | None) -> _Found:
-        snapshot, k, max_distance = served.snapshot, wanted.k, wanted.max_distance
-        selection = past.selection if past else None
+    async def _selection(self, snapshot: Snapshot, past: Past | None, wanted: Wanted) -> Selection | None:
+        """What may be found; None for all that ids mean now.
+
+        Raises:
+            ProblemError: 503 ``busy``.
+        """
+        selection, condition = past.selection if past else None, wanted.filter
+        if condition is None:
+            return selection
+        filtered, _ = await self._searches.run(lambda: snapshot.filtered(condition, selection))
+        return filtered
+
+    async def _find(
+        self,
+        question: Question,
+        served: ServedGeneration,
+        wanted: Wanted,
+        past: Past | None,
+        selection: Selection | None,
+    ) -> _Found:
+        snapshot, k, max_distance = served.snapshot, wanted.offset + wanted.k, wanted.max_distance
         if isinstance(question, bytes) and wanted.effort == "thorough":
             query = await served.queries.encode_thoroughly(question)
             matches, hypotheses, took_s = await search_hypotheses(
                 query, snapshot, k, max_distance, self._searches, selection
             )
-            return _Found(query, matches, took_s * 1000, hypotheses)
+            return _Found(query, matches[wanted.offset :], took_s * 1000, hypotheses)
         if isinstance(question, bytes):
             query = await served.queries.encode(question)
         elif isinstance(question, ById):
@@ -177,14 +184,19 @@ class Searcher:
             question.check_encoder(snapshot.manifest.encoder, snapshot.dimensions)
             query = Query(np.array(question.embedding, np.float32))
         matches, took_s = await self._searches.run(lambda: snapshot.search(query.embedding, k, max_distance, selection))
-        return _Found(query, matches, took_s * 1000)
+        return _Found(query, matches[wanted.offset :], took_s * 1000)
 
     async def _find_or_problem(
-        self, question: Question, served: ServedGeneration, wanted: Wanted, past: Past | None
+        self,
+        question: Question,
+        served: ServedGeneration,
+        wanted: Wanted,
+        past: Past | None,
+        selection: Selection | None,
     ) -> _Found | ProblemError:
         """What was found, or why this question alone cannot be answered."""
         try:
-            return await self._find(question, served, wanted, past)
+            return await self._find(question, served, wanted, past, selection)
         except RejectedError as error:
             return rejected_problem(error)
         except ProblemError as error:
@@ -203,6 +215,10 @@ class Searcher:
             shown = Shown(record.thumbnail, record.width, record.height)
             query = replace(query, bytes_sha256=record.bytes_sha256, pixels_sha256=record.pixels_sha256, shown=shown)
         return query
+
+
+def _matched(selection: Selection | None, wanted: Wanted) -> int | None:
+    return selection.count if selection is not None and wanted.filter is not None else None
 
 
 def _degraded(served: ServedGeneration, *, is_complete: bool) -> list[str]:

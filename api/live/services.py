@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from api.answers.addresses import PictureAddresses
 from api.answers.problems import ProblemError
-from api.answers.searching import Searcher, ServedGeneration
+from api.answers.searching import Searcher
+from api.answers.served_generation import ServedGeneration
 from api.answers.stored_records import StoredRecords
 from api.live.arrivals import Arrivals
+from api.live.pinned import PinnedGenerations
 from api.live.publishing import Publishing
 from api.live.rate import Rate
 from api.live.served import ServedIndex
@@ -53,6 +55,7 @@ class Services:
     arrivals: Arrivals
     produced_rate: Rate
     stalls: StallWatch
+    pinned: PinnedGenerations = field(default_factory=PinnedGenerations)
     ends: EndOffsets | None = None
     kafka_is_up: bool = False
 
@@ -77,13 +80,20 @@ class Services:
             )
         return self.served.snapshot
 
-    def generation(self) -> ServedGeneration:
+    async def generation(self, number: int | None = None) -> ServedGeneration:
         """The generation to answer a question from, and the encoder that made its embeddings, whichever answers by now.
 
+        Args:
+            number: of an earlier one; None for the newest.
+
         Raises:
-            ProblemError: 503 ``no-generation``.
+            ProblemError: 503 ``no-generation``, 410 ``generation-gone``.
         """
         snapshot = self.snapshot()
+        if number is not None:
+            folder = self.settings.index_dir / self.served.index.name
+            snapshot = await self.pinned.find(number, snapshot, folder)
+        self.pinned.note(snapshot)
         return ServedGeneration(
             collection=self.collection.name,
             snapshot=snapshot,

@@ -22,10 +22,11 @@ FORM_OVERHEAD_BYTES_MAX = 64 * 1024
 
 @dataclass(frozen=True)
 class Upload:
-    """An image as it was sent, and the form field `metadata` if there was one."""
+    """An image as it was sent, and the form fields `metadata` and `filter` if there were any."""
 
     value: bytes
-    metadata: str | None
+    metadata: str | None = None
+    filter: str | None = None
 
 
 def content_type(request: Request) -> str:
@@ -43,7 +44,7 @@ async def read_upload(request: Request) -> Upload:
     if kind == "multipart/form-data":
         return await _read_form(request)
     if kind.startswith("image/") or kind == "application/octet-stream":
-        return Upload(await read_body(request, IMAGE_SIZE_BYTES_MAX), None)
+        return Upload(await read_body(request, IMAGE_SIZE_BYTES_MAX))
     # Browsers and curl say something of every body; only its bytes tell whether that was meant.
     value = await read_body(request, IMAGE_SIZE_BYTES_MAX)
     if media_type_of(value) is None:
@@ -53,7 +54,7 @@ async def read_upload(request: Request) -> Upload:
             f"The request's Content-Type is {kind!r}, and its body begins with {value[:12]!r}: it is no {FORMATS} picture. "
             "Send the image itself, or as the field file of multipart/form-data.",
         )
-    return Upload(value, None)
+    return Upload(value)
 
 
 async def read_body(request: Request, size_bytes_max: int) -> bytes:
@@ -89,8 +90,8 @@ async def read_body(request: Request, size_bytes_max: int) -> bytes:
     return bytes(body)
 
 
-async def read_uploads(request: Request, count_max: int, size_bytes_max: int) -> list[bytes]:
-    """The images of a form with several fields named file, in order.
+async def read_uploads(request: Request, count_max: int, size_bytes_max: int) -> tuple[list[bytes], str | None]:
+    """The images of a form with several fields named file, in order, and its field `filter` if there was one.
 
     Raises:
         ProblemError: 413 ``too-large``, 415 ``unsupported-content-type``, 400 ``bad-multipart``.
@@ -103,17 +104,21 @@ async def read_uploads(request: Request, count_max: int, size_bytes_max: int) ->
     async with _form(request, count_max, size_bytes_max) as form:
         files = form.getlist("file")
         images = [await file.read() for file in files if isinstance(file, UploadFile)]
-        if not images or len(images) != len(form.multi_items()):
-            raise _bad_form(form, f"1 to {count_max} file fields named file")
-        return images
+        told = form.getlist("filter")
+        if not images or len(images) + len(told) != len(form.multi_items()) or len(told) > 1:
+            raise _bad_form(form, f"1 to {count_max} file fields named file, and at most one text named filter")
+        (asked,) = told or (None,)
+        if isinstance(asked, UploadFile):
+            raise _bad_form(form, "a text named filter")
+        return images, asked
 
 
 async def _read_form(request: Request) -> Upload:
     async with _form(request, 1, IMAGE_SIZE_BYTES_MAX) as form:
-        file, metadata = form.get("file"), form.get("metadata")
-        if not isinstance(file, UploadFile) or isinstance(metadata, UploadFile):
+        file, metadata, asked = form.get("file"), form.get("metadata"), form.get("filter")
+        if not isinstance(file, UploadFile) or isinstance(metadata, UploadFile) or isinstance(asked, UploadFile):
             raise _bad_form(form, "a file field named file")
-        return Upload(await file.read(), metadata)
+        return Upload(await file.read(), metadata, asked)
 
 
 @asynccontextmanager
@@ -124,7 +129,7 @@ async def _form(request: Request, files_max: int, size_bytes_max: int) -> AsyncI
         yield body
 
     parser = MultiPartParser(
-        request.headers, once(), max_files=files_max, max_fields=1, max_part_size=FORM_OVERHEAD_BYTES_MAX
+        request.headers, once(), max_files=files_max, max_fields=2, max_part_size=FORM_OVERHEAD_BYTES_MAX
     )
     parser.spool_max_size = len(body)  # the body is in memory already: never write it to disk
     try:

@@ -8,10 +8,14 @@ from api.answers.efforts import Effort
 from api.answers.ordering import Sort
 from api.routes.offsets import MIN_OFFSETS_PATTERN
 
-K_MAX = 100
+K_MAX = 1000
+# With K_MAX 10,000 in all: what is in between is searched too.
+OFFSET_MAX = 9000
 WAIT_MS_MAX = 5000
 
-K = Annotated[int, Query(ge=1, le=K_MAX, description="How many neighbours.")]
+K = Annotated[
+    int, Query(ge=1, le=K_MAX, description="How many neighbours. At most 100 with `explain` or `effort=thorough`.")
+]
 MaxDistance = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Leave farther images out.")]
 MinOffsets = Annotated[
     str | None,
@@ -41,6 +45,50 @@ Explain = Annotated[
             "Say of each match whether the query is the same, an altered copy of it, or only similar, and of a copy what was done. "
             "Costs some milliseconds a match; needs an image or an image_id, else 400 `explain-needs-image`."
         )
+    ),
+]
+FilterText = Annotated[
+    str | None,
+    Query(
+        alias="filter",
+        description=(
+            "Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further "
+            "filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, "
+            "`{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of "
+            'objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a '
+            "form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place."
+        ),
+        examples=['{"must": [{"key": "label", "match": {"value": 7}}]}'],
+    ),
+]
+Offset = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=OFFSET_MAX,
+        description="Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none.",
+    ),
+]
+Generation = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        lt=10**15,
+        description=(
+            "Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; "
+            "after that 410 `generation-gone`: begin with the first page again."
+        ),
+    ),
+]
+With = Annotated[
+    str | None,
+    Query(
+        alias="with",
+        description=(
+            "Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those "
+            "that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`."
+        ),
+        examples=["metadata,thumbnail_url"],
     ),
 ]
 HowThorough = Annotated[

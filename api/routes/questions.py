@@ -12,42 +12,51 @@ from contract.formats import MEDIA_TYPES
 _FIELDS = ({"image_id"}, {"embedding"}, {"embedding", "encoder"})
 _EXPECTED = {"image_id": "1 to 256 bytes of text", "encoder": "text"}
 _FILE: dict[str, Any] = {"type": "string", "format": "binary"}
-_ASKED: dict[str, Any] = {"oneOf": [ById.model_json_schema(), ByEmbedding.model_json_schema()]}
+_ASKED: list[dict[str, Any]] = [ById.model_json_schema(), ByEmbedding.model_json_schema()]
+
+
+_FILTER: dict[str, Any] = {"type": "object", "description": "As the parameter filter, which may be given instead."}
 
 
 def described_body(*, many: int = 0) -> dict[str, Any]:
     """A request body for OpenAPI: of one question, or of up to `many`."""
     files = {"type": "array", "items": _FILE, "minItems": 1, "maxItems": many} if many else _FILE
-    form = {"type": "object", "required": ["file"], "properties": {"file": files}}
-    asked = _ASKED
+    form_filter = {"type": "string", "description": "As the parameter filter, which may be given instead."}
+    form = {"type": "object", "required": ["file"], "properties": {"file": files, "filter": form_filter}}
+    asked: dict[str, Any]
     if many:
-        queries = {"type": "array", "items": _ASKED, "minItems": 1, "maxItems": many}
-        asked = {"type": "object", "required": ["queries"], "properties": {"queries": queries}}
+        queries = {"type": "array", "items": {"oneOf": _ASKED}, "minItems": 1, "maxItems": many}
+        asked = {"type": "object", "required": ["queries"], "properties": {"queries": queries, "filter": _FILTER}}
+    else:
+        asked = {"oneOf": [{**one, "properties": {**one["properties"], "filter": _FILTER}} for one in _ASKED]}
     images = {} if many else {kind: {"schema": _FILE} for kind in MEDIA_TYPES}
     content = images | {"multipart/form-data": {"schema": form}, "application/json": {"schema": asked}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def read_question(body: bytes) -> ById | ByEmbedding:
-    """The question that a JSON body asks.
+def read_question(body: bytes) -> tuple[ById | ByEmbedding, object]:
+    """The question that a JSON body asks, and its `filter` as it stands there, None without one.
 
     Raises:
         ProblemError: 400 ``bad-json``, ``bad-query``, ``bad-image-id`` or ``bad-embedding``.
     """
-    return _question(_parsed(body))
+    asked, told = _without_filter(_parsed(body))
+    return _question(asked), told
 
 
-def read_questions(body: bytes, count_max: int) -> list[Question]:
-    """The questions that a JSON body asks, in order.
+def read_questions(body: bytes, count_max: int) -> tuple[list[Question], object]:
+    """The questions that a JSON body asks, in order, and its `filter` as `read_question`.
 
     Raises:
         ProblemError: 400 as `read_question`, its detail naming the place; ``bad-queries``.
     """
-    asked = _parsed(body)
+    asked, told = _without_filter(_parsed(body))
     queries = asked.get("queries") if isinstance(asked, dict) and len(asked) == 1 else None
     if not isinstance(queries, list) or not 1 <= len(queries) <= count_max:
         raise ProblemError(
-            400, "bad-queries", f'The body must be {{"queries": [1 to {count_max} queries]}} and nothing else.'
+            400,
+            "bad-queries",
+            f'The body must be {{"queries": [1 to {count_max} queries]}} and nothing else but "filter".',
         )
     questions: list[Question] = []
     for place, query in enumerate(queries):
@@ -55,7 +64,13 @@ def read_questions(body: bytes, count_max: int) -> list[Question]:
             questions.append(_question(query))
         except ProblemError as problem:
             raise ProblemError(problem.status, problem.code, f"queries[{place}]: {problem.detail}") from problem
-    return questions
+    return questions, told
+
+
+def _without_filter(asked: Any) -> tuple[Any, object]:
+    if not isinstance(asked, dict) or "filter" not in asked:
+        return asked, None
+    return {name: value for name, value in asked.items() if name != "filter"}, asked["filter"]
 
 
 def _parsed(body: bytes) -> Any:

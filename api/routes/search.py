@@ -3,8 +3,10 @@
 import time
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
+from api.answers.fields import read_fields, with_fields
 from api.answers.ordering import check_sort
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.questions import Question, Wanted
@@ -14,9 +16,25 @@ from api.live.services import Services
 from api.routes.bodies import content_type, read_body, read_upload, read_uploads
 from api.routes.body_memory import take_memory
 from api.routes.offsets import read_asked_as_of, read_min_offsets, wait_covered
-from api.routes.parameters import Address, AsOfTime, Explain, HowThorough, K, MaxDistance, MinOffsets, SortBy, WaitMs
+from api.routes.parameters import (
+    Address,
+    AsOfTime,
+    Explain,
+    FilterText,
+    Generation,
+    HowThorough,
+    K,
+    MaxDistance,
+    MinOffsets,
+    Offset,
+    SortBy,
+    WaitMs,
+    With,
+)
 from api.routes.questions import described_body, read_question, read_questions
+from contract.errors import RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX
+from gallery.filters import Filter, parse_filter, read_filter
 
 # 512 numbers of 20 digits are 11 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024
@@ -30,6 +48,7 @@ router = APIRouter()
 
 @router.post(
     "/search",
+    response_model=SearchAnswer,
     responses=describe_problems(400, 403, 404, 409, 410, 412, 413, 415, 422, 502, 503),
     openapi_extra=described_body(),
 )
@@ -44,22 +63,35 @@ async def search(
     effort: HowThorough = "normal",
     url: Address = None,
     as_of: AsOfTime = None,
-) -> SearchAnswer:
+    filter_text: FilterText = None,
+    offset: Offset = 0,
+    generation: Generation = None,
+    fields: With = None,
+) -> SearchAnswer | Response:
     """Find the nearest images: exact, Euclidean, ties by id.
 
     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-    With `url` there is none.
+    With `url` there is none. A form or JSON may have `filter` too.
     """
     began_s = time.perf_counter()
     check_sort(sort, is_explained=explain)
     services = services_of(request)
-    asked = read_asked_as_of(as_of, services)
-    wanted = Wanted(k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort, as_of=asked)
+    if generation is not None and min_offsets:
+        raise ProblemError(
+            400, "generation-and-min-offsets", "generation and min_offsets may name different states: give one of them."
+        )
+    asked, names = read_asked_as_of(as_of, services), read_fields(fields)
     offsets = read_min_offsets(min_offsets, services)
-    question = await _read_question(request) if url is None else await _fetch(request, url, services)
+    question, told = await (_read_question(request) if url is None else _fetch(request, url, services))
+    wanted = Wanted(
+        k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort, as_of=asked,
+        filter=_read_filter(filter_text, told), offset=offset, fields=names,
+    )  # fmt: skip
     wanted.check(question)
     await wait_covered(offsets, wait_ms, services, asked)
-    return await services.searcher.answer(question, services.generation(), wanted, began_s=began_s)
+    served = await services.generation(generation)
+    answer = await services.searcher.answer(question, served, wanted, began_s=began_s)
+    return answer if names is None else JSONResponse(with_fields(answer, names))
 
 
 @router.post(
@@ -74,6 +106,7 @@ async def search_batch(
     min_offsets: MinOffsets = None,
     wait_ms: WaitMs = 0,
     as_of: AsOfTime = None,
+    filter_text: FilterText = None,
 ) -> BatchAnswer:
     """Answer up to 256 queries from one generation, in their order; at most 2,560 matches in all.
 
@@ -85,7 +118,8 @@ async def search_batch(
     _refuse_in_batch(request)
     services = services_of(request)
     asked, offsets = read_asked_as_of(as_of, services), read_min_offsets(min_offsets, services)
-    questions = await _read_questions(request)
+    questions, told = await _read_questions(request)
+    condition = _read_filter(filter_text, told)
     if len(questions) * k > BATCH_MATCHES_MAX:
         raise ProblemError(
             400,
@@ -94,35 +128,51 @@ async def search_batch(
             "at once. Send fewer queries or a smaller k.",
         )
     await wait_covered(offsets, wait_ms, services, asked)
-    wanted = Wanted(k=k, max_distance=max_distance, as_of=asked)
-    return await services.searcher.answer_all(questions, services.generation(), wanted, began_s=began_s)
+    wanted = Wanted(k=k, max_distance=max_distance, as_of=asked, filter=condition)
+    return await services.searcher.answer_all(questions, await services.generation(), wanted, began_s=began_s)
 
 
 def _refuse_in_batch(request: Request) -> None:
-    for name in ("explain", "sort", "effort", "url"):
+    for name in ("explain", "sort", "effort", "url", "offset", "generation", "with"):
         if name in request.query_params:
             raise ProblemError(
                 400, f"{name}-in-batch", f"A batch does not take {name}; send such a query to /v1/search by itself."
             )
 
 
-async def _fetch(request: Request, url: str, services: Services) -> bytes:
+def _read_filter(text: str | None, told: object) -> Filter | None:
+    """The filter of the parameter's text, or of the body: JSON text of a form, or a part of a JSON body.
+
+    Raises:
+        RejectedError: ``bad-filter``.
+    """
+    if text is not None and told is not None:
+        raise RejectedError("bad-filter", "filter: it is given as a parameter and in the body. Give one of them.")
+    if told is None:
+        told = text
+    if told is None:
+        return None
+    return parse_filter(told) if isinstance(told, str) else read_filter(told)
+
+
+async def _fetch(request: Request, url: str, services: Services) -> tuple[Question, object]:
     services.addresses.check()
     if await read_body(request, JSON_SIZE_BYTES_MAX):
         raise ProblemError(
             400, "two-queries", "The request has a body and names an address with url: send one of them."
         )
     await take_memory(request, IMAGE_SIZE_BYTES_MAX)
-    return await services.addresses.fetch(url)
+    return await services.addresses.fetch(url), None
 
 
-async def _read_question(request: Request) -> Question:
+async def _read_question(request: Request) -> tuple[Question, object]:
     if content_type(request) != "application/json":
-        return (await read_upload(request)).value
+        upload = await read_upload(request)
+        return upload.value, upload.filter
     return read_question(await read_body(request, JSON_SIZE_BYTES_MAX))
 
 
-async def _read_questions(request: Request) -> Sequence[Question]:
+async def _read_questions(request: Request) -> tuple[Sequence[Question], object]:
     if content_type(request) != "application/json":
         return await read_uploads(request, BATCH_QUERIES_MAX, BATCH_FORM_SIZE_BYTES_MAX)
     return read_questions(await read_body(request, BATCH_JSON_SIZE_BYTES_MAX), BATCH_QUERIES_MAX)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
+from gallery.generations.asked_metadata import AskedRows
 from gallery.generations.columns import COLUMNS_FILE, Columns, build_columns, load_columns
 from gallery.generations.files import discard, mapped_bytes, open_file, read_whole
 from gallery.generations.fold import Position
@@ -54,6 +55,11 @@ class Base:
             IndexDamagedError: they are not as a writer writes them.
         """
         return build_columns([]) if self.columns_content is None else load_columns(self.columns_content, len(self.live))
+
+    @cached_property
+    def asked(self) -> AskedRows:
+        """The rows of `live`, to be asked for their metadata."""
+        return AskedRows(len(self.live), lambda: self.columns, self.live.rows_of_ids)
 
     @property
     def ids_count(self) -> int:

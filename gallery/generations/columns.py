@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
-from gallery.generations.flattened import flattened, number_of
+from gallery.generations.flattened import flattened, number_of, value_checksum
 from gallery.nearest.tree import frozen
 
 COLUMNS_FILE = "metadata.arrow"
@@ -75,14 +75,14 @@ class Columns:
         number = bisect_left(self.keys, wanted)
         return number if number < len(self.keys) and self.keys[number] == wanted else -1
 
-    def flattened(self, row_count: int) -> list[set[tuple[str, str]]]:
-        """Of each row what `gallery.generations.flattened.flattened` tells of its metadata."""
-        found: list[set[tuple[str, str]]] = [set() for _ in range(row_count)]
+    def checksums(self, row_count: int) -> NDArray[np.uint64]:
+        """(row_count,) what `gallery.generations.flattened.metadata_checksum` gives for each row's keys and values."""
+        found = np.zeros(row_count, np.uint64)
         for number in range(len(self.keys)):
-            key, first = self.keys[number].decode(), int(self.value_ends[number])
-            entries = slice(self.entry_ends[number], self.entry_ends[number + 1])
-            for row, code in zip(self.rows[entries].tolist(), self.codes[entries].tolist(), strict=True):
-                found[row].add((key, self.texts[first + code].decode()))
+            key, values = self.keys[number], range(*self.value_ends[number : number + 2].tolist())
+            told = np.array([value_checksum(key, self.texts[value]) for value in values], np.uint64)
+            entries = slice(*self.entry_ends[number : number + 2].tolist())
+            np.add.at(found, self.rows[entries], told[self.codes[entries]])
         return found
 
     def save(self, folder: Path) -> None:

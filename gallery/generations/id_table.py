@@ -1,7 +1,7 @@
 """Image ids with positions of their records, as arrays that are mapped read-only."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,10 @@ class IdTable:
         while row < len(self) and self.id_bytes(row) == image_id:
             yield row
             row += 1
+
+    def rows_of_ids(self, ids: Collection[str]) -> list[int]:
+        """Rows that have one of these ids."""
+        return [row for image_id in ids for row in self.rows_of(image_id.encode())]
 
     def save(self, folder: Path, name: str) -> None:
         """Write the table's three arrays."""

@@ -75,8 +75,11 @@ class Reader:
         self._seen = seen
         return self._snapshot
 
-    def load(self, manifest: Manifest) -> Snapshot:
+    def load(self, manifest: Manifest, *, like: Snapshot | None = None) -> Snapshot:
         """The generation that `manifest` describes, reading only files that are not open yet.
+
+        Args:
+            like: another generation of the folder, whose base is taken where it is the same.
 
         Raises:
             IndexDamagedError: its files are not what it says, or another encoder made it.
@@ -88,7 +91,8 @@ class Reader:
             )
         opened = self._open
         if opened is None or opened.name != manifest.tail.name or opened.size_bytes > manifest.tail.size_bytes:
-            base = opened.tail.base if opened and _same_base(opened.tail.base, manifest, self._snapshot) else None
+            known = like or self._snapshot
+            base = known.base if known is not None and known.manifest.base == manifest.base else None
             tail = Tail(base or self._load_base(manifest))
             opened = _OpenTail(manifest.tail.name, tail, Selections(tail), 0, hashlib.sha256())
         try:
@@ -124,10 +128,6 @@ class Reader:
 
     def _generation(self) -> int | None:
         return self._snapshot.manifest.generation if self._snapshot else None
-
-
-def _same_base(base: Base, manifest: Manifest, snapshot: Snapshot | None) -> bool:
-    return snapshot is not None and snapshot.base is base and snapshot.manifest.base == manifest.base
 
 
 def _read_on(path: Path, wanted: TailFile, opened: _OpenTail) -> None:

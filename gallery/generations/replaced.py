@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
+from gallery.generations.asked_metadata import AskedRows
 from gallery.generations.columns import COLUMNS_FILE, Columns, build_columns, load_columns
 from gallery.generations.files import mapped_bytes
 from gallery.generations.history import Floor
@@ -44,6 +45,11 @@ class Replaced:
             IndexDamagedError: they are not as a writer writes them.
         """
         return build_columns([]) if self.columns_content is None else load_columns(self.columns_content, len(self.puts))
+
+    @cached_property
+    def asked(self) -> AskedRows:
+        """The rows of `puts`, to be asked for their metadata."""
+        return AskedRows(len(self.puts), lambda: self.columns, self.puts.rows_of_ids)
 
 
 def nothing_replaced(dimensions: int) -> Replaced:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gallery.generations.history import AsOf
 from gallery.generations.kept import Kept
 from gallery.generations.tail import Tail
+from gallery.nearest.neighbours import ChosenRows
 from gallery.nearest.tree import frozen
 
 SELECTIONS_KEPT = 16
@@ -25,6 +26,7 @@ class Selection:
             replaced.
         counts: how many of each of these.
         later: the first offset that is known not to count, by partition of the newest log.
+        few: the rows of `base`, where they are prepared because many are left out.
     """
 
     base: NDArray[np.bool_]
@@ -32,6 +34,7 @@ class Selection:
     replaced: NDArray[np.bool_]
     counts: tuple[int, int, int]
     later: Mapping[int, int]
+    few: ChosenRows | None = None
 
     @property
     def count(self) -> int:

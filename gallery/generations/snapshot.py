@@ -1,5 +1,7 @@
 """One generation in memory: exact Euclidean search over base and tail, and look-up by id."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.record_key import RecordKey
+from gallery.generations.asked_metadata import Condition
 from gallery.generations.base import Base
+from gallery.generations.flattened import metadata_checksum
 from gallery.generations.fold import Position
 from gallery.generations.history import AsOf, HistoryGoneError
 from gallery.generations.kept import Kept
@@ -17,6 +21,10 @@ from gallery.generations.selection import Selection, Selections
 from gallery.generations.tail import Tail
 from gallery.nearest.neighbours import Nearest
 from gallery.nearest.tree import frozen
+
+# Kept for one generation; what is costly of them, bases and tails keep.
+FILTERED_SIZE_BYTES_MAX = 8 * 1024 * 1024
+FILTERED_MAX = 32
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,8 @@ class Snapshot:
             (manifest.count - in_tail, in_tail, 0),
             {},
         )
+        self._filtered: OrderedDict[tuple[str, int], tuple[Selection, Selection]] = OrderedDict()
+        self._filtered_lock = threading.Lock()
 
     @property
     def base(self) -> Base:
@@ -99,6 +109,36 @@ class Snapshot:
             raise HistoryGoneError(floor.offsets(self._newest_log), floor.time_ms)
         return self._selections.select(as_of, self._entry_count, self._newest_log)
 
+    def filtered(self, condition: Condition, selection: Selection | None = None) -> Selection:
+        """The part of a selection for which a condition holds; kept, so that asking again costs nothing.
+
+        Args:
+            selection: None for all that ids mean now.
+
+        Raises:
+            IndexDamagedError: metadata are not as a writer writes them.
+        """
+        whole = selection or self._now
+        key = condition.text, id(whole)  # which is held as long as its number is
+        with self._filtered_lock:
+            if key in self._filtered:
+                self._filtered.move_to_end(key)
+                return self._filtered[key][1]
+        rows = self.base.asked.holding(condition) & whole.base
+        few = self.base.neighbours.choose(rows)
+        tail = self._tail.asked.holding(condition, self._entry_count) & whole.tail
+        replaced = whole.replaced
+        if whole.counts[2]:
+            replaced = self.base.replaced.asked.holding(condition) & whole.replaced
+        counts = few.count, int(np.count_nonzero(tail)), int(np.count_nonzero(replaced))
+        found = Selection(few.is_chosen, frozen(tail), frozen(replaced), counts, whole.later, few)
+        kept_max = FILTERED_SIZE_BYTES_MAX // (len(rows) + len(tail) + len(replaced) + 1)
+        with self._filtered_lock:
+            self._filtered[key] = whole, found
+            while len(self._filtered) > max(1, min(FILTERED_MAX, kept_max)):
+                self._filtered.popitem(last=False)
+        return found
+
     def search(
         self,
         query: NDArray[np.float32],
@@ -116,7 +156,11 @@ class Snapshot:
         """
         chosen, base = selection or self._now, self.base
         _, in_tail, in_replaced = chosen.counts
-        near, farthest = [base.neighbours.nearest(query, k, chosen.base, max_distance)], max_distance
+        if chosen.few is None:
+            nearest = base.neighbours.nearest(query, k, chosen.base, max_distance)
+        else:
+            nearest = base.neighbours.nearest_chosen(query, k, chosen.few, max_distance)
+        near, farthest = [nearest], max_distance
         parts: list[_Records] = [base.live]
         if in_replaced:
             farthest = _farthest(near, k, max_distance)
@@ -169,6 +213,15 @@ class Snapshot:
         for number in numbers.tolist():
             entry = self._entries[number].entry
             yield entry.image_id, (entry.position, self._appended.embeddings[number].tobytes())
+
+    def metadata_checksums(self) -> Iterator[tuple[str, int]]:
+        """Every image that can be found: id, and the `metadata_checksum` of its metadata."""
+        told = self.base.columns.checksums(len(self.base.live))
+        for row in np.flatnonzero(self._now.base).tolist():
+            yield self.base.live.id_bytes(row).decode(), int(told[row])
+        for number in np.flatnonzero(self._now.tail).tolist():
+            entry = self._entries[number].entry
+            yield entry.image_id, metadata_checksum(entry.metadata)
 
     def kept(self) -> Kept:
         """All records that the generation keeps, earlier ones of ids too."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import IndexDamagedError
+from gallery.generations.asked_metadata import AskedEntries
 from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
 from gallery.nearest.appended import AppendedEmbeddings, doubled
@@ -75,6 +76,7 @@ class Tail:
         is_put: (capacity,) bool.
         positions: (capacity, 5) int64, the fields of `Position`.
         id_numbers: (capacity,) int64, equal where entries have the same id: the base's row, or behind those the first entry.
+        asked: the entries, to be asked for their metadata.
     """
 
     def __init__(self, base: Base) -> None:
@@ -90,6 +92,7 @@ class Tail:
         self.positions = np.zeros((256, len(Position._fields)), np.int64)
         self.id_numbers = np.zeros(256, np.int64)
         self._last: dict[str, int] = {}
+        self.asked = AskedEntries(lambda number: self.entries[number].entry)
 
     def append(self, entries: Iterable[TailEntry]) -> None:
         """Take entries in the order of the file.

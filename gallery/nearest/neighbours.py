@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from contract.embeddings import DIMENSIONS_MAX
 from contract.errors import IndexDamagedError
+from gallery.nearest.pick import pick
 from gallery.nearest.tree import Tree, build_tree, frozen, load_tree, mapped
 from gallery.nearest.walk import scan
 
@@ -24,6 +25,23 @@ _SAMPLE_QUERIES = 64
 # embedding in a scan: measured over 60,000 digits. Only their proportion matters.
 _WALK_NS = np.array([7, 20, 11, 8, 100])
 _SCAN_NS = 0.1
+# Of chosen rows up to this share of all, each is looked at; walking past the others would cost more.
+_PICKED_SHARE_MAX = 0.25
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Rows among which is searched; `Neighbours.choose` makes it.
+
+    Attributes:
+        is_chosen: (n,) bool, by row.
+        places: (m,) int32, where their embeddings lie, ascending; None where there are so many that walking is cheaper.
+        count: m.
+    """
+
+    is_chosen: NDArray[np.bool_]
+    places: NDArray[np.int32] | None
+    count: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,28 @@ class Neighbours:
             is_live: (n,) bool, by row.
         """
         return self._search(query, k, is_live, max_distance, np.zeros(5, np.int64))
+
+    def choose(self, is_chosen: NDArray[np.bool_]) -> ChosenRows:
+        """Rows (n,) bool among which many queries may search."""
+        count = int(np.count_nonzero(is_chosen))
+        is_few = self.tree is not None and count <= len(is_chosen) * _PICKED_SHARE_MAX
+        places = frozen(np.sort(self._place_of[np.flatnonzero(is_chosen)])) if is_few else None
+        return ChosenRows(frozen(is_chosen), places, count)
+
+    def nearest_chosen(
+        self, query: NDArray[np.float32], k: int, chosen: ChosenRows, max_distance: float | None = None
+    ) -> Nearest:
+        """As `nearest`, among chosen rows."""
+        if chosen.places is None or self.tree is None:
+            return self.nearest(query, k, chosen.is_chosen, max_distance)
+        _check(self.embeddings, query, k, chosen.is_chosen)
+        k = min(k, max(1, chosen.count))
+        distances, rows = np.empty(k), np.empty(k, np.int64)
+        count = pick(
+            self.embeddings, self.row_of, chosen.places, self.tree.codes, *self.tree.contraction.arguments,
+            np.array(query, np.float32), np.inf if max_distance is None else max_distance, distances, rows,
+        )  # fmt: skip
+        return distances[:count], rows[:count]
 
     def embeddings_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Embeddings (m, d) float32 of rows (m,)."""

@@ -60,6 +60,22 @@ def test_the_client_asks_many_things_at_once_and_says_which_failed(address: str)
         client.search_batch([digit(4), "digit/4"])
 
 
+def test_the_client_filters_turns_pages_and_asks_for_less(address: str) -> None:
+    client, only = Client(address), {"must": [{"has_id": [f"digit/{n}" for n in range(5)]}]}
+    nearest = client.search(digit(4), k=5, filter=only)
+    assert {match.id for match in nearest.matches} == {f"digit/{n}" for n in range(5)}
+    assert nearest.coverage.matched == 5 and client.search(digit(4)).coverage.matched is None
+    generation = nearest.coverage.generation
+    second = client.search_id("digit/4", k=2, offset=2, generation=generation, filter=only, fields=["source"])
+    assert [match.id for match in second.matches] == [match.id for match in nearest.matches[2:4]]
+    assert {*second.raw["matches"][0]} == {"id", "distance", "source"} and second.matches[0].metadata is None
+    many = client.search_batch(["digit/4", "digit/9"], filter=only)
+    assert many.coverage.matched == 5
+    assert client.search_batch([digit(4)], filter=only).coverage.matched == 5
+    with pytest.raises(ApiError, match=r"filter\.might"):
+        client.search_embedding([0.0] * 128, filter={"might": []})
+
+
 def test_an_answer_says_what_a_later_one_must_cover(address: str) -> None:
     client = Client(address)
     seen = client.search(digit(4), k=1).coverage
@@ -129,6 +145,8 @@ def test_the_command_prints_neighbours_as_a_table_and_as_json(address: str, tmp_
     assert foot.startswith("exact over 20 images, generation 2, ")
     raw = json.loads(search_command(file, "--k", 3, "--url", address, "--json").stdout)
     assert raw["matches"][0]["id"] == "digit/4"
+    asked = ["--filter", '{"must": [{"has_id": ["digit/4", "digit/5"]}]}', "--offset", 1, "--url", address, "--json"]
+    assert [match["id"] for match in json.loads(search_command(file, *asked).stdout)["matches"]] == ["digit/5"]
 
 
 def test_the_command_says_what_is_wrong(address: str, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def check_problem(response: httpx.Response, status: int, code: str) -> None:
     ("query", "code"),
     [
         ("k=0", "bad-k"),
-        ("k=101", "bad-k"),
+        ("k=1001", "bad-k"),
         ("k=x", "bad-k"),
         ("k=", "bad-k"),
         ("max_distance=-1", "bad-max-distance"),

@@ -35,17 +35,17 @@ class Outline:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One match. Fields other than id and distance are None while the store is away; from `verdict` on also unless a search
-    asked with `explain`, `hypothesis` unless it asked with `effort="thorough"`. `larger` is by how much its sides are longer than the query's, if it has more pixels."""
+    """One match. Fields other than id and distance are None while the store is away or where `fields` left them out; from
+    `verdict` on also unless a search asked with `explain`, `hypothesis` unless it asked with `effort="thorough"`. `larger` is by how much its sides are longer than the query's, if it has more pixels."""
 
     id: str
     distance: float
-    metadata: dict[str, Any] | None
-    width: int | None
-    height: int | None
-    media_type: str | None
-    same_bytes: bool | None
-    same_pixels: bool | None
+    metadata: dict[str, Any] | None = None
+    width: int | None = None
+    height: int | None = None
+    media_type: str | None = None
+    same_bytes: bool | None = None
+    same_pixels: bool | None = None
     truncated: bool | None = None
     larger: float | None = None
     hypothesis: str | None = None
@@ -68,6 +68,7 @@ class Covered:
         encoder: the fingerprint of the encoder that answered.
         set_aside: records below `offsets` whose stored row cannot be used.
         as_of: the earlier time that was asked for, None for now.
+        matched: images that the filter holds for; None without a filter.
     """
 
     index_id: str
@@ -81,6 +82,7 @@ class Covered:
     digest: str
     set_aside: int
     as_of: str | None = None
+    matched: int | None = None
 
     @property
     def min_offsets(self) -> str:

@@ -23,6 +23,9 @@ def search_parameters(
     explain: bool = False,
     sort: Sort | None = None,
     effort: Effort = "normal",
+    offset: int = 0,
+    generation: int | None = None,
+    fields: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """Parameters of a search; what is not asked for is left out."""
     asked = {
@@ -30,6 +33,9 @@ def search_parameters(
         "explain": "true" if explain else None,
         "sort": sort,
         "effort": None if effort == "normal" else effort,
+        "offset": offset or None,
+        "generation": generation,
+        "with": None if fields is None else ",".join(fields),
     }
     # Before anything is covered, `min_offsets` is empty and asks for nothing.
     return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets or None, "wait_ms": wait_ms, **asked}
@@ -45,9 +51,9 @@ def batch_questions(queries: Sequence[AnyQuery]) -> dict[str, Any]:
     }
 
 
-def json_body(body: Mapping[str, Any]) -> bytes:
-    """A body of JSON."""
-    return json.dumps(body).encode()
+def json_body(body: Mapping[str, Any], asked: Mapping[str, Any] | None = None) -> bytes:
+    """A body of JSON, with the filter that is asked for."""
+    return json.dumps(body if asked is None else {**body, "filter": asked}).encode()
 
 
 def form_body(parts: Sequence[tuple[str, bytes | str]]) -> tuple[str, bytes]:

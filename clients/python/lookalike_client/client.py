@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from lookalike_client.answers import (
-    Answer,
-    Answers,
-    Effort,
-    Sort,
-    Written,
-    answer_of,
-    answers_of,
-    written_of,
-)
+from lookalike_client.answers import Answer, Answers, Effort, Sort, Written, answer_of, answers_of, written_of
 from lookalike_client.bodies import AnyQuery, batch_questions, form_body, json_body, search_parameters
 from lookalike_client.problems import ApiError, not_lookalike, refusal
 
@@ -59,16 +50,24 @@ class Client:
         explain: bool = False,
         sort: Sort | None = None,
         effort: Effort = "normal",
+        filter: Mapping[str, Any] | None = None,
+        offset: int = 0,
+        generation: int | None = None,
+        fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` and `effort` are as in the API.
 
         With `min_offsets` the answer covers at least those offsets; it is waited for at most `wait_ms`. With `as_of`, offsets such
-        as ``0:1240,1:1198`` or a time such as ``2026-01-31T12:00:00Z``, it is made of the records of then.
+        as ``0:1240,1:1198`` or a time such as ``2026-01-31T12:00:00Z``, it is made of the records of then. Only images are
+        found whose metadata match `filter`, in Qdrant's form. The next page begins at `offset`, and is of the `generation` that
+        `coverage` of the first one names. Each match has `fields` beside id and distance, all by default.
         """
         query = search_parameters(
-            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort
-        )
-        return self._read(answer_of, "POST", "/search", query, image, _BYTES)
+            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort, offset=offset,
+            generation=generation, fields=fields,
+        )  # fmt: skip
+        kind, body = (_BYTES, image) if filter is None else form_body([("file", image), ("filter", json.dumps(filter))])
+        return self._read(answer_of, "POST", "/search", query, body, kind)
 
     def search_file(
         self,
@@ -82,6 +81,10 @@ class Client:
         explain: bool = False,
         sort: Sort | None = None,
         effort: Effort = "normal",
+        filter: Mapping[str, Any] | None = None,
+        offset: int = 0,
+        generation: int | None = None,
+        fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an image file, as `search`.
 
@@ -89,16 +92,9 @@ class Client:
             OSError: the file cannot be read.
         """
         return self.search(
-            file.read_bytes(),
-            k=k,
-            max_distance=max_distance,
-            min_offsets=min_offsets,
-            wait_ms=wait_ms,
-            as_of=as_of,
-            explain=explain,
-            sort=sort,
-            effort=effort,
-        )
+            file.read_bytes(), k=k, max_distance=max_distance, min_offsets=min_offsets, wait_ms=wait_ms, as_of=as_of, explain=explain,
+            sort=sort, effort=effort, filter=filter, offset=offset, generation=generation, fields=fields,
+        )  # fmt: skip
 
     def search_address(
         self,
@@ -112,12 +108,18 @@ class Client:
         explain: bool = False,
         sort: Sort | None = None,
         effort: Effort = "normal",
+        filter: Mapping[str, Any] | None = None,
+        offset: int = 0,
+        generation: int | None = None,
+        fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of the picture at an address, which the API fetches where its setting allows that."""
         query = search_parameters(
-            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort
-        )
-        return self._read(answer_of, "POST", "/search", {**query, "url": url})
+            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort, offset=offset,
+            generation=generation, fields=fields,
+        )  # fmt: skip
+        query |= {"url": url, "filter": None if filter is None else json.dumps(filter)}
+        return self._read(answer_of, "POST", "/search", query)
 
     def search_id(
         self,
@@ -130,10 +132,17 @@ class Client:
         as_of: str | None = None,
         explain: bool = False,
         sort: Sort | None = None,
+        filter: Mapping[str, Any] | None = None,
+        offset: int = 0,
+        generation: int | None = None,
+        fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an image of the gallery, itself first."""
-        query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort)
-        return self._read(answer_of, "POST", "/search", query, json_body({"image_id": image_id}), _JSON)
+        query = search_parameters(
+            k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort,
+            offset=offset, generation=generation, fields=fields,
+        )  # fmt: skip
+        return self._read(answer_of, "POST", "/search", query, json_body({"image_id": image_id}, filter), _JSON)
 
     def search_embedding(
         self,
@@ -145,10 +154,16 @@ class Client:
         min_offsets: str | None = None,
         wait_ms: int | None = None,
         as_of: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        offset: int = 0,
+        generation: int | None = None,
+        fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an embedding, as many numbers as the encoder's dimensions; refused when `encoder` is given and another one answers."""
-        body = json_body({"embedding": list(embedding), "encoder": encoder})
-        query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of)
+        body = json_body({"embedding": list(embedding), "encoder": encoder}, filter)
+        query = search_parameters(
+            k, max_distance, min_offsets, wait_ms, as_of, offset=offset, generation=generation, fields=fields
+        )
         return self._read(answer_of, "POST", "/search", query, body, _JSON)
 
     def search_batch(
@@ -160,6 +175,7 @@ class Client:
         min_offsets: str | None = None,
         wait_ms: int | None = None,
         as_of: str | None = None,
+        filter: Mapping[str, Any] | None = None,
     ) -> Answers:
         """Neighbours of up to 256 queries, all from one generation: all of them images, or all of them ids and embeddings.
 
@@ -169,9 +185,10 @@ class Client:
         images = [query for query in queries if isinstance(query, bytes)]
         if images and len(images) < len(queries):
             raise ValueError("A batch holds images, or ids and embeddings, not both. Send two batches.")
-        kind, body = (
-            form_body([("file", image) for image in images]) if images else (_JSON, json_body(batch_questions(queries)))
-        )
+        kind, body = _JSON, json_body(batch_questions(queries), filter)
+        if images:
+            asked = [] if filter is None else [("filter", json.dumps(filter))]
+            kind, body = form_body([*(("file", image) for image in images), *asked])
         query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of)
         return self._read(answers_of, "POST", "/search/batch", query, body, kind)
 
@@ -259,7 +276,6 @@ class Client:
         is_of_all: bool = False,
     ) -> bytes:
         path = f"/v1{'' if is_of_all else self._collection}{path}"
-
         given = urlencode({name: value for name, value in query.items() if value is not None})
         request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
         if kind:
