@@ -141,6 +141,12 @@ def _systems(settings: "Settings", options: argparse.Namespace) -> dict[str, Any
     return measure_systems(settings, options.images, options.queries, options.inserts, names)
 
 
+def _filters(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    from bench.filters import measure_filters
+
+    return measure_filters(settings, options.images, options.queries)
+
+
 def _report(_: "Settings", options: argparse.Namespace) -> int:
     from bench.report import markdown
     from bench.results import read_results
@@ -256,6 +262,13 @@ VERBS = (
         bench.options.add_systems,
         "whole embedded systems beside ours (needs `make bench-deps`, no stack)",
         "--systems lookalike lancedb",
+    ),
+    _verb(
+        "filters",
+        _filters,
+        bench.options.add_filters,
+        "what filters cost, beside Qdrant's and LanceDB's local modes (needs `make bench-deps`, no stack)",
+        "--images 10000 --queries 200",
     ),
     _verb(
         "explain",

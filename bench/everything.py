@@ -11,6 +11,7 @@ from typing import Any
 from bench.as_of import measure_as_of
 from bench.embedders import cases
 from bench.explain import measure_explain
+from bench.filters import measure_filters
 from bench.freshness import measure_freshness
 from bench.http import measure_http
 from bench.memory import measure_memory
@@ -125,6 +126,7 @@ def _full() -> list[Measurement]:
         Measurement(
             "systems", f"{REPORT} systems", lambda s: measure_systems(_report(s), 60_000, 1000, 200, list(SYSTEMS))
         ),
+        Measurement("filters", f"{REPORT} filters", lambda s: measure_filters(_report(s), 60_000, 1000)),
         Measurement("explain", "python -m bench explain", lambda s: measure_explain(s, 2000, 50_000, 200)),
         Measurement(
             "road",
@@ -157,6 +159,7 @@ def _quick() -> list[Measurement]:
         Measurement("rebuild-2000", QUICK, lambda s: measure_during_rebuild(s, 2000, 100, rounds=1)),
         Measurement("history-2000", QUICK, lambda s: measure_as_of(s, 2000, 100, [0.1])),
         Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),
+        Measurement("filters", QUICK, lambda s: measure_filters(s, 2000, 100)),
         Measurement(
             "road",
             QUICK,

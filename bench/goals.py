@@ -70,6 +70,12 @@ def _build(name: str) -> Callable[[Results], float]:
     return lambda r: row(r, name, "lookalike")["build_s"] / row(r, name, "hnswlib")["build_s"]
 
 
+def _filtered(share: str) -> Callable[[Results], float]:
+    """The slower of a filter that matches at random and one whose matches lie together."""
+    kinds = (f"lookalike, random {share}", f"lookalike, correlated {share}")
+    return lambda r: max(float(row(r, "filters", kind)["times_unfiltered"]) for kind in kinds)
+
+
 def _growth(results: Results) -> float:
     few, many = (row(results, f"search-{n}", "lookalike")["p50_ms"] for n in (60_000, 1_000_000))
     return float(many / few)
@@ -104,6 +110,10 @@ GOALS = (
     Goal("60,000: p99 during a rebuild / quiet", 2, "×", True, lambda r: r["rebuild-60000"]["ratio_p99"]),
     Goal("1,000,000: p99 during a rebuild / quiet", 2, "×", True, lambda r: r["rebuild-1000000"]["ratio_p99"]),
     Goal("60,000, a tenth replaced: as of the time before / now, p50", 1.3, "×", True, _as_of_tenth),
+    Goal("60,000: a filter that all match / no filter, p50", 1.5, "×", True, _filtered("1")),
+    Goal("60,000: a filter that .1 match / no filter, p50", 2, "×", True, _filtered("0.1")),
+    Goal("60,000: a filter that .01 match / no filter, p50", 2, "×", True, _filtered("0.01")),
+    Goal("60,000: a filter that .001 match / no filter, p50", 2, "×", True, _filtered("0.001")),
     Goal("topic → searchable, 60,000 digits at once", 2500, " images/s", False, lambda r: r["road"]["topic_to_searchable_per_s"]),
     Goal("embedder with the store / with one that does nothing", 0.7, "×", False, lambda r: r["road"]["with_store_to_without"]),
     Goal("confirmed → searchable at 1,000/s while 4 clients search, p50", 100, " ms", True, _fresh(1000, 4, "p50_ms")),

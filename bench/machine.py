@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 PACKAGES = (
-    "numpy", "numba", "scikit-learn", "faiss-cpu", "hnswlib", "usearch", "lancedb", "chromadb", "pymilvus", "milvus-lite",
+    "numpy", "numba", "scikit-learn", "faiss-cpu", "hnswlib", "usearch", "lancedb", "qdrant-client", "chromadb", "pymilvus", "milvus-lite",
     "faust-streaming", "kafka-python", "cassandra-driver", "ai-edge-litert", "pillow", "fastapi", "uvicorn",
 )  # fmt: skip
 

@@ -113,6 +113,13 @@ def add_systems(systems: argparse.ArgumentParser) -> None:
     systems.add_argument("--systems", nargs="+", help="only these, e.g. lookalike lancedb")
 
 
+def add_filters(filters: argparse.ArgumentParser) -> None:
+    """Options of `filters`."""
+    _add_json(filters)
+    filters.add_argument("--images", type=int, default=60_000, help="digits in the gallery (default %(default)s)")
+    filters.add_argument("--queries", type=int, default=1000, help="test digits that are asked (default %(default)s)")
+
+
 def add_explain(explained: argparse.ArgumentParser) -> None:
     """Options of `explain`."""
     _add_json(explained)

@@ -13,6 +13,9 @@ COLUMNS = {
         "method", "mode", "inserted_per_s", "inserted_and_settled_per_s", "insert_to_found_p50_ms", "insert_to_found_p99_ms",
         "p50_ms", "p99_ms", "recall_at_10",
     ),
+    "filters": (
+        "method", "matched", "p50_ms", "p99_ms", "times_unfiltered", "recall_at_10", "same_ids_in_order",
+    ),
     "road": ("method", "images_per_s", "worst_images_per_s", "stages_us_per_image"),
     "freshness": (
         "method", "p50_ms", "p99_ms", "max_ms", "sent_per_s", "rate_was_reached", "searchable_per_s", "kept_up", "searches",

@@ -89,20 +89,20 @@ def search_data(
     return gallery(encoder, n, folder), queries(encoder, query_count, folder), IndexCache(folder, name, threads)
 
 
-def exact_neighbours(embeddings: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Rows (m, 10) by (distance, row), in float64 over everything."""
+def exact_neighbours(embeddings: NDArray[np.float32], asked: NDArray[np.float32], k: int = K) -> NDArray[np.int64]:
+    """Rows (m, k) by (distance, row), in float64 over everything."""
     queries64 = asked.astype(np.float64)
     candidates: list[NDArray[np.int64]] = []
     for start in range(0, len(embeddings), 20_000):
         chunk = embeddings[start : start + 20_000].astype(np.float64)
         squares = (chunk * chunk).sum(1) - 2 * (queries64 @ chunk.T)
-        kept = min(2 * K, len(chunk))  # more than K, since this product is off in its last digits
+        kept = min(2 * k, len(chunk))  # more than k, since this product is off in its last digits
         candidates.append(np.argpartition(squares, kept - 1, axis=1)[:, :kept] + start)
     rows = np.concatenate(candidates, axis=1)
-    nearest = np.empty((len(asked), K), np.int64)
+    nearest = np.empty((len(asked), k), np.int64)
     for number, query in enumerate(queries64):
         distances = np.sqrt(((embeddings[rows[number]].astype(np.float64) - query) ** 2).sum(1))
-        nearest[number] = rows[number][np.lexsort((rows[number], distances))[:K]]
+        nearest[number] = rows[number][np.lexsort((rows[number], distances))[:k]]
     return nearest
 
 

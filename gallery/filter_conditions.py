@@ -56,13 +56,17 @@ class MatchCondition:
         return _any_value(rows, (self.key, f"{self.key}[]"), self._wanted)
 
     def _wanted(self, texts: Texts, first: int, numbers: NDArray[np.float64]) -> RowMask:
-        wanted = np.zeros(len(numbers), np.bool_)
+        asked = {value for value in self.values if not isinstance(value, str | bool)}
+        wanted: RowMask = np.isin(numbers, [_rounded(value) for value in asked])
+        # Equal numbers are rounded equally, so only of those here it must be asked what they were.
+        for place in _ambiguous(numbers, wanted):
+            wanted[place] = json.loads(texts[first + place]) in asked
         for value in self.values:
             if isinstance(value, str | bool):
-                wanted |= _is_text(json.dumps(value, ensure_ascii=False), texts, first, len(numbers))
-            else:
-                wanted |= _compared(texts, first, numbers, value, operator.eq)
-        return ~(wanted | _is_text("null", texts, first, len(numbers))) if self.is_except else wanted
+                _mark_text(wanted, json.dumps(value, ensure_ascii=False), texts, first)
+        if self.is_except:
+            _mark_text(wanted, "null", texts, first)
+        return ~wanted if self.is_except else wanted
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,12 @@ class RangeCondition:
     def _wanted(self, texts: Texts, first: int, numbers: NDArray[np.float64]) -> RowMask:
         wanted = ~np.isnan(numbers)
         for name, bound in self.bounds:
-            wanted &= _compared(texts, first, numbers, bound, BOUNDS[name])
+            compare, rounded = BOUNDS[name], _rounded(bound)
+            fits = compare(numbers, rounded)
+            # Rounding keeps the order, so only where both are rounded to the same it must be asked what they were.
+            for place in _ambiguous(numbers, numbers == rounded):
+                fits[place] = compare(json.loads(texts[first + place]), bound)
+            wanted &= fits
         return wanted
 
 
@@ -91,7 +100,12 @@ class NullCondition:
 
     def holds(self, rows: AskedRows) -> RowMask:
         """(n,) bool, for which of the rows it holds."""
-        return _any_value(rows, (self.key,), lambda texts, first, numbers: _is_text("null", texts, first, len(numbers)))
+        return _any_value(rows, (self.key,), self._wanted)
+
+    def _wanted(self, texts: Texts, first: int, numbers: NDArray[np.float64]) -> RowMask:
+        wanted = np.zeros(len(numbers), np.bool_)
+        _mark_text(wanted, "null", texts, first)
+        return wanted
 
 
 @dataclass(frozen=True)
@@ -124,27 +138,25 @@ def _any_value(
     return mask
 
 
-def _is_text(text: str, texts: Texts, first: int, count: int) -> RowMask:
-    """Which of the `count` sorted texts from `first` on is this one."""
-    mask, wanted = np.zeros(count, np.bool_), text.encode()
-    low, high = 0, count
+def _mark_text(mask: RowMask, text: str, texts: Texts, first: int) -> None:
+    """Set in `mask` the place of this text among the sorted ones from `first` on, if it is there."""
+    wanted = text.encode()
+    low, high = 0, len(mask)
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if texts[first + middle] < wanted else (low, middle)
-    if low < count and texts[first + low] == wanted:
+    if low < len(mask) and texts[first + low] == wanted:
         mask[low] = True
-    return mask
 
 
-def _compared(
-    texts: Texts, first: int, numbers: NDArray[np.float64], bound: int | float, holds: Callable[[Any, Any], Any]
-) -> RowMask:
-    """Which numbers compare with `bound` as asked, exactly: by their texts where float64 would round them."""
+def _rounded(number: int | float) -> float:
     try:
-        rounded = float(bound)
+        return float(number)
     except OverflowError:
-        rounded = math.copysign(math.inf, bound)
-    mask: RowMask = holds(numbers, rounded)
-    for place in np.flatnonzero(np.abs(numbers) >= _EXACT_BELOW).tolist():
-        mask[place] = holds(json.loads(texts[first + place]), bound)
-    return mask
+        return math.copysign(math.inf, number)
+
+
+def _ambiguous(numbers: NDArray[np.float64], candidates: RowMask) -> list[int]:
+    """Places of those candidates of which float64 does not tell the number itself."""
+    found: list[int] = np.flatnonzero(candidates & (np.abs(numbers) >= _EXACT_BELOW)).tolist()
+    return found

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from contract.errors import DependencyError, RejectedError
+from contract.errors import DependencyError, IndexDamagedError, RejectedError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -82,6 +82,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _answer_problem)
     app.add_exception_handler(RejectedError, _answer_rejected)
     app.add_exception_handler(DependencyError, _answer_dependency)
+    app.add_exception_handler(IndexDamagedError, _answer_damaged)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
@@ -118,6 +119,13 @@ async def _answer_dependency(request: Request, error: Exception) -> Response:
         retry=True,
     )
     return await _answer_problem(request, problem)
+
+
+async def _answer_damaged(request: Request, error: Exception) -> Response:
+    assert isinstance(error, IndexDamagedError)
+    logger.error("index damaged", path=request.url.path, detail=str(error))
+    detail = f"{error} Searches without a filter work. Restart the indexer with `--rebuild`."
+    return _response(ProblemError(503, "index-damaged", detail))
 
 
 async def _answer_validation(_: Request, error: Exception) -> Response:

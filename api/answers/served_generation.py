@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from api.answers.queries import QueryEncoder
 from gallery.generations.snapshot import Snapshot
-from topics.topic import EndOffsets
+from topics.offsets import EndOffsets
 
 
 @dataclass(frozen=True, kw_only=True)

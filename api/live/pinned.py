@@ -28,17 +28,17 @@ class PinnedGenerations:
         self._clock = clock
         self._kept: OrderedDict[int, tuple[Snapshot, float]] = OrderedDict()
         self._opening = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
 
     def note(self, snapshot: Snapshot) -> None:
         """Note that this one is answered from now."""
         now_s = self._clock()
         self._kept[snapshot.manifest.generation] = (snapshot, now_s)
         self._kept.move_to_end(snapshot.manifest.generation)
-        while self._kept:
-            number, (_, noted_s) = next(iter(self._kept.items()))
-            if len(self._kept) <= SNAPSHOTS_KEPT_MAX and now_s - noted_s < GENERATIONS_KEPT_S:
-                break
-            del self._kept[number]
+        while len(self._kept) > SNAPSHOTS_KEPT_MAX:
+            self._kept.popitem(last=False)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GENERATIONS_KEPT_S, self._drop_old)
 
     async def find(self, generation: int, served: Snapshot, index_dir: Path) -> Snapshot:
         """The generation of this number.
@@ -65,6 +65,16 @@ class PinnedGenerations:
                 "first page again, without generation.",
             )
         return found
+
+    def _drop_old(self) -> None:
+        """So that nothing is kept for long where nobody asks any more."""
+        self._timer, now_s = None, self._clock()
+        while self._kept:
+            number, (_, noted_s) = next(iter(self._kept.items()))
+            if now_s - noted_s < GENERATIONS_KEPT_S:
+                self._timer = asyncio.get_running_loop().call_later(GENERATIONS_KEPT_S, self._drop_old)
+                return
+            del self._kept[number]
 
 
 def _opened(generation: int, served: Snapshot, index_dir: Path) -> Snapshot | None:

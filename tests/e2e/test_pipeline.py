@@ -235,6 +235,9 @@ def test_details_thumbnail_and_original_are_those_of_the_record_that_was_found(
     match = client.search(value, k=1).matches[0]
     assert (match.id, match.metadata, match.same_bytes, match.same_pixels) == ("with/metadata", metadata, True, True)
     assert (match.width, match.height, match.media_type) == (28, 28, "image/png")
+    only = {"must": [{"key": "note", "match": {"value": metadata["note"]}}]}
+    filtered = client.search(value, filter=only)
+    assert [found.id for found in filtered.matches] == ["with/metadata"] and filtered.coverage.matched == 1
 
 
 def test_ids_of_any_characters_are_written_found_shown_and_deleted(client: Client) -> None:

@@ -58,6 +58,8 @@ def test_every_answer_of_ours_equals_brute_force(results: dict[str, dict[str, An
     mixed = [each for name in ("tail-2000", "rebuild-2000", "history-2000") for each in results[name]["rows"]]
     assert len(ours) == 3 and len(mixed) == 6
     assert all(row["same_ids_in_order"] for row in ours + mixed)
+    filtered = [row for row in results["filters"]["rows"] if row["method"].startswith("lookalike, ")]
+    assert len(filtered) == 9 and all(row["same_ids_in_order"] for row in filtered)
 
 
 def test_a_system_that_is_not_installed_has_a_row_that_says_so(results: dict[str, dict[str, Any]]) -> None:

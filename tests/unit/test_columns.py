@@ -15,9 +15,13 @@ from gallery.generations.flattened import flattened, is_metadata, metadata_check
 
 NAMES = st.sampled_from(["a", "b", "a.b", "", '"', "[]", "ä", "a[]", "\\"]) | st.text(max_size=3)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=5
-)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return inner | st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
+
+
+VALUES = nested(nested(SCALARS))
 METADATA = st.just("") | st.dictionaries(NAMES, VALUES, max_size=3).map(lambda told: text_of(told))
 
 

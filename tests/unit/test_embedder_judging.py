@@ -9,10 +9,11 @@ import pytest
 from contract.errors import DependencyError
 from contract.messages import IMAGE_SIZE_BYTES_MAX, Rejection
 from contract.record_key import RecordKey
+from model.pictures.decoder import Decoded
 from runtime import failpoints
 from runtime.retrying import StoppedError, retrying
 from topics.rejected import rejected_message
-from workers.embedder.outcomes import judge
+from workers.embedder.outcomes import feed_row, judge
 from workers.embedder.records import Record
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -43,6 +44,15 @@ def record(
 def test_a_record_is_judged_by_its_own_bytes(given: Record, outcome: str, reason: str, image_id: str) -> None:
     found = judge(given)
     assert (found.outcome, found.reason, found.image_id) == (outcome, reason, image_id)
+
+
+def test_the_feed_row_of_a_put_carries_its_metadata_and_no_other_does() -> None:
+    told = (("metadata", b'{"b": 1, "a": "x"}'),)
+    put = judge(record(headers=told))
+    assert feed_row("images:x", put).metadata == '{"a":"x","b":1}'
+    refused = put.with_decoded(Decoded(reason="corrupt", detail="It is."))
+    assert feed_row("images:x", refused).metadata == ""
+    assert feed_row("images:x", judge(record(value=None, headers=told))).metadata == ""
 
 
 def test_a_rejected_message_keeps_what_was_sent_and_says_why() -> None:

@@ -71,7 +71,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-         *     A form or JSON may have `filter` too.
+         *     With `url` there is none. A form or JSON may have `filter` too.
          */
         post: operations["search_v1_search_post"];
         delete?: never;
@@ -95,9 +95,7 @@ export interface paths {
          *
          *     The body is a form with up to 256 fields `file`, or `{"queries": [{"image_id": …} or {"embedding": [numbers]}, …]}`. A query
          *     that cannot be answered, such as an image that cannot be decoded, has a `problem` instead of matches; the others are answered.
-         *     A form or JSON may have `filter` too, which is for all of them.
-         *     Always the nearest first, without verdicts or hypotheses, and whole: `explain`, `sort`, `effort`, `offset`, `generation` and `with` are
-         *     refused, ask for those one by one.
+         *     Always nearest first, without verdicts or hypotheses: `explain`, `sort` and `effort` are refused, ask for those one by one.
          */
         post: operations["search_batch_v1_search_batch_post"];
         delete?: never;
@@ -120,7 +118,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-         *     With `url` there is none.
+         *     With `url` there is none. A form or JSON may have `filter` too.
          */
         post: operations["search_v1_collections__collection__search_post"];
         delete?: never;
@@ -644,6 +642,11 @@ export interface components {
              * @description Records below `offsets` whose stored row cannot be used; what ids of theirs mean, their other records say.
              */
             set_aside: number;
+            /**
+             * As Of
+             * @description The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now.
+             */
+            as_of?: string | null;
             /**
              * Matched
              * @description Images that the filter holds for, of `count`; null without a filter.
@@ -1491,6 +1494,10 @@ export interface operations {
                 sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
                 /** @description `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
                 effort?: "normal" | "thorough";
+                /** @description Search with the picture at this http or https address instead of a body: fetched once, within 10 s and 32 MiB, never from inside the network. Where the setting does not allow it, 403 `address-search-off`. */
+                url?: string | null;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
                 /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
                 filter?: string | null;
                 /** @description Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none. */
@@ -1677,6 +1684,8 @@ export interface operations {
                 min_offsets?: string | null;
                 /** @description How long to wait for `min_offsets` or `as_of`. */
                 wait_ms?: number;
+                /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
+                as_of?: string | null;
                 /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
                 filter?: string | null;
             };
@@ -1795,7 +1804,7 @@ export interface operations {
     search_v1_collections__collection__search_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. */
+                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -1813,6 +1822,14 @@ export interface operations {
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
+                /** @description Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none. */
+                offset?: number;
+                /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
+                generation?: number | null;
+                /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
+                with?: string | null;
             };
             header?: never;
             path: {
@@ -1834,6 +1851,8 @@ export interface operations {
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: string;
                 };
                 "application/json": {
                     /**
@@ -1842,6 +1861,8 @@ export interface operations {
                      * @example mnist/train/00001
                      */
                     image_id: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 } | {
                     /**
                      * Embedding
@@ -1854,6 +1875,8 @@ export interface operations {
                      * @default
                      */
                     encoder?: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 };
             };
         };
@@ -1980,7 +2003,7 @@ export interface operations {
     search_batch_v1_collections__collection__search_batch_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. */
+                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -1990,6 +2013,8 @@ export interface operations {
                 wait_ms?: number;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
             };
             header?: never;
             path: {
@@ -2002,6 +2027,8 @@ export interface operations {
             content: {
                 "multipart/form-data": {
                     file: string[];
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: string;
                 };
                 "application/json": {
                     queries: ({
@@ -2024,6 +2051,8 @@ export interface operations {
                          */
                         encoder?: string;
                     })[];
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 };
             };
         };
