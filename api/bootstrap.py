@@ -9,6 +9,7 @@ from functools import partial
 
 from api.answers.addresses import PictureAddresses
 from api.answers.bounded_work import BoundedWork
+from api.answers.cameras import Cameras
 from api.answers.explanations import Explanations
 from api.answers.searching import Searcher
 from api.answers.shared_queries import QueryEncoders
@@ -54,10 +55,11 @@ async def open_collections(
     searches = BoundedWork(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S)
     searcher = Searcher(records=records, explanations=explanations, searches=searches)
     encoders = QueryEncoders(encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
+    cameras = Cameras(settings)
     folders = IndexFolders()
     opened = OpenCollections(
         settings,
-        partial(_services, settings, records, searcher, PictureAddresses(settings), encoders, clock),
+        partial(_services, settings, records, searcher, PictureAddresses(settings), cameras, encoders, clock),
         records,
         folders,
     )
@@ -83,6 +85,7 @@ async def open_collections(
         await opened.stop()
         await encoders.stop()
         await records.stop()
+        await cameras.stop()
         await asyncio.to_thread(explanations.close)
 
 
@@ -91,6 +94,7 @@ def _services(
     records: StoredRecords,
     searcher: Searcher,
     addresses: PictureAddresses,
+    cameras: Cameras,
     encoders: QueryEncoders,
     clock: Callable[[], float],
     collection: Collection,
@@ -108,6 +112,7 @@ def _services(
         records=records,
         searcher=searcher,
         addresses=addresses,
+        cameras=cameras,
         publishing=Publishing(partial(ImagePublisher, own)),
         rejected=NewestRejected(own),
         arrivals=arrivals,

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
         False,
         description="Whether a search may name the address of a picture, which the API then fetches: true or false.",
     )
+    show_place: bool = Field(
+        False,
+        description="Whether the details of an image say where it was taken, if its file does: true or false.",
+    )
     private_addresses: bool = Field(
         False,
         description="Whether addresses that users name, of pictures and webhooks, may lead into this network: true or false.",

@@ -1,11 +1,15 @@
 """What is known of one image, how far its record has come, and what Kafka confirmed of a write."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from api.answers.as_of import Past
+from api.answers.cameras import CameraAnswer
 from api.answers.coverage import is_covered
+from api.answers.history import HISTORY_RECORDS_MAX, HistoryRecord
 from api.answers.problems import ProblemError
 from api.answers.records import (
     Degraded,
@@ -46,6 +50,14 @@ class ImageAnswer(BaseModel):
     newest_not_shown: NotShownRecord | None = Field(
         description="A newer record of this id whose stored row cannot be used; null as a rule, and with `as_of`."
     )
+    camera: CameraAnswer | None = Field(description="What a camera wrote into the file; null for nothing.")
+    history: list[HistoryRecord] | None = Field(
+        description=(
+            f"Every record of this id that the embedder has come to, the oldest in front, at most the newest {HISTORY_RECORDS_MAX}; "
+            "null while it cannot be read."
+        )
+    )
+    history_complete: bool = Field(description="False where some records are left out, or it cannot be read.")
     degraded: Degraded
 
 
@@ -72,12 +84,27 @@ class WriteAnswer(BaseModel):
     min_offsets: str
 
 
+@dataclass(frozen=True)
+class More:
+    """What is looked up for the details of an image alone.
+
+    Attributes:
+        missing: names of what could not be looked up now.
+    """
+
+    camera: CameraAnswer | None = None
+    history: list[HistoryRecord] | None = None
+    is_history_complete: bool = False
+    missing: Sequence[str] = ()
+
+
 def image_answer(
     collection: str,
     image_id: str,
     found: GalleryImage,
     record: ImageRecord | None,
     manifest: Manifest,
+    more: More,
     past: Past | None = None,
 ) -> ImageAnswer:
     """What is known of an image of the collection's generation; what only its record says is null without one.
@@ -100,7 +127,10 @@ def image_answer(
         original_url=image_url(collection, image_id, found.source, "original", as_of),
         source=source_of(found.source, found.kafka_time_ms),
         newest_not_shown=None if past else not_shown_of(manifest, image_id),
-        degraded=[] if record else ["metadata"],
+        camera=more.camera,
+        history=more.history,
+        history_complete=more.is_history_complete,
+        degraded=[*([] if record else ["metadata"]), *more.missing],
     )
 
 

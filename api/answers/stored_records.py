@@ -105,6 +105,22 @@ class StoredRecords:
         rows = await self._call(lambda store: store.feed.read(key, 1, fingerprint=encoder), LOOKUP_TIMEOUT_S)
         return next((row for row in rows if row.key == key), None)
 
+    async def image_rows(self, image_id: str, topic: str, encoder: str) -> tuple[list[list[FeedRow]], bool] | None:
+        """Rows of the records of an id, log by log, the oldest in front, and whether these are all; None when they cannot be read now.
+
+        Raises:
+            DependencyError: Cassandra did not answer in time.
+        """
+
+        def read(store: Store) -> tuple[list[list[FeedRow]], bool] | None:
+            try:
+                found = [store.feed.of_image(image_id, log, fingerprint=encoder) for log in store.feed.logs(topic)]
+            except DependencyError:
+                return None  # while the index over ids is being made; all else goes on, so nothing is paused
+            return [rows for rows, _ in found], all(is_all for _, is_all in found)
+
+        return await self._call(read, LOOKUP_TIMEOUT_S)
+
     async def feed_goes_on(self, log: str, encoder: str, offsets: Mapping[int, int]) -> bool:
         """Whether the feed of one of these partitions has a row that follows on its offset.
 

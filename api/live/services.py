@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from api.answers.addresses import PictureAddresses
+from api.answers.cameras import Cameras
 from api.answers.problems import ProblemError
 from api.answers.searching import Searcher
 from api.answers.served_generation import ServedGeneration
@@ -50,6 +51,7 @@ class Services:
     records: StoredRecords
     searcher: Searcher
     addresses: PictureAddresses
+    cameras: Cameras
     publishing: Publishing
     rejected: NewestRejected
     arrivals: Arrivals

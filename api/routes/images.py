@@ -21,6 +21,7 @@ from api.live.collections import services_of
 from api.live.services import Services
 from api.routes.bodies import read_upload
 from api.routes.body_memory import take_memory
+from api.routes.details import look_up_more
 from api.routes.offsets import read_asked_as_of, wait_covered
 from api.routes.parameters import AsOfTime
 from api.routes.writers import check_writer
@@ -79,8 +80,10 @@ async def image(request: Request, id: Id, as_of: AsOfTime = None) -> ImageAnswer
     past = await _past(as_of, services)
     found = _find(id, services, past)
     records, _ = await services.records.records([found.source])
+    record = records.get(found.source)
+    more = await look_up_more(request, id, found.source, record, services)
     manifest = services.snapshot().manifest
-    return image_answer(services.collection.name, id, found, records.get(found.source), manifest, past)
+    return image_answer(services.collection.name, id, found, record, manifest, more, past)
 
 
 @router.get("/images/thumbnail", response_class=Response, responses=_IMAGE | describe_problems(400, 404, 410, 412, 503))

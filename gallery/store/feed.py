@@ -19,6 +19,8 @@ from gallery.store.session import CassandraSession
 FEED_BUCKET_BITS = 13
 _SMALL_HOLE_OFFSETS = 64
 _WALK_ROWS = 2048
+# What is read of an image at most. Rows without embeddings take some 200 bytes.
+IMAGE_ROWS_MAX = 20_000
 
 _COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata"
 _PARTITION = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
@@ -54,6 +56,10 @@ class Feed:
         self._select_one = session.prepare(f"SELECT koffset FROM feed WHERE {_PARTITION} AND koffset = ?")
         self._select_links = session.prepare(f"SELECT koffset, after FROM feed WHERE {_PARTITION} AND koffset >= ?")
         self._select_buckets = session.prepare("SELECT DISTINCT log, encoder, kpart, bucket FROM feed")
+        self._select_image = session.prepare(
+            "SELECT kpart, koffset, after, textAsBlob(outcome), textAsBlob(reason), kafka_time, embedded_at FROM feed "
+            f"WHERE image_id = ? AND log = ? AND encoder = ? LIMIT {IMAGE_ROWS_MAX + 1} ALLOW FILTERING"
+        )
         self._select_logs = session.prepare("SELECT log, first_seen FROM logs WHERE topic = ?")
         self._select_all_logs = session.prepare("SELECT topic, log, first_seen FROM logs")
         self._insert_log = session.prepare("INSERT INTO logs (topic, log, first_seen) VALUES (?, ?, ?)")
@@ -121,6 +127,21 @@ class Feed:
         if past_holes and (behind := self._next_bucket(start, fingerprint, listing_age_s)) is not None:
             return self._read_bucket(behind, start, limit, fingerprint)
         return []
+
+    def of_image(self, image_id: str, log: str, *, fingerprint: str) -> tuple[list[FeedRow], bool]:
+        """Rows of the records of an id, by partition and offset, without embeddings and metadata; and whether that is all.
+
+        Of an id with more than `IMAGE_ROWS_MAX` any may be missing. Until Cassandra has made its index, which it does once
+        in the background, it fails.
+        """
+        with self._session.asked("reading an image's history") as driver:
+            found = list(driver.execute(self._select_image, (image_id, log, fingerprint)))
+        rows = [
+            _feed_row(RecordKey(log, partition, offset), (offset, after, outcome, reason, b"", None, *times, None))
+            for partition, offset, after, outcome, reason, *times in found[:IMAGE_ROWS_MAX]
+        ]
+        rows = [replace(row, image_id=image_id) for row in rows]
+        return sorted(rows, key=lambda row: row.key), len(found) <= IMAGE_ROWS_MAX
 
     def walk(self, start: RecordKey, *, fingerprint: str, end_offset: int | None = None) -> Iterator[FeedRow]:
         """All rows of a partition from `start` on, and below `end_offset` if there is one, across holes."""

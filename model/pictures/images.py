@@ -90,7 +90,7 @@ def decode(
     check_outline(media_type, value)
     is_cut = is_cut_short(media_type, value)
     is_mended = is_cut and accept_truncated and media_type in ("image/jpeg", "image/png")
-    _set_up_pillow(accept_truncated=is_mended)
+    set_up_pillow(accept_truncated=is_mended)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -118,7 +118,8 @@ def decode(
             raise RejectedError(reason, f"The {media_type} image cannot be decoded: {error}.") from error
 
 
-def _set_up_pillow(*, accept_truncated: bool) -> None:
+def set_up_pillow(*, accept_truncated: bool) -> None:
+    """Make Pillow refuse what is too large, and use one thread."""
     register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     ImageFile.LOAD_TRUNCATED_IMAGES = accept_truncated

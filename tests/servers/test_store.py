@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
+from tests.waiting import wait_for
 
 ENCODER = "0123456789abcdef"
 
@@ -103,3 +105,29 @@ def test_logs_are_listed_by_when_they_were_first_seen(store: Store) -> None:
     for log in ("t:z", "t:a", "t:z"):
         store.feed.add_log(topic="t", log=log)
     assert store.feed.logs("t") == ["t:z", "t:a"]
+
+
+def test_an_image_has_its_own_rows_in_order_and_no_others(store: Store) -> None:
+    """Of one log and encoder, across partitions and buckets, also beside a row whose id is no text."""
+    far = 5 << 13
+    own = [
+        feed_row("history", 1),
+        replace(feed_row("history", 7), outcome="delete", embedding=None),
+        feed_row("history", far),
+        replace(feed_row("history", 0, partition=2), outcome="reject", reason="corrupt", embedding=None),
+    ]
+    own = [replace(row, image_id="ä b") for row in own]
+    others = [feed_row("history", 2), replace(feed_row("another", 3), image_id="ä b")]
+    store.feed.write([*reversed(own), *others], fingerprint=ENCODER)
+    store.feed.write([replace(feed_row("history", 9), image_id="ä b")], fingerprint="another encoder")
+
+    def told() -> tuple[list[FeedRow], bool] | None:
+        try:
+            return store.feed.of_image("ä b", "history", fingerprint=ENCODER)
+        except DependencyError:
+            return None  # Cassandra is still making the index
+
+    rows, is_all = wait_for(told, timeout_s=30)
+    assert is_all
+    assert rows == [replace(row, embedding=None, metadata=None) for row in own]
+    assert store.feed.of_image("unknown", "history", fingerprint=ENCODER) == ([], True)
