@@ -39,6 +39,39 @@ export const photoScenarios = {
     }
   },
 
+  async "an address, history and camera"({ open, args }) {
+    for (const [colorScheme, width] of SCREENS) {
+      const tab = await open({ colorScheme, viewport: { width, height: 900 }, tolerated: /status of 502/ });
+      const { page } = tab;
+      const asked = [];
+      page.on("request", (request) => asked.push(new URL(request.url()).host));
+      const field = page.locator("[aria-label='Address of a picture']");
+      await field.fill(`${args.elsewhere}/nothing.jpg`);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".problem:has-text('address-failed')");
+      await tab.assertAccessible(`no picture there, ${colorScheme}`);
+      await field.fill(`${args.elsewhere}/flower.jpg`);
+      await page.keyboard.press("Tab");
+      await page.keyboard.press("Enter");
+      assert.equal((await tab.matches())[0].caption, "flower.jpg");
+      assert.match(await page.textContent(".asked"), /Nearest to .*flower\.jpg/);
+      await tab.assertNoSidewaysScroll("results by address");
+      await tab.assertAccessible(`results by address, ${colorScheme}`);
+      await page.locator(".match >> nth=0").focus();
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".history li >> nth=1");
+      const [newest, oldest] = await page.$$eval(".history li", (records) => records.map((record) => record.textContent));
+      assert.match(newest, /Took the place of the one before, \d+ × \d+ pixels/);
+      assert.match(oldest, /Published, \d+ × \d+ pixels/);
+      const facts = await page.textContent(".facts");
+      assert.match(facts, /CameraCanon EOS R5.*Settings1\/200 s, f\/1\.8, ISO 400/s);
+      assert.doesNotMatch(facts, /33\.8|Ann/, "no place, no name");
+      await tab.assertNoSidewaysScroll("details by address");
+      await tab.assertAccessible(`details with history and camera, ${colorScheme}`);
+      assert.ok(asked.every((host) => host === new URL(page.url()).host), "the page asks nobody but the API");
+    }
+  },
+
   async "seen at an angle"({ open, args }) {
     const tab = await open({ path: "/?k=3" });
     const { page } = tab;

@@ -1,11 +1,17 @@
 """The page over photographs of every shape, in a real browser against the real pipeline."""
 
 import base64
+import io
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from contract.settings import Settings
 from lookalike_client import ApiError, Client
@@ -32,16 +38,24 @@ def running(
     """Settings of a pipeline with the encoder for photographs, whose programs run, and a small album on it."""
     folder = tmp_path_factory.mktemp("photographs")
     settings = fresh_settings(
-        stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_photos", encoder="photo"
+        stack,
+        folder,
+        var_dir=folder / "var",
+        cassandra_keyspace=f"{stack.cassandra_keyspace}_photos",
+        encoder="photo",
+        search_by_address=True,
+        private_addresses=True,
     )
     groups.up(settings, "programs", tied=True)
     try:
         others = zip(range(OTHERS), parts_of_photographs(), strict=False)
         images = [*album(whole), *((f"others/{number}.jpg", image) for number, image in others)]
         with ImagePublisher(settings) as publisher:
+            publisher.put(jpeg(whole["flower"]), image_id="album/flower.jpg")
             for image_id, image in images:
                 metadata = {"name": image_id.split("/")[-1], "modified": "2026-05-01T10:00:00Z"}
-                publisher.put(jpeg(image), image_id=image_id, metadata=metadata)
+                value = with_camera(jpeg(image)) if image_id == "album/flower.jpg" else jpeg(image)
+                publisher.put(value, image_id=image_id, metadata=metadata)
             publisher.flush(60)
         wait_for(lambda: _searchable(settings) == len(images) or None, timeout_s=120)
         yield settings
@@ -58,6 +72,24 @@ def test_photographs_of_every_shape_are_shown_whole_and_named(run: Any, whole: d
     run("photographs", altered=upload("altered.jpg", altered(whole["flower"])), box=[round(20 * x) / 20 for x in KEPT])
 
 
+def test_a_picture_elsewhere_is_found_and_its_history_and_camera_are_shown(
+    run: Any, running: Settings, whole: dict[str, Image.Image], tmp_path: Path
+) -> None:
+    def history() -> bool | None:
+        return len(Client(running.api_address).image("album/flower.jpg")["history"] or []) == 2 or None
+
+    wait_for(history, timeout_s=60)
+    (tmp_path / "flower.jpg").write_bytes(jpeg(altered(whole["flower"])))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            run("an address, history and camera", elsewhere=f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_photograph_seen_at_an_angle_is_laid_over_its_original(run: Any, whole: dict[str, Image.Image]) -> None:
     run("seen at an angle", tilted=upload("tilted.jpg", tilted(whole["china"])))
 
@@ -65,6 +97,18 @@ def test_a_photograph_seen_at_an_angle_is_laid_over_its_original(run: Any, whole
 def test_a_thorough_search_says_which_part_found_what(run: Any, whole: dict[str, Image.Image]) -> None:
     china, flower = whole["china"], whole["flower"]
     run("thorough", pasted=upload("pasted.jpg", collage(flower, china, *_patterns(2))))
+
+
+def with_camera(value: bytes) -> bytes:
+    """The same JPEG with what cameras write, also of what is nobody's business."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x013B] = "Canon", "Canon EOS R5", "Ann Artist"
+    details, place = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+    details[0x829A], details[0x829D], details[0x8827] = IFDRational(1, 200), IFDRational(18, 10), 400
+    place[1], place[2], place[3], place[4] = "S", (33.0, 51.0, 36.0), "E", (151.0, 12.0, 0.0)
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(value)).save(buffer, "JPEG", quality="keep", exif=exif)
+    return buffer.getvalue()
 
 
 def _patterns(count: int) -> list[Image.Image]:

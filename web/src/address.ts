@@ -8,7 +8,7 @@ export type Place = { view: View; question: Question | null; k: number; effort: 
 
 const K = 15;
 const PICTURES_MAX = 20;
-/** Pictures that a person chose, by the number that the browser's history keeps for them. */
+/** Pictures that a person chose, and addresses of others, by the number that the browser's history keeps for them. */
 const pictures = new Map<number, Question>();
 let pictureNumber = 0;
 
@@ -52,7 +52,7 @@ function readPlace(): Place {
 }
 
 function stateOf({ question }: Place): { picture?: number } {
-  if (question?.kind !== "image") return {};
+  if (!question || question.kind === "id") return {};
   for (const [number, kept] of pictures) if (kept === question) return { picture: number };
   pictures.set(++pictureNumber, question);
   pictures.delete(pictureNumber - PICTURES_MAX);

@@ -7,6 +7,8 @@ export type Match = Schemas["SearchMatch"];
 export type Edit = Schemas["EditAnswer"];
 export type ImageAnswer = Schemas["ImageAnswer"];
 export type IndexAnswer = Schemas["IndexAnswer"];
+export type Camera = Schemas["CameraAnswer"];
+export type HistoryRecord = Schemas["HistoryRecord"];
 export type Timeline = Schemas["TimelineAnswer"];
 export type Written = Schemas["WriteAnswer"];
 export type Rejected = Schemas["RejectedAnswer"];
@@ -24,10 +26,11 @@ export class Refusal extends Error {
   }
 }
 
-/** What is searched for: an image of the gallery, or a picture that was never published. */
+/** What is searched for: an image of the gallery, a picture that was never published, or one that the API fetches. */
 export type Question =
   | { kind: "id"; id: string }
-  | { kind: "image"; image: Blob; name: string; minOffsets?: string };
+  | { kind: "image"; image: Blob; name: string; minOffsets?: string }
+  | { kind: "address"; url: string };
 
 /** How matches are ordered; which ones they are, distance alone decides. */
 export type Sort = "best" | "biggest" | "newest" | "oldest" | "most_changed";
@@ -46,6 +49,10 @@ export async function search(question: Question, k: number, { sort, effort, isEx
       return call(`${ROOT}/search?${query}`, "POST", await original(question.id, signal), "application/octet-stream", signal);
     }
     return call(`${ROOT}/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
+  }
+  if (question.kind === "address") {
+    query.set("url", question.url);
+    return call(`/v1/search?${query}`, "POST", undefined, undefined, signal);
   }
   if (question.minOffsets) {
     query.set("min_offsets", question.minOffsets);

@@ -71,7 +71,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-         *     With `url` there is none. A form or JSON may have `filter` too.
+         *     With `url` there is none.
          */
         post: operations["search_v1_search_post"];
         delete?: never;
@@ -118,7 +118,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-         *     With `url` there is none. A form or JSON may have `filter` too.
+         *     With `url` there is none.
          */
         post: operations["search_v1_collections__collection__search_post"];
         delete?: never;
@@ -549,6 +549,45 @@ export interface components {
             timing_ms: components["schemas"]["Timing"];
         };
         /**
+         * CameraAnswer
+         * @description What a camera or program wrote into the file, as EXIF. "" or null where it says nothing; never who, and no serial number.
+         */
+        CameraAnswer: {
+            /** Make */
+            make: string;
+            /** Model */
+            model: string;
+            /** Lens */
+            lens: string;
+            /** Software */
+            software: string;
+            /**
+             * Taken At
+             * @description The camera's own time, with its offset from UTC if the file has one.
+             */
+            taken_at: string;
+            /** Exposure S */
+            exposure_s: number | null;
+            /** F Number */
+            f_number: number | null;
+            /** Iso */
+            iso: number | null;
+            /** Focal Length Mm */
+            focal_length_mm: number | null;
+            /**
+             * Focal Length 35Mm
+             * @description Of a lens that shows as much on 35 mm film.
+             */
+            focal_length_35mm: number | null;
+            /**
+             * Orientation
+             * @description How the stored pixels are turned, 1 to 8; sizes are after turning.
+             */
+            orientation: number | null;
+            /** @description Null unless the setting `LOOKALIKE_SHOW_PLACE` is true. */
+            place: components["schemas"]["Place"] | null;
+        };
+        /**
          * CollectionAnswer
          * @description One collection.
          */
@@ -647,11 +686,6 @@ export interface components {
              * @description The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now.
              */
             as_of?: string | null;
-            /**
-             * Matched
-             * @description Images that the filter holds for, of `count`; null without a filter.
-             */
-            matched?: number | null;
         };
         /**
          * EditAnswer
@@ -746,6 +780,40 @@ export interface components {
             stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
+         * HistoryRecord
+         * @description One record of an id.
+         */
+        HistoryRecord: {
+            /**
+             * Kind
+             * @description `put`: there was no image of this id before; `replaced`: there was one, which this one replaced; `rejected`: it changed nothing.
+             * @enum {string}
+             */
+            kind: "put" | "replaced" | "deleted" | "rejected";
+            /**
+             * Reason
+             * @description Why it was rejected, else empty.
+             */
+            reason: string;
+            source: components["schemas"]["Source"];
+            /**
+             * Width
+             * @description Of the newest 100 records that brought an image, else null.
+             */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            /** Media Type */
+            media_type: string | null;
+            /** Size Bytes */
+            size_bytes: number | null;
+            /**
+             * Thumbnail Url
+             * @description Of a record that brought an image; gone when the image is deleted.
+             */
+            thumbnail_url: string | null;
+        };
+        /**
          * ImageAnswer
          * @description What is known of one image.
          */
@@ -783,6 +851,18 @@ export interface components {
             source: components["schemas"]["Source"];
             /** @description A newer record of this id whose stored row cannot be used; null as a rule, and with `as_of`. */
             newest_not_shown: components["schemas"]["NotShownRecord"] | null;
+            /** @description What a camera wrote into the file; null for nothing. */
+            camera: components["schemas"]["CameraAnswer"] | null;
+            /**
+             * History
+             * @description Every record of this id that the embedder has come to, the oldest in front, at most the newest 1000; null while it cannot be read.
+             */
+            history: components["schemas"]["HistoryRecord"][] | null;
+            /**
+             * History Complete
+             * @description False where some records are left out, or it cannot be read.
+             */
+            history_complete: boolean;
             /**
              * Degraded
              * @description Fields that are null because what they come from is away.
@@ -895,6 +975,16 @@ export interface components {
             query: number[][];
             /** Match */
             match: number[][];
+        };
+        /**
+         * Place
+         * @description Where a picture was taken, in degrees.
+         */
+        Place: {
+            /** Latitude */
+            latitude: number;
+            /** Longitude */
+            longitude: number;
         };
         /**
          * Problem
@@ -1480,7 +1570,7 @@ export interface operations {
     search_v1_search_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
+                /** @description How many neighbours. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -1498,14 +1588,6 @@ export interface operations {
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
-                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
-                filter?: string | null;
-                /** @description Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none. */
-                offset?: number;
-                /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
-                generation?: number | null;
-                /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
-                with?: string | null;
             };
             header?: never;
             path?: never;
@@ -1524,8 +1606,6 @@ export interface operations {
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: string;
                 };
                 "application/json": {
                     /**
@@ -1534,8 +1614,6 @@ export interface operations {
                      * @example mnist/train/00001
                      */
                     image_id: string;
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
                 } | {
                     /**
                      * Embedding
@@ -1548,8 +1626,6 @@ export interface operations {
                      * @default
                      */
                     encoder?: string;
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
                 };
             };
         };
@@ -1676,7 +1752,7 @@ export interface operations {
     search_batch_v1_search_batch_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
+                /** @description How many neighbours. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -1686,8 +1762,6 @@ export interface operations {
                 wait_ms?: number;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
-                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
-                filter?: string | null;
             };
             header?: never;
             path?: never;
@@ -1697,8 +1771,6 @@ export interface operations {
             content: {
                 "multipart/form-data": {
                     file: string[];
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: string;
                 };
                 "application/json": {
                     queries: ({
@@ -1721,8 +1793,6 @@ export interface operations {
                          */
                         encoder?: string;
                     })[];
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
                 };
             };
         };
@@ -1804,7 +1874,7 @@ export interface operations {
     search_v1_collections__collection__search_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
+                /** @description How many neighbours. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -1822,14 +1892,6 @@ export interface operations {
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
-                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
-                filter?: string | null;
-                /** @description Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none. */
-                offset?: number;
-                /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
-                generation?: number | null;
-                /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
-                with?: string | null;
             };
             header?: never;
             path: {
@@ -1851,8 +1913,6 @@ export interface operations {
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: string;
                 };
                 "application/json": {
                     /**
@@ -1861,8 +1921,6 @@ export interface operations {
                      * @example mnist/train/00001
                      */
                     image_id: string;
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
                 } | {
                     /**
                      * Embedding
@@ -1875,8 +1933,6 @@ export interface operations {
                      * @default
                      */
                     encoder?: string;
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
                 };
             };
         };
@@ -2003,7 +2059,7 @@ export interface operations {
     search_batch_v1_collections__collection__search_batch_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
+                /** @description How many neighbours. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -2013,8 +2069,6 @@ export interface operations {
                 wait_ms?: number;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
-                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
-                filter?: string | null;
             };
             header?: never;
             path: {
@@ -2027,8 +2081,6 @@ export interface operations {
             content: {
                 "multipart/form-data": {
                     file: string[];
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: string;
                 };
                 "application/json": {
                     queries: ({
@@ -2051,8 +2103,6 @@ export interface operations {
                          */
                         encoder?: string;
                     })[];
-                    /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
                 };
             };
         };

@@ -47,12 +47,27 @@ export function Ask({ ask, index, query: { picture, instead }, question, found }
                   outlines={(size) => (found?.effort === "thorough" ? finds(found.answer.matches, size) : [])}
                 />
               )
-              : <b>Choose an image</b>}
+              : <b>{question?.kind === "address" ? "Your image is elsewhere" : "Choose an image"}</b>}
             <span>drop or paste one here</span>
           </DropZone>
         )}
+      {index?.search_by_address && <ByAddress ask={(url) => { setWay("choose"); ask({ kind: "address", url }); }} />}
       {knowsDrawings ? <Samples ask={askImage} /> : index && <Newest newest={index.newest} ask={ask} />}
     </section>
+  );
+}
+
+/** Where a picture lies; the API fetches it, the page does not. */
+function ByAddress({ ask }: { ask: (url: string) => void }) {
+  const [url, setUrl] = useState("");
+  return (
+    <form className="by-address" onSubmit={(event) => { event.preventDefault(); ask(url.trim()); }}>
+      <input
+        type="url" aria-label="Address of a picture" placeholder="https://… of a picture" required pattern="\s*https?://.+" maxLength={2048}
+        value={url} onChange={(event) => setUrl(event.target.value)}
+      />
+      <button>Search</button>
+    </form>
   );
 }
 

@@ -6,7 +6,8 @@ import { Picture } from "../Picture";
 import { Comparison } from "./Comparison";
 import type { usePicture } from "./picture";
 import { asRefusal, type Found } from "./useSearch";
-import { editsOf, hypothesisOf, verdictOf } from "./words";
+import { cameraOf, editsOf, hypothesisOf, verdictOf } from "./words";
+import { History } from "./History";
 
 type Props = {
   match: Match; isAsking: boolean; open: (match: Match) => void; found: Found; query: ReturnType<typeof usePicture>;
@@ -53,6 +54,7 @@ export function Details({ match, isAsking, open, found, query: { picture, instea
           : <Picture src={original} instead={match.thumbnail_url} />}
         {problem && <p className="problem" role="alert"><Foreign text={problem} /></p>}
         <Facts match={match} known={known} />
+        {known?.history && <History records={known.history} isComplete={known.history_complete} />}
         <footer>
           <button className="main" onClick={() => ask({ kind: "id", id: match.id })}>Search with this one</button>
           <a className="button" href={original} download>Download original</a>
@@ -101,6 +103,9 @@ function Facts({ match, known }: { match: Match; known: ImageAnswer | null }) {
       <dt>Type</dt><dd>{match.media_type ?? "unknown while the store is away"}{match.truncated && ", the file lacks its end"}</dd>
       <dt>Came</dt><dd>{date(source.timestamp)}</dd>
       <dt>Kafka record</dt><dd><Foreign text={source.log} />, partition {source.partition}, offset {source.offset}</dd>
+      {known?.camera && cameraOf(known.camera).map(([name, value]) => (
+        <div key={`camera ${name}`}><dt>{name}</dt><dd><Foreign text={value} /></dd></div>
+      ))}
       {metadata.map(([name, value]) => (
         <div key={name}><dt><Foreign text={name} max={60} /></dt><dd><Foreign text={plain(value)} max={1000} /></dd></div>
       ))}

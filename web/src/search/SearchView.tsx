@@ -37,7 +37,7 @@ export function SearchView({ place: { question, k, effort }, index, collections,
         <div className="line">
           <p role="status" className="asked">
             {problem ? "" : question
-              ? <>Nearest to <b>{question.kind === "id" ? <Foreign text={question.id} max={60} /> : <Foreign text={question.name} max={60} />}</b></>
+              ? <>Nearest to <b><Foreign text={nameOf(question)} max={60} /></b></>
               : "Nothing asked yet"}
           </p>
           <label className="effort" title="Also looks for your image turned, mirrored, as a negative, and for parts of it: slower">
@@ -73,6 +73,11 @@ export function SearchView({ place: { question, k, effort }, index, collections,
       )}
     </div>
   );
+}
+
+function nameOf(question: Question): string {
+  if (question.kind === "id") return question.id;
+  return question.kind === "image" ? question.name : question.url;
 }
 
 function Welcome({ knowsDrawings }: { knowsDrawings: boolean }) {

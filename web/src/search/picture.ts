@@ -9,7 +9,7 @@ export function usePicture(question: Question | null): { picture: string | null;
   const [address, setAddress] = useState<string | null>(null);
   useEffect(() => {
     if (question?.kind !== "image") {
-      setAddress(question ? originalUrl(question.id) : null);
+      setAddress(question?.kind === "id" ? originalUrl(question.id) : null); // the page itself asks nobody but the API
       return undefined;
     }
     const made = URL.createObjectURL(question.image);

@@ -1,5 +1,5 @@
 /** What a verdict says, in words. */
-import type { Edit, Match } from "../api/calls";
+import type { Camera, Edit, Match } from "../api/calls";
 
 const percent = (share: number): string => `${Math.round(Math.abs(share) * 100)} %`;
 
@@ -64,3 +64,23 @@ function direction({ alignment, width, height }: Match): string {
   ].filter(Boolean);
   return words.length ? ` ${words.join(" and ")}` : "";
 }
+
+/** What a camera wrote into a picture's file, in a photographer's words: pairs of name and value. */
+export function cameraOf(camera: Camera): [string, string][] {
+  const { make, model, lens, software, taken_at: taken, exposure_s: exposure, f_number: f, iso, focal_length_mm: focal, focal_length_35mm: as35, place } = camera;
+  const settings = [
+    exposure != null && (exposure < 0.3 ? `1/${Math.round(1 / exposure)} s` : `${trimmed(exposure)} s`),
+    f != null && `f/${trimmed(f)}`,
+    iso != null && `ISO ${iso}`,
+    focal != null && `${trimmed(focal)} mm${as35 != null ? ` (${trimmed(as35)} mm on film)` : ""}`,
+  ].filter(Boolean);
+  // Many a model's name begins with its maker's.
+  const body = model.toLowerCase().startsWith(make.toLowerCase()) ? model : [make, model].filter(Boolean).join(" ");
+  const facts: [string, string][] = [
+    ["Taken", taken.replace("T", " ")], ["Camera", body || make], ["Lens", lens], ["Settings", settings.join(", ")], ["Software", software],
+    ["Place", place ? `${place.latitude}, ${place.longitude}` : ""],
+  ];
+  return facts.filter(([, value]) => value);
+}
+
+const trimmed = (value: number): string => String(Number(value.toFixed(1)));
