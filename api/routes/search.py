@@ -32,6 +32,7 @@ from api.routes.parameters import (
     With,
 )
 from api.routes.questions import described_body, read_question, read_questions
+from api.routes.writers import check_writer
 from contract.errors import RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX
 from gallery.filters import Filter, parse_filter, read_filter
@@ -157,6 +158,7 @@ def _read_filter(text: str | None, told: object) -> Filter | None:
 
 async def _fetch(request: Request, url: str, services: Services) -> tuple[Question, object]:
     services.addresses.check()
+    check_writer(request, services.settings.api_allowed_hosts)  # or any foreign page could have this API ask around
     if await read_body(request, JSON_SIZE_BYTES_MAX):
         raise ProblemError(
             400, "two-queries", "The request has a body and names an address with url: send one of them."

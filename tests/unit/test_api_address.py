@@ -77,6 +77,15 @@ def test_what_is_no_picture_there_is_said(api: str, elsewhere: str, path: str, s
     assert (told.value.status, told.value.code) == (status, code)
 
 
+def test_a_foreign_page_cannot_have_an_address_asked(api: str, elsewhere: str) -> None:
+    query = urlencode({"url": f"{elsewhere}/one.png"})
+    request = urllib.request.Request(f"{api}/v1/search?{query}", b"", {"Origin": "https://foreign.example"})
+    with pytest.raises(urllib.error.HTTPError) as told:
+        urllib.request.urlopen(request)
+    with told.value as answer:
+        assert (answer.code, json.load(answer)["code"]) == (403, "foreign-origin")
+
+
 def test_an_address_and_a_body_are_two_queries(api: str, elsewhere: str) -> None:
     query = urlencode({"url": f"{elsewhere}/one.png"})
     request = urllib.request.Request(f"{api}/v1/search?{query}", digit(1), {"Content-Type": "image/png"})
