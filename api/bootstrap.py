@@ -16,6 +16,7 @@ from api.answers.shared_queries import QueryEncoders
 from api.answers.stored_records import StoredRecords
 from api.live.arrivals import Arrivals
 from api.live.collections import OpenCollections
+from api.live.duplicates import DuplicateRuns
 from api.live.follower import Follower
 from api.live.looking import IndexFolders
 from api.live.publishing import Publishing
@@ -118,4 +119,5 @@ def _services(
         arrivals=arrivals,
         produced_rate=Rate(),
         stalls=StallWatch(settings.stalled_after_s, clock, collection.name),
+        duplicates=DuplicateRuns(own, clock),
     )

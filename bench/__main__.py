@@ -132,6 +132,12 @@ def _explain(settings: "Settings", options: argparse.Namespace) -> dict[str, Any
     return measure_explain(settings, options.copies, options.pairs, options.questions)
 
 
+def _duplicates(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    from bench.duplicates import measure_duplicates
+
+    return measure_duplicates(settings, options.images, options.embedded, options.pairs, folder=options.photos)
+
+
 def _systems(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:
     from bench.systems import SYSTEMS, measure_systems
 
@@ -276,6 +282,13 @@ VERBS = (
         bench.options.add_explain,
         "what verdicts are worth and what they cost (no stack needed)",
         "--copies 500",
+    ),
+    _verb(
+        "duplicates",
+        _duplicates,
+        bench.options.add_duplicates,
+        "what it costs to search photographs for duplicates (no stack needed)",
+        "--images 20000",
     ),
     _verb("report", _report, bench.options.add_results, "the results as markdown", "--results var/bench/quick"),
     _verb(

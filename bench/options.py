@@ -128,6 +128,19 @@ def add_explain(explained: argparse.ArgumentParser) -> None:
     explained.add_argument("--questions", type=int, default=200, help="questions that are timed (default %(default)s)")
 
 
+def add_duplicates(duplicates: argparse.ArgumentParser) -> None:
+    """Options of `duplicates`."""
+    _add_json(duplicates)
+    duplicates.add_argument("--images", type=int, default=100_000, help="that are compared (default %(default)s)")
+    duplicates.add_argument(
+        "--embedded", type=int, default=2000, help="photographs that the others are drawn like (default %(default)s)"
+    )
+    duplicates.add_argument("--pairs", type=int, default=200, help="that are judged (default %(default)s)")
+    duplicates.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs (default: parts of two that are here)"
+    )
+
+
 def add_results(verb: argparse.ArgumentParser) -> None:
     """Options of what shows results."""
     verb.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of results (default bench/results)")

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         default_factory=lambda fields: fields["var_dir"] / "numba",
         description="Folder that keeps the compiled search; may be deleted. By default `numba` in the folder of the servers' data.",
     )
+    duplicates_dir: Path = Field(
+        default_factory=lambda fields: fields["var_dir"] / "duplicates",
+        description="Folder of what searches for duplicates found; may be deleted. By default `duplicates` in the folder of the servers' data.",
+    )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
         "photo",
         description="Encoder: a folder's name in model/encoders/, or in the folder below of imported ones. `make demo` without a folder takes `contrast`.",
@@ -158,6 +162,16 @@ def load_settings(**overrides: object) -> Settings:
 def absolute(folder: Path) -> Path:
     """The folder as a program that runs elsewhere finds it. ``~`` stays where nobody knows a home, as in a container."""
     return Path(os.path.expanduser(folder)).resolve()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """All settings as environment variables, so that a child process reads exactly these."""
+    variables = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        text = "" if value is None else str(absolute(value) if name.endswith("_dir") else value)
+        variables[f"{PREFIX}{name.upper()}"] = text
+    return variables
 
 
 def for_digits(settings: Settings) -> Settings:

@@ -135,6 +135,7 @@ def drop_collection(
         delete_topics(own)
         failpoint("drop-after-topics")
         store.delete_logs(own.kafka_topic)
+        store.distinct.forget_all(own.kafka_topic)
         failpoint("drop-after-rows")
         discard(own.index_dir)
         failpoint("drop-after-index")

@@ -64,6 +64,11 @@ class Encoder:
         """Longer side of the thumbnails that are kept of its images, at most."""
         return int(self.card["thumbnail_side_px"])
 
+    @property
+    def copies_within(self) -> float:
+        """Distance within which mild copies of its images lie, and few others; 0 where that was not measured."""
+        return float(self.card.get("copies_within", 0.0))
+
     @cached_property
     def pixels(self) -> Callable[[Image.Image], NDArray[Any]]:
         """The encoder's preprocessing: a picture in mode L, RGB or RGBA to what its network takes, (h, w, c) float32 where it is not imported."""

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 from contract.collections import DEFAULT_COLLECTION
 from contract.errors import ConfigurationError
-from contract.settings import PREFIX, Settings, absolute
+from contract.settings import PREFIX, Settings, environment_of
 from stack.service import Service
 
+# As those who start our programs know it.
+environment = environment_of
 # glibc keeps freed arrays for later otherwise: 90 MB in an API whose gallery grew to 60,000 images.
 _MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
 
@@ -88,16 +90,6 @@ def told_stalled(address: str) -> str:
         f"The index stands still since {since} although images wait: look at the {stalled['part']}, "
         f"`python -m stack logs {stalled['part']}`. Searches are answered from what it covers."
     )
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """All settings as environment variables, so that a child process reads exactly these."""
-    variables = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        text = "" if value is None else str(absolute(value) if name.endswith("_dir") else value)
-        variables[f"{PREFIX}{name.upper()}"] = text
-    return variables
 
 
 def _python(settings: Settings, name: str, *arguments: str) -> Service:

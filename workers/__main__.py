@@ -1,4 +1,4 @@
-"""python -m workers embedder | indexer | rejected"""
+"""python -m workers embedder | indexer | rejected | duplicates"""
 
 import argparse
 import sys
@@ -138,6 +138,44 @@ def _of_collection(settings: "Settings", options: argparse.Namespace) -> "Settin
     return settings_of(settings, Collection(name=name, encoder=settings.encoder, partitions=settings.kafka_partitions))
 
 
+def _add_duplicates(duplicates: argparse.ArgumentParser) -> None:
+    duplicates.add_argument(
+        "--collection", metavar="NAME", default="default", help="the collection meant (default: default)"
+    )
+    duplicates.add_argument(
+        "--max-distance",
+        type=_distance,
+        metavar="D",
+        help="compare what is so near (default: as the encoder's card says)",
+    )
+    duplicates.add_argument("--copies-only", action="store_true", help="leave out images that are only near")
+    duplicates.add_argument(
+        "--verdicts",
+        type=int,
+        metavar="N",
+        default=10_000,
+        help="new pairs that are judged at most (default %(default)s)",
+    )
+    duplicates.add_argument("--background", action="store_true", help="give way to others, and print nothing")
+    form = duplicates.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON: one group a line")
+    form.add_argument("--csv", action="store_true", help="print CSV: one image a line")
+
+
+def _distance(text: str) -> float:
+    distance = float(text)
+    if not 0 <= distance < float("inf"):
+        raise ValueError(text)
+    return distance
+
+
+def _duplicates(settings: "Settings", options: argparse.Namespace) -> int:
+    _configure_logging("stderr")
+    from workers.duplicates.command import find_duplicates
+
+    return find_duplicates(settings, options)
+
+
 def _configure_logging(stream: Literal["stdout", "stderr"]) -> None:
     from contract import telemetry
 
@@ -187,6 +225,14 @@ VERBS = (
         summary="list, show and publish again the messages that were refused",
         epilog="Example: %(prog)s list",
         verbs=_REJECTED,
+    ),
+    Verb(
+        name="duplicates",
+        summary="find images that are the same, altered copies of one another, or near",
+        run=_duplicates,
+        add_arguments=_add_duplicates,
+        epilog="Example: %(prog)s --copies-only --csv > duplicates.csv",
+        interrupted="Stopped; what was judged so far is judged again next time.",
     ),
 )
 

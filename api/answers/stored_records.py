@@ -13,6 +13,7 @@ from contract.collections import Collection
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
+from gallery.store.distinct import DistinctSet
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 
@@ -154,6 +155,30 @@ class StoredRecords:
         if self._store is None:
             raise DependencyError("cassandra", self._failure)
         return self._store
+
+    async def distinct_sets(self, topic: str) -> list[DistinctSet]:
+        """What people said are no duplicates.
+
+        Raises:
+            DependencyError: Cassandra did not answer.
+        """
+        return await self._call(lambda store: store.distinct.sets(topic), LOOKUP_TIMEOUT_S)
+
+    async def remember_distinct(self, topic: str, images: Sequence[tuple[str, RecordKey]]) -> DistinctSet:
+        """Remember that no two of these images are duplicates.
+
+        Raises:
+            DependencyError: Cassandra did not answer.
+        """
+        return await self._call(lambda store: store.distinct.remember(topic, images), LOOKUP_TIMEOUT_S)
+
+    async def forget_distinct(self, topic: str, name: str) -> None:
+        """Forget such a set.
+
+        Raises:
+            DependencyError: Cassandra did not answer.
+        """
+        await self._call(lambda store: store.distinct.forget(topic, name), LOOKUP_TIMEOUT_S)
 
     async def _call(self, read: Callable[[Store], T], timeout_s: float) -> T:
         store = self._store

@@ -13,6 +13,7 @@ from api.answers.searching import Searcher
 from api.answers.served_generation import ServedGeneration
 from api.answers.stored_records import StoredRecords
 from api.live.arrivals import Arrivals
+from api.live.duplicates import DuplicateRuns
 from api.live.pinned import PinnedGenerations
 from api.live.publishing import Publishing
 from api.live.rate import Rate
@@ -57,6 +58,7 @@ class Services:
     arrivals: Arrivals
     produced_rate: Rate
     stalls: StallWatch
+    duplicates: DuplicateRuns
     pinned: PinnedGenerations = field(default_factory=PinnedGenerations)
     ends: EndOffsets | None = None
     kafka_is_up: bool = False
@@ -155,6 +157,7 @@ class Services:
         """Let go of connections to Kafka that nobody uses."""
         if self.rejected.is_idle(UNUSED_S):
             await asyncio.to_thread(self.rejected.close)
+        await asyncio.to_thread(self.duplicates.close)
         await self.publishing.close_idle(PUBLISHER_IDLE_S)
 
     async def stop(self) -> None:
@@ -162,3 +165,4 @@ class Services:
         await self.served.stop()
         await self.publishing.stop()
         await asyncio.to_thread(self.rejected.close)
+        await asyncio.to_thread(self.duplicates.close)

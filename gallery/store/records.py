@@ -8,7 +8,7 @@ from cassandra.concurrent import execute_concurrent
 
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 from contract.record_key import RecordKey
-from gallery.store.rows import ImageRecord
+from gallery.store.rows import ImageRecord, RecordSummary
 from gallery.store.session import CONCURRENT_REQUESTS, CassandraSession
 
 _BUCKET_BITS = 9
@@ -16,6 +16,8 @@ _CHUNK_SIZE_BYTES = 256 * 1024
 # 16 MiB: what is written at once is copied by the driver more than once.
 _CHUNKS_AT_ONCE = 64
 _CHUNKS_A_PAGE = 16
+# Buckets of 512 rows of some 100 bytes.
+_BUCKETS_AT_ONCE = 64
 
 _COLUMNS = (
     "log, kpart, bucket, koffset, image_id, media_type, width, height, size_bytes, bytes_sha256, pixels_sha256, "
@@ -34,6 +36,10 @@ class Records:
         one = "log = ? AND kpart = ? AND bucket = ? AND koffset = ?"
         self._select_details = session.prepare(f"SELECT {_DETAILS} FROM records WHERE {one}")
         self._select_original = session.prepare(f"SELECT size_bytes, original FROM records WHERE {one}")
+        self._select_summaries = session.prepare(
+            "SELECT koffset, width, height, size_bytes, bytes_sha256, pixels_sha256 FROM records "
+            "WHERE log = ? AND kpart = ? AND bucket = ?"
+        )
         self._select_offsets = session.prepare("SELECT koffset FROM records WHERE log = ? AND kpart = ? AND bucket = ?")
         self._select_metadata = session.prepare(
             "SELECT koffset, textAsBlob(metadata) FROM records "
@@ -95,6 +101,22 @@ class Records:
                 for offset, metadata in driver.execute(self._select_metadata, place):
                     found[offset] = (metadata or b"").decode("utf-8", "surrogateescape")
         return found
+
+    def summaries(self, keys: Iterable[RecordKey]) -> Iterator[RecordSummary]:
+        """What tells whether these records' images are the same, bucket by bucket; keys without a row are left out."""
+        wanted: dict[tuple[str, int, int], set[int]] = {}
+        for key in keys:
+            wanted.setdefault(_row_key(key)[:3], set()).add(key.offset)
+        buckets = iter(sorted(wanted))
+        while part := list(islice(buckets, _BUCKETS_AT_ONCE)):
+            asked = [(self._select_summaries, bucket) for bucket in part]
+            with self._session.asked("reading records") as driver:
+                results = execute_concurrent(driver, asked, concurrency=CONCURRENT_REQUESTS)
+                rows = [list(result.result_or_exc) for result in results]
+            for bucket, found in zip(part, rows, strict=True):
+                for offset, *told in found:
+                    if offset in wanted[bucket]:
+                        yield RecordSummary(RecordKey(bucket[0], bucket[1], offset), *told)
 
     def read_original(self, key: RecordKey) -> bytes | None:
         """The published bytes, or None when the record brought no image."""

@@ -34,6 +34,18 @@ class FeedRow:
 
 
 @dataclass(frozen=True)
+class RecordSummary:
+    """What tells whether two images are the same, and which is better: a record without its pictures and texts."""
+
+    key: RecordKey
+    width: int
+    height: int
+    size_bytes: int
+    bytes_sha256: bytes
+    pixels_sha256: bytes
+
+
+@dataclass(frozen=True)
 class ImageRecord:
     """What is known of the image that one Kafka record brought.
 

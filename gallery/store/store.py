@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from contract.settings import Settings
+from gallery.store.distinct import Distinct
 from gallery.store.feed import Feed
 from gallery.store.records import Records
 from gallery.store.registry import Registry
@@ -17,6 +18,7 @@ class Store:
         feed: what became of every Kafka record, by encoder.
         records: what is known of each image, and its bytes as they were published.
         registry: the collections that there are.
+        distinct: what people said are no duplicates.
     """
 
     def __init__(self, session: CassandraSession, topic: str, clock: Callable[[], float]) -> None:
@@ -24,6 +26,7 @@ class Store:
         self.records = Records(session)
         self.feed = Feed(session, self.records, clock)
         self.registry = Registry(session, topic, clock)
+        self.distinct = Distinct(session, clock)
 
     @classmethod
     def connect(cls, settings: Settings, clock: Callable[[], float] = time.time) -> "Store":

@@ -34,7 +34,19 @@ VERBS = {
         "watch",
         "stats",
     ),
-    *("verify", "promote", "rollback", "embedder", "indexer", "rejected", "train", "export", "evaluate", "import"),
+    *(
+        "verify",
+        "promote",
+        "rollback",
+        "embedder",
+        "indexer",
+        "rejected",
+        "duplicates",
+        "train",
+        "export",
+        "evaluate",
+        "import",
+    ),
     *("bench", "completion", "collections"),
 }
 # They want no options, or are asked for below other verbs.

@@ -51,6 +51,7 @@ VERBS = {
     "rollback": "gallery rollback",
     "collections": "gallery collections",
     "rejected": "workers rejected",
+    "duplicates": "workers duplicates",
     "serve": "api serve",
     "embedder": "workers embedder",
     "indexer": "workers indexer",

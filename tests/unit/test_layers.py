@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BOTTOM = {"contract", "runtime"}
-GALLERY = {"gallery", "gallery.store", "gallery.generations", "gallery.nearest"}
+GALLERY = {"gallery", "gallery.store", "gallery.generations", "gallery.nearest", "gallery.duplicates"}
 API = {"api", "api.routes", "api.live", "api.answers"}
 # What an encoder is and does with a picture; how one is made, model.training, is not in the container's image.
 MODEL = {"model", "model.pictures", "model.verdicts", "model.networks"}
@@ -28,6 +28,7 @@ ROOMS = {
     "gallery.nearest": BOTTOM,
     "gallery.store": BOTTOM,
     "gallery.generations": BOTTOM | {"gallery.nearest", "gallery.store"},
+    "gallery.duplicates": BOTTOM | {"gallery.generations", "gallery.store"},
     # Their command lines ask a running API, as its users do; what answers does not know its client. A collection is made of a topic
     # and an encoder beside what is stored.
     "gallery": BOTTOM | GALLERY | CLIENT | {"topics", "model"},
