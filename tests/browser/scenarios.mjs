@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 
 import { collectionScenarios } from "./collection_scenarios.mjs";
+import { duplicateScenarios } from "./duplicate_scenarios.mjs";
 import { photoScenarios } from "./photo_scenarios.mjs";
 import { DIGITS, drawOn } from "./strokes.mjs";
 
@@ -12,6 +13,7 @@ const QUERY = /^\/v1\/search/;
 export const scenarios = {
   ...collectionScenarios,
   ...photoScenarios,
+  ...duplicateScenarios,
 
   async "search by file"({ open, args }) {
     for (const colorScheme of THEMES) {

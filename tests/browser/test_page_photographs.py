@@ -99,6 +99,16 @@ def test_a_thorough_search_says_which_part_found_what(run: Any, whole: dict[str,
     run("thorough", pasted=upload("pasted.jpg", collage(flower, china, *_patterns(2))))
 
 
+def test_duplicates_stand_side_by_side_and_are_deleted_or_kept_by_keys(run: Any, running: Settings) -> None:
+    run("duplicates")
+    run("not duplicates")
+    client, before = Client(running.api_address), _searchable(running)
+    deleted = run("delete a duplicate")
+    with pytest.raises(ApiError, match="No image has the id"):
+        client.image(deleted)
+    assert _searchable(running) == before - 1
+
+
 def with_camera(value: bytes) -> bytes:
     """The same JPEG with what cameras write, also of what is nobody's business."""
     exif = Image.Exif()

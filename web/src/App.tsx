@@ -5,12 +5,13 @@ import { addressOf, usePlace, type View } from "./address";
 import { COLLECTION, type Question } from "./api/calls";
 import { Switch, Unknown } from "./collections/Switch";
 import { useCollections } from "./collections/useCollections";
+import { DuplicatesView } from "./duplicates/DuplicatesView";
 import { LiveView } from "./live/LiveView";
 import { useIndex, type Feed } from "./live/useIndex";
 import { SearchView } from "./search/SearchView";
 import { count } from "./text";
 
-const VIEWS: [View, string][] = [["search", "Search"], ["live", "Live"], ["add", "Add"]];
+const VIEWS: [View, string][] = [["search", "Search"], ["duplicates", "Duplicates"], ["live", "Live"], ["add", "Add"]];
 
 export function App() {
   const [place, go] = usePlace();
@@ -44,6 +45,7 @@ export function App() {
             setK={(k) => go({ k }, true)} setEffort={(effort) => go({ effort }, true)}
           />
         )}
+        {isKnown && place.view === "duplicates" && <DuplicatesView ask={ask} />}
         {isKnown && place.view === "live" && <LiveView feed={feed} ask={ask} />}
         <AddView hidden={!isKnown || place.view !== "add"} ask={ask} />
       </main>

@@ -3,7 +3,8 @@ import { useCallback, useEffect, useState } from "react";
 
 import { COLLECTION, DEFAULT_COLLECTION, type Effort, type Question } from "./api/calls";
 
-export type View = "search" | "live" | "add";
+const VIEWS = ["search", "duplicates", "live", "add"] as const;
+export type View = (typeof VIEWS)[number];
 export type Place = { view: View; question: Question | null; k: number; effort: Effort };
 
 const K = 15;
@@ -42,9 +43,8 @@ function readPlace(): Place {
   const query = new URLSearchParams(location.search);
   const id = query.get("id");
   const k = Number(query.get("k") ?? K);
-  const view = query.get("view");
   return {
-    view: view === "live" || view === "add" ? view : "search",
+    view: VIEWS.find((view) => view === query.get("view")) ?? "search",
     question: id ? { kind: "id", id } : pictures.get((history.state as { picture?: number } | null)?.picture ?? 0) ?? null,
     k: Number.isInteger(k) && k >= 1 && k <= 100 ? k : K,
     effort: query.get("effort") === "thorough" ? "thorough" : "normal",

@@ -11,6 +11,11 @@ export type Camera = Schemas["CameraAnswer"];
 export type HistoryRecord = Schemas["HistoryRecord"];
 export type Timeline = Schemas["TimelineAnswer"];
 export type Written = Schemas["WriteAnswer"];
+export type Duplicates = Schemas["DuplicatesAnswer"];
+export type DuplicateGroup = Schemas["DuplicateGroupAnswer"];
+export type DuplicateImage = Schemas["DuplicateImage"];
+export type DuplicateClass = DuplicateGroup["class"];
+export type DistinctSet = Schemas["DistinctAnswer"];
 export type Rejected = Schemas["RejectedAnswer"];
 export type Collection = Schemas["CollectionAnswer"];
 
@@ -73,6 +78,30 @@ export function rejected(limit: number): Promise<Rejected> {
 export async function collections(): Promise<Collection[]> {
   const { collections: all } = await call<Schemas["CollectionsAnswer"]>("/v1/collections");
   return all.filter(({ state }) => state !== "dropping");
+}
+
+type Page = { class?: DuplicateClass | undefined; limit?: number; cursor?: string; refresh?: boolean; minOffsets?: string | undefined };
+
+export function duplicates({ class: kind, limit = 20, cursor, refresh, minOffsets }: Page, signal?: AbortSignal): Promise<Duplicates> {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (kind) query.set("class", kind);
+  if (cursor) query.set("cursor", cursor);
+  if (refresh) query.set("refresh", "true");
+  if (minOffsets) {
+    query.set("min_offsets", minOffsets);
+    query.set("wait_ms", "5000");
+  }
+  return call(`${ROOT}/duplicates?${query}`, "GET", undefined, undefined, signal);
+}
+
+/** Remember that no two of these images are duplicates, as they are shown. */
+export function keepApart(images: readonly DuplicateImage[]): Promise<DistinctSet> {
+  const shown = images.map(({ id, source: { log, partition, offset } }) => ({ id, at: `${log}:${partition}:${offset}` }));
+  return call(`${ROOT}/duplicates/distinct`, "POST", JSON.stringify({ images: shown }), "application/json");
+}
+
+export async function forgetApart({ name }: DistinctSet): Promise<void> {
+  await call(`${ROOT}/duplicates/distinct?${new URLSearchParams({ name })}`, "DELETE", undefined, undefined, undefined, (response) => response.text());
 }
 
 /** Publish an image under the SHA-256 of its bytes; the file's name goes along as metadata. */

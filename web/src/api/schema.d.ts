@@ -457,6 +457,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/duplicates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Duplicates
+         * @description Groups of duplicates in all that was searched, the best image of each first.
+         *
+         *     A run in the background compares every image with every other one; this answers from the newest run that has ended. Images that
+         *     were deleted or replaced since are left out, and what is left alone is no group. A run that is older than a minute, and than ten
+         *     times what it took, is followed by the next one as soon as somebody asks.
+         */
+        get: operations["duplicates_v1_duplicates_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/duplicates/distinct": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Distinct
+         * @description All that people said are no duplicates.
+         */
+        get: operations["distinct_v1_duplicates_distinct_get"];
+        put?: never;
+        /**
+         * Remember Distinct
+         * @description Remember that no two of these images are duplicates, as long as their ids mean the records that they mean now.
+         */
+        post: operations["remember_distinct_v1_duplicates_distinct_post"];
+        /**
+         * Forget Distinct
+         * @description Forget that these images are no duplicates, known or not.
+         */
+        delete: operations["forget_distinct_v1_duplicates_distinct_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/duplicates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Duplicates
+         * @description Groups of duplicates in all that was searched, the best image of each first.
+         *
+         *     A run in the background compares every image with every other one; this answers from the newest run that has ended. Images that
+         *     were deleted or replaced since are left out, and what is left alone is no group. A run that is older than a minute, and than ten
+         *     times what it took, is followed by the next one as soon as somebody asks.
+         */
+        get: operations["duplicates_v1_collections__collection__duplicates_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/duplicates/distinct": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Distinct
+         * @description All that people said are no duplicates.
+         */
+        get: operations["distinct_v1_collections__collection__duplicates_distinct_get"];
+        put?: never;
+        /**
+         * Remember Distinct
+         * @description Remember that no two of these images are duplicates, as long as their ids mean the records that they mean now.
+         */
+        post: operations["remember_distinct_v1_collections__collection__duplicates_distinct_post"];
+        /**
+         * Forget Distinct
+         * @description Forget that these images are no duplicates, known or not.
+         */
+        delete: operations["forget_distinct_v1_collections__collection__duplicates_distinct_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -549,43 +653,14 @@ export interface components {
             timing_ms: components["schemas"]["Timing"];
         };
         /**
-         * CameraAnswer
-         * @description What a camera or program wrote into the file, as EXIF. "" or null where it says nothing; never who, and no serial number.
+         * ClassCount
+         * @description Groups of a class in a run, and images in them beside the best ones.
          */
-        CameraAnswer: {
-            /** Make */
-            make: string;
-            /** Model */
-            model: string;
-            /** Lens */
-            lens: string;
-            /** Software */
-            software: string;
-            /**
-             * Taken At
-             * @description The camera's own time, with its offset from UTC if the file has one.
-             */
-            taken_at: string;
-            /** Exposure S */
-            exposure_s: number | null;
-            /** F Number */
-            f_number: number | null;
-            /** Iso */
-            iso: number | null;
-            /** Focal Length Mm */
-            focal_length_mm: number | null;
-            /**
-             * Focal Length 35Mm
-             * @description Of a lens that shows as much on 35 mm film.
-             */
-            focal_length_35mm: number | null;
-            /**
-             * Orientation
-             * @description How the stored pixels are turned, 1 to 8; sizes are after turning.
-             */
-            orientation: number | null;
-            /** @description Null unless the setting `LOOKALIKE_SHOW_PLACE` is true. */
-            place: components["schemas"]["Place"] | null;
+        ClassCount: {
+            /** Groups */
+            groups: number;
+            /** Duplicates */
+            duplicates: number;
         };
         /**
          * CollectionAnswer
@@ -688,6 +763,201 @@ export interface components {
             as_of?: string | null;
         };
         /**
+         * DistinctAnswer
+         * @description Images no two of which are duplicates, by the records that brought them; a replaced image counts anew.
+         */
+        DistinctAnswer: {
+            /**
+             * Name
+             * @description Names the set, to forget it.
+             */
+            name: string;
+            /** Images */
+            images: components["schemas"]["ShownImage"][];
+            /** Created At */
+            created_at: number;
+        };
+        /**
+         * DistinctSets
+         * @description All that was said.
+         */
+        DistinctSets: {
+            /** Sets */
+            sets: components["schemas"]["DistinctAnswer"][];
+        };
+        /**
+         * DuplicateGroupAnswer
+         * @description At least two images of one class, the best one first: most pixels, then oldest by Kafka's time, then by id.
+         */
+        DuplicateGroupAnswer: {
+            /**
+             * Group
+             * @description Its number in the run.
+             */
+            group: number;
+            /**
+             * Class
+             * @enum {string}
+             */
+            class: "same bytes" | "same pixels" | "altered copy" | "near";
+            /**
+             * Count
+             * @description Images that it had when the run was made.
+             */
+            count: number;
+            /** Images */
+            images: components["schemas"]["DuplicateImage"][];
+        };
+        /**
+         * DuplicateImage
+         * @description An image of a group. What was done to it is null unless it is an altered copy.
+         */
+        DuplicateImage: {
+            /** Id */
+            id: string;
+            /**
+             * Metadata
+             * @description The JSON object that was published with the image, {} without any; null while it is unknown.
+             */
+            metadata: {
+                [key: string]: unknown;
+            } | null;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Thumbnail Url */
+            thumbnail_url: string;
+            /** Original Url */
+            original_url: string;
+            source: components["schemas"]["Source"];
+            /**
+             * Compared With
+             * @description Id of the image of the group that it was compared with; null for the best one, which comes first, and while that one is gone.
+             */
+            compared_with: string | null;
+            /**
+             * Distance
+             * @description To that one; null for the best one.
+             */
+            distance: number | null;
+            /**
+             * Made From It
+             * @description Whether this image was made from the other, by verdict; false where the other was made from this one, which is smaller or younger.
+             */
+            made_from_it: boolean | null;
+            /**
+             * Edits
+             * @description What was done to the one to get the other.
+             */
+            edits: components["schemas"]["EditAnswer"][] | null;
+            /**
+             * Alignment
+             * @description As in a search, with the one that was made as the query.
+             */
+            alignment: number[][] | null;
+            /** Residual */
+            residual: number | null;
+            /** Confidence */
+            confidence: number | null;
+            outline: components["schemas"]["OutlineAnswer"] | null;
+        };
+        /**
+         * DuplicateProgress
+         * @description How far the run has come that is going on.
+         */
+        DuplicateProgress: {
+            /** Step */
+            step: string;
+            /**
+             * Share
+             * @description Of that step, 0 to 1.
+             */
+            share: number;
+        };
+        /**
+         * DuplicateRun
+         * @description The run that an answer comes from: it compared everything that its coverage names.
+         */
+        DuplicateRun: {
+            /** Run */
+            run: string;
+            /** Index Id */
+            index_id: string;
+            /** Generation */
+            generation: number;
+            /** Log */
+            log: string;
+            /** Offsets */
+            offsets: {
+                [key: string]: number;
+            };
+            /** Digest */
+            digest: string;
+            /**
+             * Count
+             * @description Images that were compared.
+             */
+            count: number;
+            /** Max Distance */
+            max_distance: number;
+            /** Finished At */
+            finished_at: number;
+            /** Took S */
+            took_s: number;
+            /**
+             * Current
+             * @description Whether nothing has changed since.
+             */
+            current: boolean;
+            /**
+             * Unjudged
+             * @description Pairs that wait for a verdict of a later run; until then they are near ones.
+             */
+            unjudged: number;
+            /**
+             * Unknown
+             * @description Images without a stored record, compared by their embeddings alone.
+             */
+            unknown: number;
+            /**
+             * Classes
+             * @description As they were when the run was made.
+             */
+            classes: {
+                [key: string]: components["schemas"]["ClassCount"];
+            };
+        };
+        /**
+         * DuplicatesAnswer
+         * @description A page of groups; without a run so far, how far the first one has come.
+         */
+        DuplicatesAnswer: {
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ready" | "computing";
+            /** @description Of the run that is going on; null without one. */
+            progress: components["schemas"]["DuplicateProgress"] | null;
+            /** @description Null before the first run has ended: then the status is 202. */
+            run: components["schemas"]["DuplicateRun"] | null;
+            /** Groups */
+            groups: components["schemas"]["DuplicateGroupAnswer"][];
+            /**
+             * Next
+             * @description The cursor of the next page, null behind the last one.
+             */
+            next: string | null;
+            /**
+             * Degraded
+             * @description Fields that are null because what they come from is away.
+             */
+            degraded: string[];
+        };
+        /**
          * EditAnswer
          * @description One thing that was done to the match to get the query.
          */
@@ -780,40 +1050,6 @@ export interface components {
             stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
-         * HistoryRecord
-         * @description One record of an id.
-         */
-        HistoryRecord: {
-            /**
-             * Kind
-             * @description `put`: there was no image of this id before; `replaced`: there was one, which this one replaced; `rejected`: it changed nothing.
-             * @enum {string}
-             */
-            kind: "put" | "replaced" | "deleted" | "rejected";
-            /**
-             * Reason
-             * @description Why it was rejected, else empty.
-             */
-            reason: string;
-            source: components["schemas"]["Source"];
-            /**
-             * Width
-             * @description Of the newest 100 records that brought an image, else null.
-             */
-            width: number | null;
-            /** Height */
-            height: number | null;
-            /** Media Type */
-            media_type: string | null;
-            /** Size Bytes */
-            size_bytes: number | null;
-            /**
-             * Thumbnail Url
-             * @description Of a record that brought an image; gone when the image is deleted.
-             */
-            thumbnail_url: string | null;
-        };
-        /**
          * ImageAnswer
          * @description What is known of one image.
          */
@@ -851,18 +1087,6 @@ export interface components {
             source: components["schemas"]["Source"];
             /** @description A newer record of this id whose stored row cannot be used; null as a rule, and with `as_of`. */
             newest_not_shown: components["schemas"]["NotShownRecord"] | null;
-            /** @description What a camera wrote into the file; null for nothing. */
-            camera: components["schemas"]["CameraAnswer"] | null;
-            /**
-             * History
-             * @description Every record of this id that the embedder has come to, the oldest in front, at most the newest 1000; null while it cannot be read.
-             */
-            history: components["schemas"]["HistoryRecord"][] | null;
-            /**
-             * History Complete
-             * @description False where some records are left out, or it cannot be read.
-             */
-            history_complete: boolean;
             /**
              * Degraded
              * @description Fields that are null because what they come from is away.
@@ -950,6 +1174,14 @@ export interface components {
             source: components["schemas"]["Source"];
         };
         /**
+         * NoDuplicates
+         * @description Images no two of which are duplicates.
+         */
+        NoDuplicates: {
+            /** Images */
+            images: components["schemas"]["ShownImage"][];
+        };
+        /**
          * NotShownRecord
          * @description The newest record of an id, when its stored row cannot be used.
          */
@@ -975,16 +1207,6 @@ export interface components {
             query: number[][];
             /** Match */
             match: number[][];
-        };
-        /**
-         * Place
-         * @description Where a picture was taken, in degrees.
-         */
-        Place: {
-            /** Latitude */
-            latitude: number;
-            /** Longitude */
-            longitude: number;
         };
         /**
          * Problem
@@ -1180,6 +1402,23 @@ export interface components {
              * @description Whether drawings, such as handwritten digits, are what it is for.
              */
             knows_drawings: boolean;
+        };
+        /**
+         * ShownImage
+         * @description An image that a person saw.
+         */
+        ShownImage: {
+            /**
+             * Id
+             * @description Any text of 1 to 256 bytes of UTF-8 without control characters.
+             * @example mnist/train/00001
+             */
+            id: string;
+            /**
+             * At
+             * @description The Kafka record that was seen, as log:partition:offset; without it the one that the id means now.
+             */
+            at?: string | null;
         };
         /**
          * Source
@@ -3390,6 +3629,572 @@ export interface operations {
             };
             /** @description Bad Request */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    duplicates_v1_duplicates_get: {
+        parameters: {
+            query?: {
+                /** @description Only these classes; may be repeated. */
+                class?: ("same bytes" | "same pixels" | "altered copy" | "near")[] | null;
+                /** @description Within which images are compared; without it what the encoder's card says. Each distance is a run of its own. */
+                max_distance?: number | null;
+                /** @description Groups of a page. */
+                limit?: number;
+                /** @description `next` of the page before: the next page of the same run, or 410 `run-gone`. */
+                cursor?: string | null;
+                /** @description Only the group of that number, with any of its images. */
+                group?: number | null;
+                /** @description Images of a group. */
+                images?: number;
+                /** @description Leave out so many of a group's first images. */
+                images_offset?: number;
+                /** @description Answer only from an index that covers all records below these offsets, else 412. */
+                min_offsets?: string | null;
+                /** @description How long to wait for `min_offsets` or `as_of`. */
+                wait_ms?: number;
+                /** @description Have the next run begin now. */
+                refresh?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DuplicatesAnswer"];
+                };
+            };
+            /** @description The first run is going on; ask again */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DuplicatesAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    distinct_v1_duplicates_distinct_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DistinctSets"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remember_distinct_v1_duplicates_distinct_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoDuplicates"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DistinctAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_distinct_v1_duplicates_distinct_delete: {
+        parameters: {
+            query: {
+                /** @description Of the set. */
+                name: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    duplicates_v1_collections__collection__duplicates_get: {
+        parameters: {
+            query?: {
+                /** @description Only these classes; may be repeated. */
+                class?: ("same bytes" | "same pixels" | "altered copy" | "near")[] | null;
+                /** @description Within which images are compared; without it what the encoder's card says. Each distance is a run of its own. */
+                max_distance?: number | null;
+                /** @description Groups of a page. */
+                limit?: number;
+                /** @description `next` of the page before: the next page of the same run, or 410 `run-gone`. */
+                cursor?: string | null;
+                /** @description Only the group of that number, with any of its images. */
+                group?: number | null;
+                /** @description Images of a group. */
+                images?: number;
+                /** @description Leave out so many of a group's first images. */
+                images_offset?: number;
+                /** @description Answer only from an index that covers all records below these offsets, else 412. */
+                min_offsets?: string | null;
+                /** @description How long to wait for `min_offsets` or `as_of`. */
+                wait_ms?: number;
+                /** @description Have the next run begin now. */
+                refresh?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DuplicatesAnswer"];
+                };
+            };
+            /** @description The first run is going on; ask again */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DuplicatesAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    distinct_v1_collections__collection__duplicates_distinct_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DistinctSets"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remember_distinct_v1_collections__collection__duplicates_distinct_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoDuplicates"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DistinctAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_distinct_v1_collections__collection__duplicates_distinct_delete: {
+        parameters: {
+            query: {
+                /** @description Of the set. */
+                name: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -7,35 +7,35 @@ import { partOf, sharedIn, type Size } from "./outlines";
 import { laidOver, paintDifference, paintOverlay, type Pair } from "./overlay";
 import { loaded } from "./picture";
 
-type Props = { query: string; queryInstead: string | undefined; querySize: Size | null; result: string; resultInstead: string; match: Match };
+type Props = { query: string; queryInstead: string | undefined; querySize: Size | null; result: string; resultInstead: string; match: Match; names?: readonly [query: string, result: string] };
 
 /** Query and result side by side, each with the outline of the other; and laid over each other, where the verdict says how. */
-export function Comparison({ query, queryInstead, querySize, result, resultInstead, match }: Props) {
+export function Comparison({ query, queryInstead, querySize, result, resultInstead, match, names = ["Your image", "Result"] }: Props) {
   const pair = usePair(query, queryInstead, querySize, result, resultInstead);
   const isOver = pair && (match.alignment || (isSmall(pair.query) && isSmall(pair.result)));
   return (
     <div className="sides">
       <figure>
         <Outlined
-          src={query} instead={queryInstead} alt="Your image" size={querySize}
+          src={query} instead={queryInstead} alt={names[0]} size={querySize}
           outlines={(size) => (match.outline ? sharedIn("query", match) : partOf(match, size))}
         />
-        <figcaption>Your image</figcaption>
+        <figcaption>{names[0]}</figcaption>
       </figure>
       <figure>
         <Outlined
-          src={result} instead={resultInstead} alt="Result" size={match.width && match.height ? { width: match.width, height: match.height } : null}
+          src={result} instead={resultInstead} alt={names[1]} size={match.width && match.height ? { width: match.width, height: match.height } : null}
           outlines={() => sharedIn("match", match)}
         />
-        <figcaption>Result, at {match.distance.toFixed(3)}</figcaption>
+        <figcaption>{names[1]}, at {match.distance.toFixed(3)}</figcaption>
       </figure>
-      {isOver && <Over pair={pair} match={match} />}
+      {isOver && <Over pair={pair} match={match} names={names} />}
     </div>
   );
 }
 
 /** Both over each other with a slider, and where they differ: the brighter, the more. */
-function Over({ pair, match }: { pair: Pair; match: Match }) {
+function Over({ pair, match, names }: { pair: Pair; match: Match; names: readonly [string, string] }) {
   const overlay = useRef<HTMLCanvasElement>(null);
   const difference = useRef<HTMLCanvasElement>(null);
   const [share, setShare] = useState<number | null>(null);
@@ -58,7 +58,7 @@ function Over({ pair, match }: { pair: Pair; match: Match }) {
             type="range" min={0} max={100} value={edge} aria-label="From your image to the result" aria-valuetext={`${edge} % result`}
             onChange={(event) => setEdge(event.target.valueAsNumber)}
           />
-          <span aria-hidden="true"><span>Result</span><span>Your image</span></span>
+          <span aria-hidden="true"><span>{names[1]}</span><span>{names[0]}</span></span>
         </figcaption>
       </figure>
       <figure>
