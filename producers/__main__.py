@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contract.errors import ConfigurationError
+from contract.errors import ConfigurationError, UnknownCollectionError
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
@@ -75,10 +75,24 @@ def _add_folder(folder: argparse.ArgumentParser) -> None:
     folder.add_argument("--verbose", action="store_true", help="name everything that is left out")
 
 
-def _topics(settings: "Settings", _: argparse.Namespace) -> int:
+def _add_topics(topics: argparse.ArgumentParser) -> None:
+    topics.add_argument("--collection", default="default", metavar="NAME", help="those of this collection")
+
+
+def _topics(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from contract.collections import DEFAULT_COLLECTION
+    from topics.removal import missing_topics
     from topics.topic import ensure_topics
 
-    for sentence in ensure_topics(settings):
+    name = arguments.collection
+    own = _chosen(settings, arguments)
+    # How many partitions the topic of another collection gets is decided where the collection is created.
+    if name != DEFAULT_COLLECTION and own.kafka_topic in missing_topics(own):
+        raise UnknownCollectionError(
+            f"There is no topic {own.kafka_topic}. Create the collection, and its topics with it: lookalike collections create "
+            f"{name} --encoder ENCODER"
+        )
+    for sentence in ensure_topics(own):
         print(sentence)
     return 0
 
@@ -171,6 +185,7 @@ TOPICS = Verb(
     name="topics",
     summary="create the topics, or check and repair their settings; may be run again",
     run=_topics,
+    add_arguments=_add_topics,
     interrupted=_INTERRUPTED,
 )
 SOURCES = (

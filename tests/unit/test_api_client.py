@@ -47,6 +47,29 @@ def test_the_client_searches_in_every_form(address: str, tmp_path: Path) -> None
     assert client.image("digit/4")["source"]["offset"] == 4
 
 
+def test_a_client_of_a_collection_asks_that_one_for_everything_and_all_for_what_there_is() -> None:
+    asked = []
+
+    class Recording(Client):
+        def _call(self, method: str, path: str, *_: object, **how: bool) -> bytes:
+            asked.append((method, "" if how.get("is_of_all") else self._collection, path))
+            return b'{"collections": [], "rejected": []}'
+
+    for name in ("default", "holiday", "no/such ?"):
+        client = Recording("http://127.0.0.1:9", collection=name)
+        client.index()
+        client.rejected()
+        client.thumbnail("a")
+        client.original("a")
+        client.collections()
+        client.create_collection("new", encoder="photo")
+        client.drop_collection("a b")
+    prefixes = ["", "/collections/holiday", "/collections/no%2Fsuch%20%3F"]
+    own = ["/index", "/rejected", "/images/thumbnail", "/images/original"]
+    of_all = [("GET", "", "/collections"), ("POST", "", "/collections"), ("DELETE", "", "/collections/a%20b")]
+    assert asked == [each for at in prefixes for each in (*(("GET", at, path) for path in own), *of_all)]
+
+
 def test_the_client_asks_many_things_at_once_and_says_which_failed(address: str) -> None:
     client = Client(address)
     images = client.search_batch([digit(4), b"no picture"], k=2)

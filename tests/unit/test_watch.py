@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import threading
+import tty
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lookalike_client import Client
-from lookalike_client.watch import WIDTH, line, panel, watch
+from lookalike_client.keys import BEFORE, NEXT, Keys
+from lookalike_client.watch import WIDTH, _neighbour, line, panel, watch
 from tests.api_gallery import Gallery, digit, free_port, running_api, settings_for
 
 
@@ -48,6 +52,56 @@ def test_terminal_is_drawn_over_and_a_pipe_gets_plain_lines(address: str) -> Non
     assert "\x1b" not in pipe.getvalue()
     assert [" images=2 " in told for told in pipe.getvalue().splitlines()] == [True, True]
     assert "lag=unknown" in line(Client(address).index())
+
+
+def test_panel_names_the_collections_and_keys_lead_through_them(address: str) -> None:
+    names = ["cats", "default", "dogs"]
+    lines = panel(Client(address).index(), address, [], "default", names)
+    assert lines[1:3] == ["collection  default", "tab         cats, dogs"]
+    many = panel(Client(address).index(), address, [], "c" * 63, [f"c{n:062}" for n in range(200)])
+    assert max(map(len, many)) <= WIDTH
+    reached = ["default"]
+    for key in (NEXT, NEXT, BEFORE, ""):
+        reached.append(_neighbour(names, reached[-1], key))
+    assert reached == ["default", "dogs", "cats", "dogs", "dogs"]
+
+
+def test_keys_are_read_from_a_terminal_until_it_closes() -> None:
+    ours, theirs = pty.openpty()
+    tty.setcbreak(theirs)
+    with os.fdopen(theirs) as terminal:
+        keys = Keys(terminal)
+        assert keys.wait(0.01) == ""
+        for pressed, meaning in ((b"\t", NEXT), (b"\x1b[D", BEFORE)):
+            os.write(ours, pressed)
+            assert keys.wait(5) == meaning
+        os.write(ours, b"x")
+        assert keys.wait(0.05) == ""
+    os.close(ours)
+
+
+def test_collection_that_is_not_there_ends_the_view_with_how_to_create_it(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    class Without(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"code": "unknown-collection", "detail": "Create it: …"}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Without) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        said = io.StringIO()
+        assert watch(f"http://127.0.0.1:{server.server_port}", 0.01, output=said, collection="cats") == 1
+        server.shutdown()
+        thread.join()
+    assert (said.getvalue(), capsys.readouterr().err) == ("", "Create it: …\n")
+    assert asked == ["/v1/collections/cats/index?"]
 
 
 def test_api_that_is_away_is_said_and_asked_again() -> None:

@@ -52,7 +52,8 @@ def pressed_keys() -> Iterator[Keys]:
     except ImportError:  # not on this system
         yield Keys(None)
         return
-    if not sys.stdin.isatty():
+    # A process in the background would be stopped by the system.
+    if not sys.stdin.isatty() or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
         yield Keys(None)
         return
     before = termios.tcgetattr(sys.stdin)

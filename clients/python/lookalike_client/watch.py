@@ -47,13 +47,16 @@ def watch(
             client = Client(address, timeout_s=_TIMEOUT_S, collection=collection)
             try:
                 if is_terminal:
-                    names = [each["name"] for each in client.collections()]
+                    names = [each["name"] for each in client.collections() if each["state"] != "dropping"]
                 index = client.index()
                 rates.append(index["rates"]["out_per_s"])
                 lines = [json.dumps(index)] if as_json else [line(index)]
                 lines = panel(index, address, list(rates), collection, names) if is_terminal else lines
                 status = 0
             except ApiError as error:
+                if error.code == "unknown-collection":
+                    print(error.detail, file=sys.stderr)
+                    return 1
                 status, lines = 1, [f"{address} does not answer, trying again: {_reason(error)}"[:WIDTH]]
             said = sys.stderr if as_json and status else output
             # Up to where the last panel began, and clear what it leaves below.
