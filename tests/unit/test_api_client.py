@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -51,8 +51,8 @@ def test_a_client_of_a_collection_asks_that_one_for_everything_and_all_for_what_
     asked = []
 
     class Recording(Client):
-        def _call(self, method: str, path: str, *_: object, **how: bool) -> bytes:
-            asked.append((method, "" if how.get("is_of_all") else self._collection, path))
+        def _call(self, method: str, path: str, *_: Any, is_of_all: bool = False) -> bytes:
+            asked.append((method, "" if is_of_all else self._collection, path))
             return b'{"collections": [], "rejected": []}'
 
     for name in ("default", "holiday", "no/such ?"):
