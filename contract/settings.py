@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     encoder: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] = Field(
         "photo",
-        description="Encoder: a folder's name in model/encoders/, or in the folder below of imported ones. `make demo` without a folder takes `contrast`.",
+        description="Encoder: a folder's name in model/encoders/, or in the folder below of imported ones. The digits of `make demo` have `contrast`.",
     )
     encoders_dir: Path = Field(
         Path("~/.local/share/lookalike/encoders"),

@@ -50,6 +50,7 @@ def demo_folder(settings: Settings, folder: str, images: int, ends: bool) -> int
     look = _look(path)
     ids = [each.image_id for each in look.due if isinstance(each, FoundFile)]
     print(f"{path!r} holds {len(ids):,} pictures. {_left_out(count_kinds(look.left_out))}".rstrip(), flush=True)
+    tell_earlier(settings, path)
     name, state = collection_of(settings, path)
     with running_stack(settings) as watcher:
         own = demo_collection(settings, name, _ENCODER)
@@ -63,6 +64,19 @@ def demo_folder(settings: Settings, folder: str, images: int, ends: bool) -> int
             show_digits(settings, images, watcher)
         stay(settings, name, watcher, ends=ends)
     return 0
+
+
+def tell_earlier(settings: Settings, path: str) -> None:
+    """Say so where an earlier version published the folder, to a topic and a keyspace of its own: nothing reads those any more."""
+    real = os.fsencode(os.path.realpath(path))
+    digest = hashlib.sha256(f"{settings.kafka_topic}\0".encode() + real).hexdigest()[:12]
+    earlier = settings.var_dir / "demo" / digest
+    if earlier.exists():
+        print(
+            f"An earlier version kept this folder in {earlier}, the topic {settings.kafka_topic[:180]}-{digest} and the keyspace "
+            f"{settings.cassandra_keyspace[:35]}_{digest}. It is published anew; delete those, or everything: lookalike wipe",
+            flush=True,
+        )
 
 
 def _look(path: str) -> Look:

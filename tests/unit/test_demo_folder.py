@@ -1,5 +1,6 @@
 """What the demo says of a folder before it starts anything, and how it alters pictures."""
 
+import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,7 @@ from contract.settings import load_settings
 from stack.__main__ import main
 from stack.alterations import altered
 from stack.demo import demo
-from stack.demo_folder import collection_of, demo_folder
+from stack.demo_folder import collection_of, demo_folder, tell_earlier
 from tests.people import photographs
 
 
@@ -67,6 +68,19 @@ def test_each_folder_has_a_collection_of_its_own_and_the_first_has_the_plain_nam
     assert collection_of(settings, other) == (name_of_other, state_of_other)
     state.write_text("damaged")
     assert collection_of(settings, other) == (name_of_other, state_of_other), "nobody can tell whose the first one is"
+
+
+def test_what_an_earlier_version_kept_of_a_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = load_settings(var_dir=tmp_path)
+    tell_earlier(settings, "/pictures")
+    assert capsys.readouterr().out == ""
+    digest = hashlib.sha256(b"images\0/pictures").hexdigest()[:12]
+    (tmp_path / "demo" / digest).mkdir(parents=True)
+    tell_earlier(settings, "/pictures")
+    told = capsys.readouterr().out
+    assert f"the topic images-{digest} and the keyspace lookalike_{digest}" in told
+    tell_earlier(settings, "/others")
+    assert capsys.readouterr().out == ""
 
 
 def test_wrong_number_of_digits_is_refused_at_once(tmp_path: Path) -> None:
