@@ -33,6 +33,7 @@ export function Switch({ collections, place }: { collections: Collection[]; plac
 export function Unknown({ collections }: { collections: Collection[] | null }) {
   return (
     <div className="welcome">
+      <h1 className="unseen">Collections</h1>
       <p>There is no collection <Foreign text={COLLECTION} max={80} />.</p>
       <p className="hint">Choose another one, or create it: <code>lookalike collections create NAME --encoder photo</code></p>
       <div className="others"><Links collections={collections ?? []} /></div>
