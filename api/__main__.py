@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from api.watches_command import WATCHES_VERB
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
 from runtime.command_line import Program, Verb, run_program
@@ -130,6 +131,7 @@ VERBS = (
         add_arguments=_add_search,
         epilog=_SEARCHES,
     ),
+    WATCHES_VERB,
     Verb(name="openapi", summary="print the OpenAPI document", run=_openapi),
 )
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.answers.problems import Problem, add_problem_handlers
 from api.bootstrap import open_collections
 from api.live.collections import OpenCollections
-from api.routes import collections, docs, duplicates, health, images, index, rejected, search
+from api.routes import collections, docs, duplicates, health, images, index, rejected, search, watches
 from api.routes.body_memory import LimitedBodies
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(collections.router, prefix="/v1")
-    for part in (search, images, index, rejected, duplicates):
+    for part in (search, images, index, rejected, duplicates, watches):
         app.include_router(part.router, prefix="/v1")
         app.include_router(
             part.router, prefix="/v1/collections/{collection}", dependencies=[Depends(collections.look_for_collection)]

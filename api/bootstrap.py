@@ -24,6 +24,7 @@ from api.live.rate import Rate
 from api.live.served import ServedIndex
 from api.live.services import Services
 from api.live.stalled import StallWatch
+from api.live.watching import Watching
 from contract.collections import DEFAULT_COLLECTION, Collection, settings_of
 from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
@@ -116,6 +117,7 @@ def _services(
         cameras=cameras,
         publishing=Publishing(partial(ImagePublisher, own)),
         rejected=NewestRejected(own),
+        watching=Watching(own, records, clock),
         arrivals=arrivals,
         produced_rate=Rate(),
         stalls=StallWatch(settings.stalled_after_s, clock, collection.name),

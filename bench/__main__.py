@@ -85,6 +85,12 @@ def _freshness(settings: "Settings", options: argparse.Namespace) -> dict[str, A
     return measure_freshness(settings, options.rates, clients=options.clients, seconds=options.seconds)
 
 
+def _watches(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    from bench.watches import measure_watches
+
+    return measure_watches(settings, options.watches, options.rate, options.seconds)
+
+
 def _http(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.http import measure_http
 
@@ -230,6 +236,13 @@ VERBS = (
         bench.options.add_freshness,
         "confirmed by Kafka → searchable, at several rates, while others search",
         "--rates 100 300 --clients 0",
+    ),
+    _verb(
+        "watches",
+        _watches,
+        bench.options.add_watches,
+        "feed row written → match confirmed, with many watches (servers must run)",
+        "--watches 10000 --rate 500",
     ),
     _verb(
         "http", _http, bench.options.add_http, "searches with images by one client and by many at once", "--clients 32"

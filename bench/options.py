@@ -39,6 +39,14 @@ def add_freshness(fresh: argparse.ArgumentParser) -> None:
     fresh.add_argument("--seconds", type=float, default=20, help="length of each part (default %(default)s)")
 
 
+def add_watches(watches: argparse.ArgumentParser) -> None:
+    """Options of `watches`."""
+    _add_json(watches)
+    watches.add_argument("--watches", type=int, default=10_000, help="up to 10000 (default %(default)s)")
+    watches.add_argument("--rate", type=float, default=500, help="images/s (default %(default)s)")
+    watches.add_argument("--seconds", type=float, default=20, help="length of the paced part (default %(default)s)")
+
+
 def add_http(http: argparse.ArgumentParser) -> None:
     """Options of `http`."""
     _add_json(http)

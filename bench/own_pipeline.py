@@ -62,7 +62,7 @@ def own_pipeline(settings: Settings, name: str) -> Iterator[Settings]:
             yield own
         finally:
             admin = open_admin(own)
-            admin.delete_topics([own.kafka_topic, own.rejected_topic])
+            admin.delete_topics([own.kafka_topic, own.rejected_topic, own.matches_topic])
             admin.close()
 
 

@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     feed_poll_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="Pause between two reads of an idle feed, in milliseconds."
     )
+    watcher_metrics_port: OptionalPort = Field(0, description="Prometheus port of the watcher; 0 is none.")
+    matches_retention_hours: Annotated[int, Field(ge=-1)] = Field(
+        168, description="How long Kafka keeps the matches of watches; -1 keeps them for ever."
+    )
+    webhook_retry_hours: Annotated[float, Field(gt=0)] = Field(
+        24.0, description="How long a match is sent to a webhook again that does not take it, in hours."
+    )
     stalled_after_s: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Coverage that stands still for so long while records wait is told as stalled, in seconds."
     )
@@ -125,6 +132,11 @@ class Settings(BaseSettings):
     def rejected_topic(self) -> str:
         """Topic of the messages that were refused."""
         return f"{self.kafka_topic}.rejected"
+
+    @property
+    def matches_topic(self) -> str:
+        """Topic of what matched a watch."""
+        return f"{self.kafka_topic}.matches"
 
     @property
     def encoder_index_dir(self) -> Path:

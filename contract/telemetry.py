@@ -54,6 +54,10 @@ FRESHNESS_SECONDS = Histogram(
     "lookalike_freshness_seconds", "From Kafka's timestamp to being searchable here.", ["collection"], buckets=SECONDS
 )
 
+WATCHES = Gauge("lookalike_watches", "Watches that the watcher has taken up.")
+WATCH_MATCHES = Counter("lookalike_watch_matches_total", "Images that matched a watch and were told.")
+WEBHOOKS = Counter("lookalike_webhooks_total", "Attempts to send a match to a webhook, by outcome.", ["outcome"])
+
 _OF_COLLECTIONS = (
     IMAGES_ACCEPTED,
     IMAGES_REJECTED,

@@ -136,6 +136,7 @@ def drop_collection(
         failpoint("drop-after-topics")
         store.delete_logs(own.kafka_topic)
         store.distinct.forget_all(own.kafka_topic)
+        store.watches.delete_all(own.kafka_topic)
         failpoint("drop-after-rows")
         discard(own.index_dir)
         failpoint("drop-after-index")

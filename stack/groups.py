@@ -42,7 +42,7 @@ def steps(settings: Settings, group: str) -> list[list[Service]]:
         return [programs.beside(settings)]
     return [
         [programs.topics(settings)],
-        [programs.embedder(settings), programs.indexer(settings)],
+        [programs.embedder(settings), programs.indexer(settings), programs.watcher(settings)],
         [programs.api(settings)],
     ]
 

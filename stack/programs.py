@@ -32,6 +32,11 @@ def indexer(settings: Settings) -> Service:
     return _python(settings, "indexer", "workers", "indexer")
 
 
+def watcher(settings: Settings) -> Service:
+    """Tells what matches the watches."""
+    return _python(settings, "watcher", "workers", "watcher")
+
+
 def beside(settings: Settings) -> list[Service]:
     """Embedder and indexer of the next encoder, which feed an index of their own.
 

@@ -18,7 +18,7 @@ def missing_topics(settings: Settings) -> list[str]:
     """
     admin = open_admin(settings)
     try:
-        return [name for name in (settings.kafka_topic, settings.rejected_topic) if describe_topic(admin, name) is None]
+        return [name for name in _topics(settings) if describe_topic(admin, name) is None]
     except KafkaError as error:
         raise DependencyError("kafka", f"The topics could not be looked for: {error}") from error
     finally:
@@ -33,7 +33,7 @@ def delete_topics(settings: Settings) -> None:
     """
     admin = open_admin(settings)
     try:
-        for name in (settings.kafka_topic, settings.rejected_topic):
+        for name in _topics(settings):
             if describe_topic(admin, name) is not None:
                 with contextlib.suppress(UnknownTopicOrPartitionError):
                     admin.delete_topics([name])
@@ -41,3 +41,8 @@ def delete_topics(settings: Settings) -> None:
         raise DependencyError("kafka", f"The topics could not be deleted: {error}") from error
     finally:
         admin.close()
+
+
+def _topics(settings: Settings) -> tuple[str, ...]:
+    """The topics of a collection."""
+    return settings.kafka_topic, settings.rejected_topic, settings.matches_topic

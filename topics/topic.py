@@ -20,7 +20,7 @@ _RETENTION = "retention.ms"
 
 
 def ensure_topics(settings: Settings) -> list[str]:
-    """Create the topic of images and the one of rejected messages, or repair their settings where no record is at stake.
+    """Create the topics of images, of rejected messages and of matches, or repair their settings where no record is at stake.
 
     Returns:
         One sentence for each topic.
@@ -31,7 +31,14 @@ def ensure_topics(settings: Settings) -> list[str]:
     """
     admin = open_admin(settings)
     try:
-        return [_ensure_topic(admin, settings, name) for name in (settings.kafka_topic, settings.rejected_topic)]
+        images = _wanted_configs(settings.kafka_retention_hours)
+        matches = _wanted_configs(settings.matches_retention_hours)
+        return [
+            _ensure_topic(admin, settings.kafka_topic, images, settings.kafka_partitions),
+            _ensure_topic(admin, settings.rejected_topic, images, settings.kafka_partitions),
+            # One partition: its offsets number the matches in the order in which they were found.
+            _ensure_topic(admin, settings.matches_topic, matches, 1),
+        ]
     except KafkaError as error:
         raise DependencyError("kafka", f"The topics could not be created or checked: {error}") from error
     finally:
@@ -64,7 +71,7 @@ class Topic:
                 f"{PREFIX}KAFKA_TOPIC."
             )
         found = self._ask(lambda admin: _configs(admin, self.name, [_TIMESTAMP_TYPE]))[_TIMESTAMP_TYPE]
-        wanted = _wanted_configs(self._settings)[_TIMESTAMP_TYPE]
+        wanted = _wanted_configs(-1)[_TIMESTAMP_TYPE]
         if found != wanted:
             raise ConfigurationError(
                 f"Topic {self.name} has {_TIMESTAMP_TYPE}={found}, expected {wanted}: its records carry "
@@ -124,8 +131,7 @@ class Topic:
         return self._admin.ask(f"describing topic {self.name}", question)
 
 
-def _wanted_configs(settings: Settings) -> dict[str, str]:
-    hours = settings.kafka_retention_hours
+def _wanted_configs(hours: int) -> dict[str, str]:
     return {
         # The broker's clock orders images; a producer's could be years off.
         _TIMESTAMP_TYPE: "LogAppendTime",
@@ -137,8 +143,7 @@ def _wanted_configs(settings: Settings) -> dict[str, str]:
     }
 
 
-def _ensure_topic(admin: KafkaAdminClient, settings: Settings, topic: str) -> str:
-    wanted = _wanted_configs(settings)
+def _ensure_topic(admin: KafkaAdminClient, topic: str, wanted: dict[str, str], partition_count: int) -> str:
     described = describe_topic(admin, topic)
     if described is None:
         try:
@@ -146,7 +151,7 @@ def _ensure_topic(admin: KafkaAdminClient, settings: Settings, topic: str) -> st
             admin.create_topics(
                 {
                     topic: {
-                        "num_partitions": settings.kafka_partitions,
+                        "num_partitions": partition_count,
                         "replication_factor": -1,
                         "configs": wanted,
                     }
@@ -158,8 +163,8 @@ def _ensure_topic(admin: KafkaAdminClient, settings: Settings, topic: str) -> st
             described = describe_topic(admin, topic)
             assert described is not None
         else:
-            return f"Created {topic} with {settings.kafka_partitions} partitions."
-    return _repair(admin, described, wanted, settings.kafka_partitions)
+            return f"Created {topic} with {_partitions(partition_count)}."
+    return _repair(admin, described, wanted, partition_count)
 
 
 def _repair(
@@ -188,7 +193,11 @@ def _repair(
     if changes:
         _alter(admin, topic, changes)
         notes.append("set " + ", ".join(f"{name}={value} (was {found[name]})" for name, value in changes.items()))
-    return f"{topic} exists with {partition_count} partitions" + "".join(f"; {note}" for note in notes) + "."
+    return f"{topic} exists with {_partitions(partition_count)}" + "".join(f"; {note}" for note in notes) + "."
+
+
+def _partitions(count: int) -> str:
+    return f"{count} partition{'' if count == 1 else 's'}"
 
 
 def _alter(admin: KafkaAdminClient, topic: str, changes: dict[str, str]) -> None:

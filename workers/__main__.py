@@ -1,4 +1,4 @@
-"""python -m workers embedder | indexer | rejected | duplicates"""
+"""python -m workers embedder | indexer | watcher | rejected | duplicates"""
 
 import argparse
 import sys
@@ -107,6 +107,13 @@ def _indexer(settings: "Settings", options: argparse.Namespace) -> int:
 
     chosen = chosen_collections(options.collections or settings.collections)
     return run(settings, rebuild=options.rebuild, collections=chosen)
+
+
+def _watcher(settings: "Settings", _: argparse.Namespace) -> int:
+    _configure_logging("stdout")
+    from workers.watcher.program import run
+
+    return run(settings)
 
 
 def _list(settings: "Settings", options: argparse.Namespace) -> int:
@@ -219,6 +226,12 @@ VERBS = (
         run=_indexer,
         add_arguments=_add_indexer,
         epilog="Example: %(prog)s --collections default --rebuild",
+    ),
+    Verb(
+        name="watcher",
+        summary="tell what matches the watches, until it is stopped",
+        run=_watcher,
+        epilog="Example: %(prog)s",
     ),
     Verb(
         name="rejected",

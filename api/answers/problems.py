@@ -156,13 +156,11 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """What the path of this request takes, whatever stands in its parameters."""
-    found = [
-        method.upper()
-        for path, operations in request.app.openapi()["paths"].items()
-        if compile_path(path)[0].match(request.url.path)
-        for method in operations
-    ]
-    return list(dict.fromkeys(found)) or ["GET"]
+    for path, operations in request.app.openapi()["paths"].items():
+        # The first: a name such as `events` stands before the parameter whose place it takes.
+        if compile_path(path)[0].match(request.url.path):
+            return [method.upper() for method in operations]
+    return ["GET"]
 
 
 async def _answer_nobody(_: Request, __: Exception) -> Response:

@@ -180,6 +180,14 @@ class StoredRecords:
         """
         await self._call(lambda store: store.distinct.forget(topic, name), LOOKUP_TIMEOUT_S)
 
+    async def ask(self, question: Callable[[Store], T], timeout_s: float = LOOKUP_TIMEOUT_S) -> T:
+        """What the store answers to a question, or does.
+
+        Raises:
+            DependencyError: Cassandra did not answer in time; what it was to do may still happen.
+        """
+        return await self._call(question, timeout_s)
+
     async def _call(self, read: Callable[[Store], T], timeout_s: float) -> T:
         store = self._store
         if store is None or anyio.current_time() < self._paused_until_s:

@@ -19,6 +19,7 @@ from api.live.publishing import Publishing
 from api.live.rate import Rate
 from api.live.served import ServedIndex
 from api.live.stalled import StallWatch, Waiting
+from api.live.watching import Watching
 from contract.collections import Collection
 from contract.errors import DependencyError
 from contract.settings import Settings
@@ -55,6 +56,7 @@ class Services:
     cameras: Cameras
     publishing: Publishing
     rejected: NewestRejected
+    watching: Watching
     arrivals: Arrivals
     produced_rate: Rate
     stalls: StallWatch
@@ -158,6 +160,7 @@ class Services:
         if self.rejected.is_idle(UNUSED_S):
             await asyncio.to_thread(self.rejected.close)
         await asyncio.to_thread(self.duplicates.close)
+        await self.watching.close_idle(UNUSED_S)
         await self.publishing.close_idle(PUBLISHER_IDLE_S)
 
     async def stop(self) -> None:
@@ -166,3 +169,4 @@ class Services:
         await self.publishing.stop()
         await asyncio.to_thread(self.rejected.close)
         await asyncio.to_thread(self.duplicates.close)
+        await self.watching.stop()

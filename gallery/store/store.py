@@ -1,4 +1,4 @@
-"""The store: the feed, the records and the collections, over one session with Cassandra."""
+"""The store: the feed, the records, the collections and the watches, over one session with Cassandra."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from gallery.store.feed import Feed
 from gallery.store.records import Records
 from gallery.store.registry import Registry
 from gallery.store.session import CassandraSession
+from gallery.store.watches import Watches
 
 
 class Store:
@@ -19,6 +20,7 @@ class Store:
         records: what is known of each image, and its bytes as they were published.
         registry: the collections that there are.
         distinct: what people said are no duplicates.
+        watches: the standing queries of all collections.
     """
 
     def __init__(self, session: CassandraSession, topic: str, clock: Callable[[], float]) -> None:
@@ -27,6 +29,7 @@ class Store:
         self.feed = Feed(session, self.records, clock)
         self.registry = Registry(session, topic, clock)
         self.distinct = Distinct(session, clock)
+        self.watches = Watches(session)
 
     @classmethod
     def connect(cls, settings: Settings, clock: Callable[[], float] = time.time) -> "Store":

@@ -5,6 +5,7 @@ import { collectionScenarios } from "./collection_scenarios.mjs";
 import { duplicateScenarios } from "./duplicate_scenarios.mjs";
 import { photoScenarios } from "./photo_scenarios.mjs";
 import { DIGITS, drawOn } from "./strokes.mjs";
+import { watchScenarios } from "./watch_scenarios.mjs";
 
 const AWAY = /Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|ERR_NETWORK/;
 const THEMES = ["light", "dark"];
@@ -14,6 +15,7 @@ export const scenarios = {
   ...collectionScenarios,
   ...photoScenarios,
   ...duplicateScenarios,
+  ...watchScenarios,
 
   async "search by file"({ open, args }) {
     for (const colorScheme of THEMES) {

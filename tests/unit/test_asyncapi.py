@@ -1,11 +1,13 @@
 """docs/kafka.asyncapi.yaml is valid, and says what the code does."""
 
 import ast
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
@@ -21,6 +23,7 @@ from contract.messages import (
 from contract.record_key import RecordKey
 from contract.settings import load_settings
 from tests.checkers.install import checkers  # noqa: F401  # the fixture
+from topics.matches import MatchSource, WatchMatch, match_id
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "kafka.asyncapi.yaml"
@@ -50,6 +53,23 @@ def test_limits_are_those_of_the_code(document: Any) -> None:
         kafka = document["channels"][channel]["bindings"]["kafka"]
         assert kafka["partitions"] == settings.kafka_partitions
         assert kafka["topicConfiguration"]["max.message.bytes"] == MESSAGE_SIZE_BYTES_MAX
+
+
+def test_a_match_is_as_the_document_says(document: Any) -> None:
+    settings = load_settings()
+    channel = document["channels"]["imagesMatches"]
+    assert channel["address"] == settings.matches_topic
+    retention_ms = channel["bindings"]["kafka"]["topicConfiguration"]["retention.ms"]
+    assert retention_ms == settings.matches_retention_hours * 3_600_000
+    schemas = document["components"]["schemas"]
+    source = MatchSource(log=f"images:{'a' * 22}", partition=0, offset=7, timestamp=1)
+    key = RecordKey(source.log, source.partition, source.offset)
+    for verdict in (None, "altered copy"):
+        match = WatchMatch(match_id("a" * 32, key), "a" * 32, "", "default", "id", 0.5, source, verdict, 1)
+        told = json.loads(msgspec.json.encode(match))
+        schema = {**schemas["match"], "properties": {**schemas["match"]["properties"], "image": schemas["imageId"]}}
+        jsonschema.validate(told, schema, jsonschema.Draft7Validator)
+        assert set(told) == set(schemas["match"]["required"])
 
 
 @pytest.mark.parametrize("image_id", ["a", "mnist/train/00001", "ü 🐈", "x" * 256, "", "a\nb", "\x7f", "\x85"])

@@ -32,6 +32,8 @@ VERBS = {
         "search",
         "serve",
         "watch",
+        "watches",
+        "watcher",
         "stats",
     ),
     *(

@@ -45,6 +45,8 @@ VERBS = {
     "publish": "producers",
     "search": "api search",
     "watch": "gallery watch",
+    "watches": "api watches",
+    "watcher": "workers watcher",
     "stats": "gallery stats",
     "verify": "gallery verify",
     "promote": "gallery promote",
@@ -210,7 +212,10 @@ def test_routes_exist_and_are_documented() -> None:
     routes = {f"{method.upper()} {path}" for path, methods in single.items() for method in methods}
     asked = {route for line in SPANS for route in re.findall(r"(?:GET|POST|PUT|DELETE) /[\w/.{}]+", line)}
     assert asked == routes
-    assert {path for line in SPANS for path in re.findall(r"/v1/[\w/]+\w", line)} <= {*paths, "/v1/collections/NAME"}
+    assert {path for line in SPANS for path in re.findall(r"/v1/[\w/{}]+[\w}]", line)} <= {
+        *paths,
+        "/v1/collections/NAME",
+    }
 
 
 @pytest.mark.parametrize("page", ALL, ids=named)

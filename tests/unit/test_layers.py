@@ -14,7 +14,13 @@ MODEL = {"model", "model.pictures", "model.verdicts", "model.networks"}
 CLIENT = {"lookalike_client"}
 # Where rooms lie elsewhere than their names say.
 FOLDERS = {"lookalike_client": "clients/python/lookalike_client"}
-ALL = BOTTOM | GALLERY | API | MODEL | {"model.training", "topics", "producers", "workers", "workers.embedder", "stack"}
+ALL = (
+    BOTTOM
+    | GALLERY
+    | API
+    | MODEL
+    | {"model.training", "topics", "producers", "workers", "workers.embedder", "workers.watcher", "stack"}
+)
 # Each room with those that its files may import. A room is a folder, or one of the folders that a large one is divided into.
 ROOMS = {
     "contract": set(),
@@ -34,7 +40,8 @@ ROOMS = {
     "gallery": BOTTOM | GALLERY | CLIENT | {"topics", "model"},
     "producers": BOTTOM | {"topics", "model"},
     "workers.embedder": BOTTOM | GALLERY | MODEL | {"topics"},
-    "workers": BOTTOM | GALLERY | MODEL | {"topics", "workers.embedder"},
+    "workers.watcher": BOTTOM | GALLERY | MODEL | {"topics"},
+    "workers": BOTTOM | GALLERY | MODEL | {"topics", "workers.embedder", "workers.watcher"},
     "api.answers": BOTTOM | GALLERY | MODEL | {"topics"},
     "api.live": BOTTOM | GALLERY | MODEL | {"topics", "api.answers"},
     "api.routes": BOTTOM | GALLERY | MODEL | {"topics", "api.answers", "api.live"},

@@ -10,8 +10,11 @@ import { LiveView } from "./live/LiveView";
 import { useIndex, type Feed } from "./live/useIndex";
 import { SearchView } from "./search/SearchView";
 import { count } from "./text";
+import { WatchesView } from "./watches/WatchesView";
 
-const VIEWS: [View, string][] = [["search", "Search"], ["duplicates", "Duplicates"], ["live", "Live"], ["add", "Add"]];
+const VIEWS: [View, string][] = [
+  ["search", "Search"], ["duplicates", "Duplicates"], ["watches", "Watches"], ["live", "Live"], ["add", "Add"],
+];
 
 export function App() {
   const [place, go] = usePlace();
@@ -43,9 +46,11 @@ export function App() {
           <SearchView
             place={place} index={feed.index} collections={collections} ask={ask} add={() => go({ view: "add" })}
             setK={(k) => go({ k }, true)} setEffort={(effort) => go({ effort }, true)}
+            showWatches={() => go({ view: "watches" })}
           />
         )}
         {isKnown && place.view === "duplicates" && <DuplicatesView ask={ask} />}
+        {isKnown && place.view === "watches" && <WatchesView index={feed.index} ask={ask} />}
         {isKnown && place.view === "live" && <LiveView feed={feed} ask={ask} />}
         <AddView hidden={!isKnown || place.view !== "add"} ask={ask} />
       </main>

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useState } from "react";
 
 import { COLLECTION, DEFAULT_COLLECTION, type Effort, type Question } from "./api/calls";
 
-const VIEWS = ["search", "duplicates", "live", "add"] as const;
+const VIEWS = ["search", "duplicates", "watches", "live", "add"] as const;
 export type View = (typeof VIEWS)[number];
 export type Place = { view: View; question: Question | null; k: number; effort: Effort };
 

@@ -9,6 +9,7 @@ for match in answer.matches:
 from lookalike_client.answers import Answer, Answers, Covered, Edit, Effort, Neighbour, Outline, Sort, Written
 from lookalike_client.client import Client
 from lookalike_client.problems import ApiError
+from lookalike_client.watches import Matched, Watched
 
 __all__ = [
     "Answer",
@@ -18,8 +19,10 @@ __all__ = [
     "Covered",
     "Edit",
     "Effort",
+    "Matched",
     "Neighbour",
     "Outline",
     "Sort",
+    "Watched",
     "Written",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from lookalike_client.answers import Answer, Answers, Effort, Sort, Written, answer_of, answers_of, written_of
 from lookalike_client.bodies import AnyQuery, batch_questions, form_body, json_body, search_parameters
 from lookalike_client.problems import ApiError, not_lookalike, refusal
+from lookalike_client.watches import Matched, Watched, match_events, matched_of, new_watch, watched_of
 
 TIMEOUT_S = 30.0
 
@@ -246,6 +247,30 @@ class Client:
         """Drop a collection: its topic, feed, records and index are gone for good."""
         path = f"{_COLLECTIONS}/{quote(name, safe='')}"
         return self._read(dict, "DELETE", path, {"confirm": name}, is_of_all=True)
+
+    def watch(self, query: AnyQuery, *, max_distance: float, name: str = "", webhook: str = "") -> Watched:
+        """Be told of every image within `max_distance` of an image, of an image of the gallery or of an embedding, from now on."""
+        parameters, body, kind = new_watch(query, max_distance=max_distance, name=name, webhook=webhook)
+        return self._read(watched_of, "POST", "/watches", parameters, body, kind)
+
+    def watches(self) -> list[Watched]:
+        """All watches, oldest first."""
+        return [watched_of(each) for each in self._read(dict, "GET", "/watches", {})["watches"]]
+
+    def remove_watch(self, watch_id: str) -> None:
+        """Delete a watch."""
+        self._call("DELETE", f"/watches/{quote(watch_id, safe='')}", {})
+
+    def matches(self, watch_id: str, *, limit: int = 50) -> list[Matched]:
+        """What matched a watch last, newest first."""
+        found = self._read(dict, "GET", f"/watches/{quote(watch_id, safe='')}/matches", {"limit": limit})
+        return [matched_of(each) for each in found["matches"]]
+
+    def follow_matches(self, *, watch_id: str | None = None, after: int | None = None) -> Iterator[Matched]:
+        """What matches any watch, or this one, as it is told; ends with ApiError when the connection does."""
+        return match_events(
+            f"{self._address}/v1{self._collection}", watch=watch_id, after=after, timeout_s=self._timeout_s
+        )
 
     def _read(
         self,

@@ -17,6 +17,8 @@ export type DuplicateImage = Schemas["DuplicateImage"];
 export type DuplicateClass = DuplicateGroup["class"];
 export type DistinctSet = Schemas["DistinctAnswer"];
 export type Rejected = Schemas["RejectedAnswer"];
+export type Watch = Schemas["WatchAnswer"];
+export type Matched = Schemas["MatchAnswer"];
 export type Collection = Schemas["CollectionAnswer"];
 
 export const DEFAULT_COLLECTION = "default";
@@ -120,6 +122,28 @@ export function timeline({ id, log, partition, offset }: Written): Promise<Timel
   return call(`${ROOT}/images/timeline?${new URLSearchParams({ id, at: `${log}:${partition}:${offset}` })}`);
 }
 
+/** Be told of every image from now on that is no farther from the question. */
+export function createWatch(question: Question, distance: number, name: string): Promise<Watch> {
+  if (question.kind === "id") {
+    const body = JSON.stringify({ image_id: question.id, max_distance: distance, name });
+    return call(`${ROOT}/watches`, "POST", body, "application/json");
+  }
+  const query = new URLSearchParams({ max_distance: String(distance), name });
+  return call(`${ROOT}/watches?${query}`, "POST", question.image, "application/octet-stream");
+}
+
+export const watches = async (): Promise<Watch[]> => (await call<Schemas["WatchesAnswer"]>(`${ROOT}/watches`)).watches;
+
+export function matchesOf(watch: string, limit: number): Promise<Schemas["MatchesAnswer"]> {
+  return call(`${ROOT}/watches/${watch}/matches?limit=${limit}`);
+}
+
+export async function deleteWatch(watch: string): Promise<void> {
+  await call(`${ROOT}/watches/${watch}`, "DELETE", undefined, undefined, undefined, async () => null);
+}
+
+export const watchImageUrl = (watch: string): string => `${ROOT}/watches/${watch}/image`;
+export const watchEventsUrl = `${ROOT}/watches/events`;
 export const eventsUrl = `${ROOT}/index/events`;
 export const originalUrl = (id: string): string => `${ROOT}/images/original?${new URLSearchParams({ id })}`;
 export const thumbnailUrl = (id: string): string => `${ROOT}/images/thumbnail?${new URLSearchParams({ id })}`;

@@ -4,6 +4,7 @@ import type { Place } from "../address";
 import type { Collection, Effort, IndexAnswer, Match, Question, Sort } from "../api/calls";
 import { Empty } from "../collections/Switch";
 import { Foreign } from "../text";
+import { TellMe } from "../watches/TellMe";
 import { Ask } from "./Ask";
 import { Details } from "./Details";
 import { usePicture } from "./picture";
@@ -18,9 +19,10 @@ const SORTS: [Sort, string][] = [
 type Props = {
   place: Place; index: IndexAnswer | null; collections: Collection[] | null;
   ask: (question: Question, replace?: boolean) => void; add: () => void; setK: (k: number) => void; setEffort: (effort: Effort) => void;
+  showWatches: () => void;
 };
 
-export function SearchView({ place: { question, k, effort }, index, collections, ask, add, setK, setEffort }: Props) {
+export function SearchView({ place: { question, k, effort }, index, collections, ask, add, setK, setEffort, showWatches }: Props) {
   const [sort, setSort] = useState<Sort>("best");
   const { found: answered, problem, isSearching, again } = useSearch(question, k, sort, effort);
   const [opened, setOpened] = useState<Match | null>(null);
@@ -62,6 +64,7 @@ export function SearchView({ place: { question, k, effort }, index, collections,
           </div>
         )}
         {found && !problem && <Results found={found} open={setOpened} />}
+        {found && !problem && found.question === question && <TellMe found={found} show={showWatches} />}
         {!question && (index?.count === 0 ? <Empty collections={collections} add={add} /> : <Welcome knowsDrawings={knowsDrawings} />)}
       </section>
       {opened && found && (

@@ -1,0 +1,1 @@
+"""The watcher: tells which records match a watch, and sends that to webhooks."""
