@@ -35,7 +35,9 @@ class NewWatch(BaseModel):
     embedding: list[float] | None = None
     encoder: str = ""
     max_distance: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)]
-    filter: dict[str, Any] | None = Field(default=None, description="Refused in this version.")
+    filter: dict[str, Any] | None = Field(
+        default=None, description="Only images whose metadata it holds for, in the form that searches take."
+    )
     name: WatchName = ""
     webhook: Webhook = ""
 

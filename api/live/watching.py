@@ -14,7 +14,8 @@ from contract.settings import Settings
 from gallery.store.store import Store
 from gallery.store.watches import StoredWatch, WatchImage, WatchStart
 from topics.matches import NewestMatches, NumberedMatch
-from topics.offsets import EndOffsets, Topic
+from topics.offsets import EndOffsets
+from topics.topic import Topic
 
 WATCHES_MAX = 10_000
 WRITE_TIMEOUT_S = 15.0
@@ -35,13 +36,22 @@ class Watching:
         self._asked_s = 0.0
 
     async def create(
-        self, query: Query, image: bytes | None, *, encoder: str, max_distance: float, name: str, webhook: str
+        self,
+        query: Query,
+        image: bytes | None,
+        *,
+        encoder: str,
+        max_distance: float,
+        name: str,
+        webhook: str,
+        filter_text: str = "",
     ) -> StoredWatch:
         """Create a watch that is told of every record that Kafka does not have yet.
 
         Args:
             image: the query's, None when it is an embedding.
             encoder: fingerprint of the one that made the query.
+            filter_text: JSON of a filter that was read, "" without one.
 
         Raises:
             DependencyError: Kafka or Cassandra did not answer.
@@ -71,6 +81,7 @@ class Watching:
                 encoder=encoder,
                 max_distance=max_distance,
                 webhook=webhook,
+                filter=filter_text,
                 secret=secrets.token_hex(32),
                 start=WatchStart(
                     log=ends.log, offsets={str(p): end for p, end in sorted(ends.offsets.items())}, older=older

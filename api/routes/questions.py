@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from api.answers.problems import ProblemError
 from api.answers.questions import ByEmbedding, ById, Question
+from contract.errors import RejectedError
 from contract.formats import MEDIA_TYPES
+from gallery.filters import Filter, parse_filter, read_filter
 
 _FIELDS = ({"image_id"}, {"embedding"}, {"embedding", "encoder"})
 _EXPECTED = {"image_id": "1 to 256 bytes of text", "encoder": "text"}
@@ -98,3 +100,18 @@ def _question(asked: Any) -> ById | ByEmbedding:
         raise ProblemError(
             400, f"bad-{name.replace('_', '-')}", f"{where}: {first['msg']}. Expected {expected}."
         ) from error
+
+
+def read_asked_filter(text: str | None, told: object) -> Filter | None:
+    """The filter of the parameter's text, or of the body: JSON text of a form, or a part of a JSON body.
+
+    Raises:
+        RejectedError: ``bad-filter``.
+    """
+    if text is not None and told is not None:
+        raise RejectedError("bad-filter", "filter: it is given as a parameter and in the body. Give one of them.")
+    if told is None:
+        told = text
+    if told is None:
+        return None
+    return parse_filter(told) if isinstance(told, str) else read_filter(told)

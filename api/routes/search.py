@@ -31,11 +31,9 @@ from api.routes.parameters import (
     WaitMs,
     With,
 )
-from api.routes.questions import described_body, read_question, read_questions
+from api.routes.questions import described_body, read_asked_filter, read_question, read_questions
 from api.routes.writers import check_writer
-from contract.errors import RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX
-from gallery.filters import Filter, parse_filter, read_filter
 
 # 512 numbers of 20 digits are 11 kB.
 JSON_SIZE_BYTES_MAX = 64 * 1024
@@ -86,7 +84,7 @@ async def search(
     question, told = await (_read_question(request) if url is None else _fetch(request, url, services))
     wanted = Wanted(
         k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort, as_of=asked,
-        filter=_read_filter(filter_text, told), offset=offset, fields=names,
+        filter=read_asked_filter(filter_text, told), offset=offset, fields=names,
     )  # fmt: skip
     wanted.check(question)
     await wait_covered(offsets, wait_ms, services, asked)
@@ -120,7 +118,7 @@ async def search_batch(
     services = services_of(request)
     asked, offsets = read_asked_as_of(as_of, services), read_min_offsets(min_offsets, services)
     questions, told = await _read_questions(request)
-    condition = _read_filter(filter_text, told)
+    condition = read_asked_filter(filter_text, told)
     if len(questions) * k > BATCH_MATCHES_MAX:
         raise ProblemError(
             400,
@@ -139,21 +137,6 @@ def _refuse_in_batch(request: Request) -> None:
             raise ProblemError(
                 400, f"{name}-in-batch", f"A batch does not take {name}; send such a query to /v1/search by itself."
             )
-
-
-def _read_filter(text: str | None, told: object) -> Filter | None:
-    """The filter of the parameter's text, or of the body: JSON text of a form, or a part of a JSON body.
-
-    Raises:
-        RejectedError: ``bad-filter``.
-    """
-    if text is not None and told is not None:
-        raise RejectedError("bad-filter", "filter: it is given as a parameter and in the body. Give one of them.")
-    if told is None:
-        told = text
-    if told is None:
-        return None
-    return parse_filter(told) if isinstance(told, str) else read_filter(told)
 
 
 async def _fetch(request: Request, url: str, services: Services) -> tuple[Question, object]:

@@ -29,6 +29,8 @@ from api.live.collections import services_of
 from api.live.services import Services
 from api.routes.bodies import content_type, read_body, read_upload
 from api.routes.body_memory import take_memory
+from api.routes.parameters import FilterText
+from api.routes.questions import read_asked_filter
 from api.routes.search import JSON_SIZE_BYTES_MAX
 from api.routes.writers import check_writer
 from contract.formats import MEDIA_TYPES
@@ -75,6 +77,7 @@ async def create_watch(
     ] = None,
     name: Annotated[str, Query(max_length=NAME_MAX, description="The same.")] = "",
     webhook: Annotated[str, Query(max_length=WEBHOOK_MAX, description="The same.")] = "",
+    filter_text: FilterText = None,
 ) -> CreatedWatch:
     """Be told of every image that matches from now on: on the topic of matches, as an event, and at the webhook.
 
@@ -85,11 +88,15 @@ async def create_watch(
     services = services_of(request)
     check_writer(request, services.settings.api_allowed_hosts)
     question: Question
+    told: object
     if content_type(request) == "application/json":
         asked = _read_new_watch(await read_body(request, JSON_SIZE_BYTES_MAX))
         question, max_distance, name, webhook = asked.question(), asked.max_distance, asked.name, asked.webhook
+        told = asked.filter
     else:
-        question = (await read_upload(request)).value
+        upload = await read_upload(request)
+        question, told = upload.value, upload.filter
+    wanted = read_asked_filter(filter_text, told)
     if max_distance is None:
         raise ProblemError(
             400, "missing-max-distance", "The parameter max_distance is missing: how far a match may be away."
@@ -97,7 +104,13 @@ async def create_watch(
     check_webhook(webhook)
     query, image, encoder = await _query_of(request, question, services)
     watch = await services.watching.create(
-        query, image, encoder=encoder, max_distance=max_distance, name=name, webhook=webhook
+        query,
+        image,
+        encoder=encoder,
+        max_distance=max_distance,
+        name=name,
+        webhook=webhook,
+        filter_text=wanted.text if wanted else "",
     )
     response.headers["Location"] = f"{request.url.path}/{watch.id}"
     return CreatedWatch(**watch_answer(watch).model_dump(), secret=watch.secret)
@@ -180,8 +193,6 @@ def _read_new_watch(body: bytes) -> NewWatch:
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "json"
         raise ProblemError(400, f"bad-{name}", f"{where[:100]}: {first['msg']}. See /docs for examples.") from error
-    if asked.filter is not None:
-        raise ProblemError(400, "filter-unavailable", "Watches with a filter are not there yet; leave filter out.")
     return asked
 
 

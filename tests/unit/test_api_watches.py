@@ -36,7 +36,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         ('{"image_id": "a", "max_distance": 1, "webhook": "ftp://x"}', "bad-webhook"),
         ('{"image_id": "a", "max_distance": 1, "webhook": "http://user:password@x"}', "bad-webhook"),
         ('{"image_id": "a", "max_distance": 1, "webhook": "http://[x"}', "bad-webhook"),
-        ('{"image_id": "a", "max_distance": 1, "filter": {"must": []}}', "filter-unavailable"),
+        ('{"image_id": "a", "max_distance": 1, "filter": {"must": [{"range": {}}]}}', "bad-filter"),
         ('{"image_id": "a", "max_distance": 1, "surprise": 1}', "bad-surprise"),
     ],
 )

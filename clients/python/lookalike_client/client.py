@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.client import HTTPException
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any
+from urllib.parse import quote
 
 from lookalike_client.answers import Answer, Answers, Effort, Sort, Written, answer_of, answers_of, written_of
 from lookalike_client.bodies import AnyQuery, batch_questions, form_body, json_body, search_parameters
-from lookalike_client.problems import ApiError, not_lookalike, refusal
+from lookalike_client.requests import Requests
 from lookalike_client.watches import Matched, Watched, match_events, matched_of, new_watch, watched_of
 
-TIMEOUT_S = 30.0
-
-_Value = TypeVar("_Value")
-_DEFAULT = "default"
 _COLLECTIONS = "/collections"
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
 
 
-class Client:
+class Client(Requests):
     """Talks to one API process or to several behind one address. Every method raises ApiError.
 
     Args:
         collection: that is searched and written to.
     """
-
-    def __init__(
-        self, address: str = "http://127.0.0.1:8000", timeout_s: float = TIMEOUT_S, *, collection: str = _DEFAULT
-    ) -> None:
-        self._address = address.rstrip("/")
-        self._timeout_s = timeout_s
-        self._collection = "" if collection == _DEFAULT else f"/collections/{quote(collection, safe='')}"
 
     def search(
         self,
@@ -248,9 +234,20 @@ class Client:
         path = f"{_COLLECTIONS}/{quote(name, safe='')}"
         return self._read(dict, "DELETE", path, {"confirm": name}, is_of_all=True)
 
-    def watch(self, query: AnyQuery, *, max_distance: float, name: str = "", webhook: str = "") -> Watched:
-        """Be told of every image within `max_distance` of an image, of an image of the gallery or of an embedding, from now on."""
-        parameters, body, kind = new_watch(query, max_distance=max_distance, name=name, webhook=webhook)
+    def watch(
+        self,
+        query: AnyQuery,
+        *,
+        max_distance: float,
+        filter: Mapping[str, Any] | None = None,
+        name: str = "",
+        webhook: str = "",
+    ) -> Watched:
+        """Be told of every image within `max_distance` of an image, of an image of the gallery or of an embedding, from now on.
+
+        With `filter`, only of those whose metadata it holds for.
+        """
+        parameters, body, kind = new_watch(query, max_distance=max_distance, asked=filter, name=name, webhook=webhook)
         return self._read(watched_of, "POST", "/watches", parameters, body, kind)
 
     def watches(self) -> list[Watched]:
@@ -271,48 +268,3 @@ class Client:
         return match_events(
             f"{self._address}/v1{self._collection}", watch=watch_id, after=after, timeout_s=self._timeout_s
         )
-
-    def _read(
-        self,
-        read: Callable[[dict[str, Any]], _Value],
-        method: str,
-        path: str,
-        query: Mapping[str, object],
-        body: bytes | None = None,
-        kind: str = "",
-        *,
-        is_of_all: bool = False,
-    ) -> _Value:
-        """An answer's JSON body as `read` makes a value of it."""
-        said = self._call(method, path, query, body, kind, is_of_all=is_of_all)
-        try:
-            return read(json.loads(said))
-        except (ValueError, KeyError, TypeError) as error:
-            raise not_lookalike(200) from error
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, object],
-        body: bytes | None = None,
-        kind: str = "",
-        *,
-        is_of_all: bool = False,
-    ) -> bytes:
-        path = f"/v1{'' if is_of_all else self._collection}{path}"
-        given = urlencode({name: value for name, value in query.items() if value is not None})
-        request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
-        if kind:
-            request.add_header("Content-Type", kind)
-        try:
-            try:
-                with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
-                    return bytes(response.read())
-            except urllib.error.HTTPError as error:
-                with error:
-                    raise refusal(error.code, error.read()) from error
-        except (OSError, HTTPException) as error:
-            raise ApiError(
-                0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
-            ) from error

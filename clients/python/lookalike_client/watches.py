@@ -54,13 +54,15 @@ def matched_of(body: Mapping[str, Any]) -> Matched:
     return Matched(**{field.name: body[field.name] for field in fields(Matched)})
 
 
-def new_watch(query: AnyQuery, *, max_distance: float, name: str, webhook: str) -> tuple[dict[str, object], bytes, str]:
+def new_watch(
+    query: AnyQuery, *, max_distance: float, asked: Mapping[str, Any] | None, name: str, webhook: str
+) -> tuple[dict[str, object], bytes, str]:
     """The parameters, the body and its content type that ask for a watch."""
-    asked: dict[str, object] = {"max_distance": max_distance, "name": name, "webhook": webhook}
+    wanted: dict[str, object] = {"max_distance": max_distance, "name": name, "webhook": webhook}
     if isinstance(query, bytes):
-        return asked, query, "application/octet-stream"
+        return {**wanted, "filter": None if asked is None else json.dumps(asked)}, query, "application/octet-stream"
     about = {"image_id": query} if isinstance(query, str) else {"embedding": [float(number) for number in query]}
-    return {}, json_body({**about, **asked}), "application/json"
+    return {}, json_body({**about, **wanted}, asked), "application/json"
 
 
 def match_events(address: str, *, watch: str | None, after: int | None, timeout_s: float) -> Iterator[Matched]:

@@ -1,0 +1,82 @@
+"""Requests to one API, about one collection or about all of them."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from lookalike_client.problems import ApiError, not_lookalike, refusal
+
+TIMEOUT_S = 30.0
+DEFAULT_COLLECTION = "default"
+
+_Value = TypeVar("_Value")
+
+
+class Requests:
+    """Asks one API process or several behind one address.
+
+    Args:
+        collection: that is asked about.
+    """
+
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:8000",
+        timeout_s: float = TIMEOUT_S,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._timeout_s = timeout_s
+        self._collection = "" if collection == DEFAULT_COLLECTION else f"/collections/{quote(collection, safe='')}"
+
+    def _read(
+        self,
+        read: Callable[[dict[str, Any]], _Value],
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: bytes | None = None,
+        kind: str = "",
+        *,
+        is_of_all: bool = False,
+    ) -> _Value:
+        """An answer's JSON body as `read` makes a value of it."""
+        said = self._call(method, path, query, body, kind, is_of_all=is_of_all)
+        try:
+            return read(json.loads(said))
+        except (ValueError, KeyError, TypeError) as error:
+            raise not_lookalike(200) from error
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: bytes | None = None,
+        kind: str = "",
+        *,
+        is_of_all: bool = False,
+    ) -> bytes:
+        path = f"/v1{'' if is_of_all else self._collection}{path}"
+        given = urlencode({name: value for name, value in query.items() if value is not None})
+        request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
+        if kind:
+            request.add_header("Content-Type", kind)
+        try:
+            try:
+                with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
+                    return bytes(response.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    raise refusal(error.code, error.read()) from error
+        except (OSError, HTTPException) as error:
+            raise ApiError(
+                0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
+            ) from error
