@@ -11,7 +11,7 @@ from api.answers.matches import EditAnswer, OutlineAnswer
 from api.answers.problems import ProblemError
 from api.answers.records import Degraded, ImageId, Metadata, Source, image_url, metadata_object, source_of
 from contract.record_key import RecordKey
-from gallery.duplicates.current import AreApart, IsMeant, key_of, surviving
+from gallery.duplicates.current import AreApart, IsMeant, record_of, surviving
 from gallery.duplicates.found import NOBODY, Duplicate, DuplicateClass, DuplicateGroup, FoundDuplicates, Judgement
 from gallery.store.distinct import DistinctSet
 from gallery.store.rows import ImageRecord
@@ -188,7 +188,7 @@ def group_answer(
         other = group.members[image.of] if image.of != NOBODY and image is not best else None
         if other is not None and not is_meant(other):
             other = best if image.judgement is None else None
-        images.append(_image_answer(image, other, records.get(key_of(image)), collection))
+        images.append(_image_answer(image, other, records.get(record_of(image)), collection))
     return DuplicateGroupAnswer(group=shown.number, kind=group.kind, count=len(group.members), images=images)
 
 
@@ -238,7 +238,7 @@ def run_gone() -> ProblemError:
 def _image_answer(
     image: Duplicate, other: Duplicate | None, record: ImageRecord | None, collection: str
 ) -> DuplicateImage:
-    key = key_of(image)
+    key = record_of(image)
     judgement = image.judgement if other is not None else None
     return DuplicateImage(
         id=image.id,

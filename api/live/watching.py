@@ -19,7 +19,7 @@ from topics.topic import Topic
 
 WATCHES_MAX = 10_000
 WRITE_TIMEOUT_S = 15.0
-FOLLOW_INTERVAL_S = 0.25
+MATCHES_INTERVAL_S = 0.25
 
 
 class Watching:
@@ -169,7 +169,7 @@ class Watching:
                     if numbered.offset >= next_offset:
                         yield numbered
                 next_offset = max(next_offset, end)
-            await anyio.sleep(FOLLOW_INTERVAL_S)
+            await anyio.sleep(MATCHES_INTERVAL_S)
 
     async def close_idle(self, idle_s: float) -> None:
         """Let go of Kafka where nobody has asked for so long."""

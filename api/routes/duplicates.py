@@ -27,7 +27,7 @@ from api.routes.writers import check_writer
 from contract.errors import DependencyError
 from contract.messages import check_image_id
 from contract.record_key import RecordKey
-from gallery.duplicates.current import apart_in, key_of, meant_in
+from gallery.duplicates.current import apart_in, meant_in, record_of
 from gallery.duplicates.found import CLASSES, DuplicateClass, FoundDuplicates
 from gallery.generations.snapshot import Snapshot
 from gallery.store.distinct import DistinctSet
@@ -110,7 +110,7 @@ async def duplicates(
         limit=limit,
         images=slice(images_offset, images_offset + images),
     )
-    records, is_complete = await services.records.records([key_of(image) for each in shown for image in each.images])
+    records, is_complete = await services.records.records([record_of(image) for each in shown for image in each.images])
     return DuplicatesAnswer(
         state="computing" if progress else "ready",
         progress=progress,

@@ -13,7 +13,7 @@ IsMeant = Callable[[Duplicate], bool]
 AreApart = Callable[[Duplicate, Duplicate], bool]
 
 
-def key_of(image: Duplicate) -> RecordKey:
+def record_of(image: Duplicate) -> RecordKey:
     """The record that brought an image."""
     return RecordKey(image.log, image.partition, image.offset)
 
@@ -23,7 +23,7 @@ def meant_in(snapshot: Snapshot) -> IsMeant:
 
     def is_meant(image: Duplicate) -> bool:
         found = snapshot.find(image.id)
-        return found is not None and found.source == key_of(image)
+        return found is not None and found.source == record_of(image)
 
     return is_meant
 
@@ -37,7 +37,7 @@ def apart_in(sets: Iterable[DistinctSet]) -> AreApart:
 
     def are_apart(one: Duplicate, other: Duplicate) -> bool:
         nothing: set[str] = set()
-        return bool(within.get((one.id, key_of(one)), nothing) & within.get((other.id, key_of(other)), nothing))
+        return bool(within.get((one.id, record_of(one)), nothing) & within.get((other.id, record_of(other)), nothing))
 
     return are_apart
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contract.errors import IndexDamagedError
 from contract.record_key import RecordKey
-from gallery.duplicates.current import apart_in, key_of, surviving
+from gallery.duplicates.current import apart_in, record_of, surviving
 from gallery.duplicates.found import (
     CLASSES,
     Duplicate,
@@ -50,7 +50,7 @@ def test_a_group_holds_what_is_still_meant_and_never_one_image(
 
 def test_what_was_said_of_a_record_says_nothing_of_the_one_that_replaced_it() -> None:
     one, other = members(2)
-    are_apart = apart_in([DistinctSet("x", ((one.id, key_of(one)), (other.id, key_of(other))), 0)])
+    are_apart = apart_in([DistinctSet("x", ((one.id, record_of(one)), (other.id, record_of(other))), 0)])
     assert are_apart(one, other)
     assert not are_apart(one, Duplicate(other.id, LOG, 0, 99, 1, 10, 10, 100))
 

@@ -16,10 +16,12 @@ from gallery.store.watches import StoredWatch, WatchStart
 from topics.matches import WatchMatch, match_id
 from workers.watcher import following
 from workers.watcher.following import Following
+from workers.watcher.selection import select_rows
 
 TOPIC, OLD, LOG, NEW = "images", "images:old", "images:now", "images:new"
 D = 4
 ODD = '{"is":"odd"}'
+ONLY_ODD = '{"must": [{"key": "is", "match": {"value": "odd"}}]}'
 
 
 class Tables:
@@ -106,7 +108,7 @@ class World:
             watches=tables,  # type: ignore[arg-type]
             teller=tables,
             verdicts=lambda hits: [None] * len(hits),
-            selects=lambda rows: lambda text, number: rows[number].metadata == text,
+            selects=select_rows,
             clock=lambda: self.time,
         )
 
@@ -169,7 +171,7 @@ class World:
             embedding=blob,
             encoder="e",
             max_distance=reach,
-            filter=label,
+            filter=ONLY_ODD if label else "",
             start=start or self.start(),
             created_at_ms=1,
         )
@@ -193,7 +195,7 @@ class World:
                 far = np.linalg.norm(
                     np.frombuffer(row.embedding, "<f4").astype(float) - np.frombuffer(watch.embedding, "<f4")
                 )
-                if far <= watch.max_distance and (not watch.filter or watch.filter == row.metadata):
+                if far <= watch.max_distance and (not watch.filter or row.metadata == ODD):
                     found.add(match_id(watch.id, row.key))
         return found
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from lookalike_client.problems import ApiError, not_lookalike, refusal
 
 TIMEOUT_S = 30.0
-DEFAULT_COLLECTION = "default"
+_DEFAULT = "default"
 
 _Value = TypeVar("_Value")
 
@@ -30,11 +30,11 @@ class Requests:
         address: str = "http://127.0.0.1:8000",
         timeout_s: float = TIMEOUT_S,
         *,
-        collection: str = DEFAULT_COLLECTION,
+        collection: str = _DEFAULT,
     ) -> None:
         self._address = address.rstrip("/")
         self._timeout_s = timeout_s
-        self._collection = "" if collection == DEFAULT_COLLECTION else f"/collections/{quote(collection, safe='')}"
+        self._collection = "" if collection == _DEFAULT else f"/collections/{quote(collection, safe='')}"
 
     def _read(
         self,

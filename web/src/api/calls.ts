@@ -123,7 +123,10 @@ export function timeline({ id, log, partition, offset }: Written): Promise<Timel
 }
 
 /** Be told of every image from now on that is no farther from the question. */
-export function createWatch(question: Question, distance: number, name: string): Promise<Watch> {
+/** Questions whose pictures this page has, or the gallery. */
+export type Watchable = Exclude<Question, { kind: "address" }>;
+
+export function createWatch(question: Watchable, distance: number, name: string): Promise<Watch> {
   if (question.kind === "id") {
     const body = JSON.stringify({ image_id: question.id, max_distance: distance, name });
     return call(`${ROOT}/watches`, "POST", body, "application/json");

@@ -71,7 +71,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-         *     With `url` there is none.
+         *     With `url` there is none. A form or JSON may have `filter` too.
          */
         post: operations["search_v1_search_post"];
         delete?: never;
@@ -118,7 +118,7 @@ export interface paths {
          * @description Find the nearest images: exact, Euclidean, ties by id.
          *
          *     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
-         *     With `url` there is none.
+         *     With `url` there is none. A form or JSON may have `filter` too.
          */
         post: operations["search_v1_collections__collection__search_post"];
         delete?: never;
@@ -561,6 +561,234 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/watches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watches
+         * @description All standing queries, oldest first.
+         */
+        get: operations["watches_v1_watches_get"];
+        put?: never;
+        /**
+         * Create Watch
+         * @description Be told of every image that matches from now on: on the topic of matches, as an event, and at the webhook.
+         *
+         *     The body is an image or a form with the field `file`, with `max_distance`, `name` and `webhook` as parameters; or JSON with
+         *     `image_id` or `embedding`. An image of the gallery is watched as it is now. Records count that Kafka did not have yet, each
+         *     once; a repeat has the same `id`. The secret of the webhook's signatures is told in this answer alone.
+         */
+        post: operations["create_watch_v1_watches_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/watches/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Events
+         * @description Server-sent events named `match`, one for each image that matches a watch; without `after` from now on.
+         *
+         *     The last 10,000 matches are kept, so a stream that broke off goes on where it was.
+         */
+        get: operations["watch_events_v1_watches_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/watches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One Watch
+         * @description One standing query.
+         */
+        get: operations["one_watch_v1_watches__id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Watch
+         * @description Delete a standing query: nothing more is told about a second later.
+         */
+        delete: operations["delete_watch_v1_watches__id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/watches/{id}/matches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Matches
+         * @description What matched a watch last, newest first, among the last 10,000 matches of all watches; repeats are left out.
+         */
+        get: operations["watch_matches_v1_watches__id__matches_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/watches/{id}/image": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Image
+         * @description The image that a standing query was made of, as it was given.
+         */
+        get: operations["watch_image_v1_watches__id__image_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/watches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watches
+         * @description All standing queries, oldest first.
+         */
+        get: operations["watches_v1_collections__collection__watches_get"];
+        put?: never;
+        /**
+         * Create Watch
+         * @description Be told of every image that matches from now on: on the topic of matches, as an event, and at the webhook.
+         *
+         *     The body is an image or a form with the field `file`, with `max_distance`, `name` and `webhook` as parameters; or JSON with
+         *     `image_id` or `embedding`. An image of the gallery is watched as it is now. Records count that Kafka did not have yet, each
+         *     once; a repeat has the same `id`. The secret of the webhook's signatures is told in this answer alone.
+         */
+        post: operations["create_watch_v1_collections__collection__watches_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/watches/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Events
+         * @description Server-sent events named `match`, one for each image that matches a watch; without `after` from now on.
+         *
+         *     The last 10,000 matches are kept, so a stream that broke off goes on where it was.
+         */
+        get: operations["watch_events_v1_collections__collection__watches_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/watches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One Watch
+         * @description One standing query.
+         */
+        get: operations["one_watch_v1_collections__collection__watches__id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Watch
+         * @description Delete a standing query: nothing more is told about a second later.
+         */
+        delete: operations["delete_watch_v1_collections__collection__watches__id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/watches/{id}/matches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Matches
+         * @description What matched a watch last, newest first, among the last 10,000 matches of all watches; repeats are left out.
+         */
+        get: operations["watch_matches_v1_collections__collection__watches__id__matches_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/watches/{id}/image": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch Image
+         * @description The image that a standing query was made of, as it was given.
+         */
+        get: operations["watch_image_v1_collections__collection__watches__id__image_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -651,6 +879,45 @@ export interface components {
              */
             degraded: string[];
             timing_ms: components["schemas"]["Timing"];
+        };
+        /**
+         * CameraAnswer
+         * @description What a camera or program wrote into the file, as EXIF. "" or null where it says nothing; never who, and no serial number.
+         */
+        CameraAnswer: {
+            /** Make */
+            make: string;
+            /** Model */
+            model: string;
+            /** Lens */
+            lens: string;
+            /** Software */
+            software: string;
+            /**
+             * Taken At
+             * @description The camera's own time, with its offset from UTC if the file has one.
+             */
+            taken_at: string;
+            /** Exposure S */
+            exposure_s: number | null;
+            /** F Number */
+            f_number: number | null;
+            /** Iso */
+            iso: number | null;
+            /** Focal Length Mm */
+            focal_length_mm: number | null;
+            /**
+             * Focal Length 35Mm
+             * @description Of a lens that shows as much on 35 mm film.
+             */
+            focal_length_35mm: number | null;
+            /**
+             * Orientation
+             * @description How the stored pixels are turned, 1 to 8; sizes are after turning.
+             */
+            orientation: number | null;
+            /** @description Null unless the setting `LOOKALIKE_SHOW_PLACE` is true. */
+            place: components["schemas"]["Place"] | null;
         };
         /**
          * ClassCount
@@ -761,6 +1028,64 @@ export interface components {
              * @description The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now.
              */
             as_of?: string | null;
+            /**
+             * Matched
+             * @description Images that the filter holds for, of `count`; null without a filter.
+             */
+            matched?: number | null;
+        };
+        /**
+         * CreatedWatch
+         * @description A standing query that was created, and what its webhook's signatures are made with: told this once.
+         */
+        CreatedWatch: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Max Distance */
+            max_distance: number;
+            /**
+             * Filter
+             * @description Null without one.
+             */
+            filter: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Webhook
+             * @description Null without one.
+             */
+            webhook: string | null;
+            /**
+             * Has Image
+             * @description Whether it was made of an image, which `GET /v1/watches/{id}/image` gives.
+             */
+            has_image: boolean;
+            /**
+             * Encoder
+             * @description Fingerprint of the encoder that made its embedding.
+             */
+            encoder: string;
+            /**
+             * Start
+             * @description By partition, the first offset that counts.
+             */
+            start: {
+                [key: string]: number;
+            };
+            /**
+             * Created At
+             * @description Milliseconds since 1970.
+             */
+            created_at: number;
+            /**
+             * Is Watched
+             * @description Whether the watcher has taken it up. What comes before that is told then, so nothing is missed.
+             */
+            is_watched: boolean;
+            /** Secret */
+            secret: string;
         };
         /**
          * DistinctAnswer
@@ -1050,6 +1375,40 @@ export interface components {
             stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
+         * HistoryRecord
+         * @description One record of an id.
+         */
+        HistoryRecord: {
+            /**
+             * Kind
+             * @description `put`: there was no image of this id before; `replaced`: there was one, which this one replaced; `rejected`: it changed nothing.
+             * @enum {string}
+             */
+            kind: "put" | "replaced" | "deleted" | "rejected";
+            /**
+             * Reason
+             * @description Why it was rejected, else empty.
+             */
+            reason: string;
+            source: components["schemas"]["Source"];
+            /**
+             * Width
+             * @description Of the newest 100 records that brought an image, else null.
+             */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            /** Media Type */
+            media_type: string | null;
+            /** Size Bytes */
+            size_bytes: number | null;
+            /**
+             * Thumbnail Url
+             * @description Of a record that brought an image; gone when the image is deleted.
+             */
+            thumbnail_url: string | null;
+        };
+        /**
          * ImageAnswer
          * @description What is known of one image.
          */
@@ -1087,6 +1446,18 @@ export interface components {
             source: components["schemas"]["Source"];
             /** @description A newer record of this id whose stored row cannot be used; null as a rule, and with `as_of`. */
             newest_not_shown: components["schemas"]["NotShownRecord"] | null;
+            /** @description What a camera wrote into the file; null for nothing. */
+            camera: components["schemas"]["CameraAnswer"] | null;
+            /**
+             * History
+             * @description Every record of this id that the embedder has come to, the oldest in front, at most the newest 1000; null while it cannot be read.
+             */
+            history: components["schemas"]["HistoryRecord"][] | null;
+            /**
+             * History Complete
+             * @description False where some records are left out, or it cannot be read.
+             */
+            history_complete: boolean;
             /**
              * Degraded
              * @description Fields that are null because what they come from is away.
@@ -1163,6 +1534,59 @@ export interface components {
             stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
+         * MatchAnswer
+         * @description An image that matched a watch.
+         */
+        MatchAnswer: {
+            /**
+             * Id
+             * @description Of this match: the same whenever it is told again.
+             */
+            id: string;
+            /** Watch */
+            watch: string;
+            /** Name */
+            name: string;
+            /** Collection */
+            collection: string;
+            /**
+             * Image
+             * @description The image's id.
+             */
+            image: string;
+            /** Distance */
+            distance: number;
+            source: components["schemas"]["Source"];
+            /**
+             * Verdict
+             * @description As a search with `explain` gives it; null where the watch has no image, or it could not be had.
+             */
+            verdict: string | null;
+            /**
+             * Created At
+             * @description When it was found, milliseconds since 1970.
+             */
+            created_at: number;
+        };
+        /**
+         * MatchesAnswer
+         * @description What matched a watch last, newest first.
+         */
+        MatchesAnswer: {
+            /** Matches */
+            matches: components["schemas"]["MatchAnswer"][];
+            /**
+             * Next
+             * @description What `after` of the events takes, to go on from here.
+             */
+            next: number;
+            /**
+             * Degraded
+             * @description `matches` while Kafka is away: newer ones may be missing.
+             */
+            degraded: string[];
+        };
+        /**
          * NewestImage
          * @description One of the latest arrivals.
          */
@@ -1207,6 +1631,16 @@ export interface components {
             query: number[][];
             /** Match */
             match: number[][];
+        };
+        /**
+         * Place
+         * @description Where a picture was taken, in degrees.
+         */
+        Place: {
+            /** Latitude */
+            latitude: number;
+            /** Longitude */
+            longitude: number;
         };
         /**
          * Problem
@@ -1538,6 +1972,65 @@ export interface components {
             total: number;
         };
         /**
+         * WatchAnswer
+         * @description A standing query.
+         */
+        WatchAnswer: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Max Distance */
+            max_distance: number;
+            /**
+             * Filter
+             * @description Null without one.
+             */
+            filter: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Webhook
+             * @description Null without one.
+             */
+            webhook: string | null;
+            /**
+             * Has Image
+             * @description Whether it was made of an image, which `GET /v1/watches/{id}/image` gives.
+             */
+            has_image: boolean;
+            /**
+             * Encoder
+             * @description Fingerprint of the encoder that made its embedding.
+             */
+            encoder: string;
+            /**
+             * Start
+             * @description By partition, the first offset that counts.
+             */
+            start: {
+                [key: string]: number;
+            };
+            /**
+             * Created At
+             * @description Milliseconds since 1970.
+             */
+            created_at: number;
+            /**
+             * Is Watched
+             * @description Whether the watcher has taken it up. What comes before that is told then, so nothing is missed.
+             */
+            is_watched: boolean;
+        };
+        /**
+         * WatchesAnswer
+         * @description All standing queries, oldest first.
+         */
+        WatchesAnswer: {
+            /** Watches */
+            watches: components["schemas"]["WatchAnswer"][];
+        };
+        /**
          * WriteAnswer
          * @description What Kafka confirmed; `min_offsets` makes a search wait until it has taken effect.
          */
@@ -1809,7 +2302,7 @@ export interface operations {
     search_v1_search_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. */
+                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -1827,6 +2320,14 @@ export interface operations {
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
+                /** @description Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none. */
+                offset?: number;
+                /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
+                generation?: number | null;
+                /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
+                with?: string | null;
             };
             header?: never;
             path?: never;
@@ -1845,6 +2346,8 @@ export interface operations {
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: string;
                 };
                 "application/json": {
                     /**
@@ -1853,6 +2356,8 @@ export interface operations {
                      * @example mnist/train/00001
                      */
                     image_id: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 } | {
                     /**
                      * Embedding
@@ -1865,6 +2370,8 @@ export interface operations {
                      * @default
                      */
                     encoder?: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 };
             };
         };
@@ -1991,7 +2498,7 @@ export interface operations {
     search_batch_v1_search_batch_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. */
+                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -2001,6 +2508,8 @@ export interface operations {
                 wait_ms?: number;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
             };
             header?: never;
             path?: never;
@@ -2010,6 +2519,8 @@ export interface operations {
             content: {
                 "multipart/form-data": {
                     file: string[];
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: string;
                 };
                 "application/json": {
                     queries: ({
@@ -2032,6 +2543,8 @@ export interface operations {
                          */
                         encoder?: string;
                     })[];
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 };
             };
         };
@@ -2113,7 +2626,7 @@ export interface operations {
     search_v1_collections__collection__search_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. */
+                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -2131,6 +2644,14 @@ export interface operations {
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
+                /** @description Leave so many of the nearest out: the next page. Give `generation` too, so that no image is on two pages or none. */
+                offset?: number;
+                /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
+                generation?: number | null;
+                /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
+                with?: string | null;
             };
             header?: never;
             path: {
@@ -2152,6 +2673,8 @@ export interface operations {
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: string;
                 };
                 "application/json": {
                     /**
@@ -2160,6 +2683,8 @@ export interface operations {
                      * @example mnist/train/00001
                      */
                     image_id: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 } | {
                     /**
                      * Embedding
@@ -2172,6 +2697,8 @@ export interface operations {
                      * @default
                      */
                     encoder?: string;
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 };
             };
         };
@@ -2298,7 +2825,7 @@ export interface operations {
     search_batch_v1_collections__collection__search_batch_post: {
         parameters: {
             query?: {
-                /** @description How many neighbours. */
+                /** @description How many neighbours. At most 100 with `explain` or `effort=thorough`. */
                 k?: number;
                 /** @description Leave farther images out. */
                 max_distance?: number | null;
@@ -2308,6 +2835,8 @@ export interface operations {
                 wait_ms?: number;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
                 as_of?: string | null;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
             };
             header?: never;
             path: {
@@ -2320,6 +2849,8 @@ export interface operations {
             content: {
                 "multipart/form-data": {
                     file: string[];
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: string;
                 };
                 "application/json": {
                     queries: ({
@@ -2342,6 +2873,8 @@ export interface operations {
                          */
                         encoder?: string;
                     })[];
+                    /** @description As the parameter filter, which may be given instead. */
+                    filter?: Record<string, never>;
                 };
             };
         };
@@ -4186,6 +4719,993 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watches_v1_watches_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchesAnswer"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_watch_v1_watches_post: {
+        parameters: {
+            query?: {
+                /** @description Of a watch that is sent as an image. */
+                max_distance?: number | null;
+                /** @description The same. */
+                name?: string;
+                /** @description The same. */
+                webhook?: string;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "image/png": string;
+                "image/jpeg": string;
+                "image/webp": string;
+                "image/avif": string;
+                "image/heic": string;
+                "image/gif": string;
+                "image/bmp": string;
+                "image/tiff": string;
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+                "application/json": {
+                    /** Image Id */
+                    image_id?: string | null;
+                    /** Embedding */
+                    embedding?: number[] | null;
+                    /**
+                     * Encoder
+                     * @default
+                     */
+                    encoder?: string;
+                    /** Max Distance */
+                    max_distance: number;
+                    /**
+                     * Filter
+                     * @description Only images whose metadata it holds for, in the form that searches take.
+                     */
+                    filter?: {
+                        [key: string]: unknown;
+                    } | null;
+                    /**
+                     * Name
+                     * @description What people call it.
+                     * @default
+                     */
+                    name?: string;
+                    /**
+                     * Webhook
+                     * @description An http or https address that every match is posted to, signed with the secret; none without it.
+                     * @default
+                     */
+                    webhook?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedWatch"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_events_v1_watches_events_get: {
+        parameters: {
+            query?: {
+                /** @description Only what matches this watch. */
+                watch?: string | null;
+                /** @description From here on, as `next` of the newest matches says it. */
+                after?: number | null;
+            };
+            header?: {
+                /** @description As browsers send it when they connect again. */
+                "last-event-id"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    one_watch_v1_watches__id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_watch_v1_watches__id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_matches_v1_watches__id__matches_get: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MatchesAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_image_v1_watches__id__image_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watches_v1_collections__collection__watches_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchesAnswer"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_watch_v1_collections__collection__watches_post: {
+        parameters: {
+            query?: {
+                /** @description Of a watch that is sent as an image. */
+                max_distance?: number | null;
+                /** @description The same. */
+                name?: string;
+                /** @description The same. */
+                webhook?: string;
+                /** @description Search among images whose metadata match, as JSON in Qdrant's form: `must`, `should` and `must_not` hold conditions or further filters. Conditions: `{key, match: {value | any | except}}`, `{key, range: {gt, gte, lt, lte}}`, `{is_null: {key}}`, `{has_id: [ids]}`. A key is `label`, `camera.lens`, `tags` (an array: one element is enough), `places[].city` (an array of objects), or `"a.b"` for a name with dots. Exact, also when few match; `coverage.matched` says how many. May stand in a form or a JSON body instead, as `filter`. A wrong one gets 400 `bad-filter`, which names the place. */
+                filter?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "image/png": string;
+                "image/jpeg": string;
+                "image/webp": string;
+                "image/avif": string;
+                "image/heic": string;
+                "image/gif": string;
+                "image/bmp": string;
+                "image/tiff": string;
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+                "application/json": {
+                    /** Image Id */
+                    image_id?: string | null;
+                    /** Embedding */
+                    embedding?: number[] | null;
+                    /**
+                     * Encoder
+                     * @default
+                     */
+                    encoder?: string;
+                    /** Max Distance */
+                    max_distance: number;
+                    /**
+                     * Filter
+                     * @description Only images whose metadata it holds for, in the form that searches take.
+                     */
+                    filter?: {
+                        [key: string]: unknown;
+                    } | null;
+                    /**
+                     * Name
+                     * @description What people call it.
+                     * @default
+                     */
+                    name?: string;
+                    /**
+                     * Webhook
+                     * @description An http or https address that every match is posted to, signed with the secret; none without it.
+                     * @default
+                     */
+                    webhook?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedWatch"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_events_v1_collections__collection__watches_events_get: {
+        parameters: {
+            query?: {
+                /** @description Only what matches this watch. */
+                watch?: string | null;
+                /** @description From here on, as `next` of the newest matches says it. */
+                after?: number | null;
+            };
+            header?: {
+                /** @description As browsers send it when they connect again. */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    one_watch_v1_collections__collection__watches__id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_watch_v1_collections__collection__watches__id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_matches_v1_collections__collection__watches__id__matches_get: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MatchesAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_image_v1_collections__collection__watches__id__image_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The watch's id. */
+                id: string;
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

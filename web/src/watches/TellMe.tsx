@@ -1,6 +1,6 @@
 import { useEffect, useId, useState, type FormEvent } from "react";
 
-import { createWatch, type Question } from "../api/calls";
+import { createWatch, type Watchable } from "../api/calls";
 import { asRefusal, type Found } from "../search/useSearch";
 import { Foreign } from "../text";
 
@@ -16,6 +16,7 @@ export function TellMe({ found, show }: { found: Found; show: () => void }) {
   const ids = useId();
   const send = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
+    if (question.kind === "address") return;
     const form = new FormData(event.currentTarget);
     setState("sending");
     setProblem("");
@@ -24,6 +25,8 @@ export function TellMe({ found, show }: { found: Found; show: () => void }) {
       (error: unknown) => { setState("asking"); setProblem(asRefusal(error).message); },
     );
   };
+  // An address is asked once, for one answer: nothing of it is kept.
+  if (question.kind === "address") return null;
   if (state === "done") {
     return (
       <p className="tell" role="status">
@@ -47,7 +50,7 @@ export function TellMe({ found, show }: { found: Found; show: () => void }) {
   );
 }
 
-const nameOf = (question: Question): string => (question.kind === "id" ? question.id : question.name).slice(0, NAME_MAX);
+const nameOf = (question: Watchable): string => (question.kind === "id" ? question.id : question.name).slice(0, NAME_MAX);
 
 /** As near as the farthest copy that is shown; without one as the nearest that is not the same picture. */
 export function sensible({ answer: { matches } }: Pick<Found, "answer">): number {

@@ -1,0 +1,118 @@
+"""What each verb measures, with its options; a measurement's module is loaded only when it is asked for."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from runtime.command_line import ASKED_WRONGLY
+
+if TYPE_CHECKING:
+    from contract.settings import Settings
+
+
+def pipeline(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """From topic to answer."""
+    from bench.pipeline import measure_pipeline
+
+    return measure_pipeline(
+        settings, options.images, options.rate, options.seconds, embedder_images=options.embedder_images
+    )
+
+
+def freshness(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """From confirmed to searchable."""
+    from bench.freshness import measure_freshness
+
+    return measure_freshness(settings, options.rates, clients=options.clients, seconds=options.seconds)
+
+
+def watches(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Telling what matches watches."""
+    from bench.watches import measure_watches
+
+    return measure_watches(settings, options.watches, options.rate, options.seconds)
+
+
+def http(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Searches over HTTP."""
+    from bench.http import measure_http
+
+    return measure_http(settings, options.clients, options.seconds)
+
+
+def photos(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """What photographs cost."""
+    from bench.photos import measure_photos
+
+    return measure_photos(settings, options.images, options.searches, options.thorough, folder=options.photos)
+
+
+def memory(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """What programs hold."""
+    from bench.memory import measure_memory
+
+    return measure_memory(settings, options.images, options.large)
+
+
+def search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:
+    """Searches beside other libraries, with a tail, or during a rebuild."""
+    from bench.peers import METHODS
+    from bench.scenarios import measure_during_rebuild, measure_tail
+    from bench.search import measure_search
+
+    if options.tail is not None:
+        return measure_tail(settings, options.images, options.queries, tail=options.tail, deleted=options.deleted)
+    if options.during_rebuild:
+        return measure_during_rebuild(settings, options.images, options.queries)
+    names = options.methods or list(METHODS)
+    if not are_known(names, METHODS, "method"):
+        return ASKED_WRONGLY
+    return measure_search(
+        settings, options.images, options.queries, names, is_uniform=options.uniform, threads=options.threads
+    )
+
+
+def as_of(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Searches as of an earlier time."""
+    from bench.as_of import measure_as_of
+
+    return measure_as_of(settings, options.images, options.queries, options.replaced)
+
+
+def explain(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Verdicts."""
+    from bench.explain import measure_explain  # OpenCV, which the other measurements do not need
+
+    return measure_explain(settings, options.copies, options.pairs, options.questions)
+
+
+def duplicates(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Finding duplicates."""
+    from bench.duplicates import measure_duplicates
+
+    return measure_duplicates(settings, options.images, options.embedded, options.pairs, folder=options.photos)
+
+
+def systems(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:
+    """Whole systems."""
+    from bench.systems import SYSTEMS, measure_systems
+
+    names = options.systems or list(SYSTEMS)
+    if not are_known(names, SYSTEMS, "system"):
+        return ASKED_WRONGLY
+    return measure_systems(settings, options.images, options.queries, options.inserts, names)
+
+
+def filters(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Searches with filters."""
+    from bench.filters import measure_filters
+
+    return measure_filters(settings, options.images, options.queries)
+
+
+def are_known(names: list[str], known: Any, what: str) -> bool:
+    """Whether all names are known; says which are not."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        print(f"There is no {what} {unknown[0]!r}, only: {', '.join(known)}.", file=sys.stderr)
+    return not unknown
