@@ -4,8 +4,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
+from api.filter_option import parsed_filter
 from api.watches_command import WATCHES_VERB
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
@@ -89,7 +90,7 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
 
     client = Client(arguments.url or settings.api_address, collection=arguments.collection)
     wanted = {name: getattr(arguments, name) for name in ("k", "offset", "as_of", "explain", "sort", "effort")}
-    wanted["filter"] = _parsed_filter(arguments.filter)
+    wanted["filter"] = parsed_filter(arguments.filter)
     try:
         if arguments.address is not None:
             answer = client.search_address(arguments.address, **wanted)
@@ -101,19 +102,6 @@ def _search(settings: "Settings", arguments: argparse.Namespace) -> int:
         raise LookalikeError(str(error)) from error
     print(json.dumps(answer.raw, ensure_ascii=False) if arguments.json else neighbours_table(answer))
     return 0
-
-
-def _parsed_filter(text: str | None) -> dict[str, Any] | None:
-    """What `--filter` says, as far as only the API need understand it."""
-    if text is None:
-        return None
-    try:
-        parsed = json.loads(text)
-    except ValueError as error:
-        raise LookalikeError(f"--filter is not JSON: {error}. Quote it for the shell: --filter '{{…}}'") from error
-    if not isinstance(parsed, dict):
-        raise LookalikeError(f"--filter is {text[:80]}, expected a JSON object with must, should or must_not.")
-    return parsed
 
 
 VERBS = (

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.filter_option import parsed_filter
 from contract.errors import LookalikeError
 from runtime.command_line import Verb
 
@@ -29,6 +30,7 @@ def _add_add(add: argparse.ArgumentParser) -> None:
     what.add_argument("file", nargs="?", type=Path, help="an image file")
     what.add_argument("--id", help="an image of the gallery instead")
     add.add_argument("--max-distance", type=float, required=True, help="how far a match may be away")
+    add.add_argument("--filter", help="only images whose metadata match: JSON in Qdrant's form")
     add.add_argument("--name", default="", help="what people call the watch")
     add.add_argument("--webhook", default="", help="an address that every match is posted to")
     _add_url(add)
@@ -69,7 +71,13 @@ def _add(settings: "Settings", options: argparse.Namespace) -> int:
     except OSError as error:
         raise LookalikeError(f"{options.file} cannot be read: {error.strerror}.") from error
     with _asked(settings, options) as client:
-        made = client.watch(query, max_distance=options.max_distance, name=options.name, webhook=options.webhook)
+        made = client.watch(
+            query,
+            max_distance=options.max_distance,
+            filter=parsed_filter(options.filter),
+            name=options.name,
+            webhook=options.webhook,
+        )
     _tell(made, _line(made), options)
     if made.webhook and not options.json:
         print(f"secret of its signatures, shown only now: {made.secret}")

@@ -159,7 +159,6 @@ class Services:
         """Let go of connections to Kafka that nobody uses."""
         if self.rejected.is_idle(UNUSED_S):
             await asyncio.to_thread(self.rejected.close)
-        await asyncio.to_thread(self.duplicates.close)
         await self.watching.close_idle(UNUSED_S)
         await self.publishing.close_idle(PUBLISHER_IDLE_S)
 

@@ -215,6 +215,7 @@ def test_routes_exist_and_are_documented() -> None:
     assert {path for line in SPANS for path in re.findall(r"/v1/[\w/{}]+[\w}]", line)} <= {
         *paths,
         "/v1/collections/NAME",
+        "/v1/collections/digits/search",
     }
 
 
