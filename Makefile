@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 IMAGES ?= 10000
+# Tests that start no servers: two at once. The measurements start them all.
+UNIT := $(filter-out tests/unit/test_bench_smoke.py,$(wildcard tests/unit/test_*.py))
 export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -26,7 +28,7 @@ demo: venv ## the whole road over the pictures in FOLDER=~/Pictures and over IMA
 test: venv ## lint, types and every test; fetches what it needs
 	@$(MAKE) --no-print-directory lint
 	@$(RUN) -m stack fetch
-	@$(RUN) -m pytest $(ARGS)
+	@$(if $(ARGS),$(RUN) -m pytest $(ARGS),$(RUN) -m pytest -n 2 --dist loadfile $(UNIT) && $(RUN) -m pytest tests $(UNIT:%=--ignore %))
 
 up: venv ## start the stack, detached; returns when it is ready
 	@$(RUN) -m stack up

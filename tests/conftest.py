@@ -23,6 +23,7 @@ def pytest_configure() -> None:
 
     And let child processes hear SIGINT also when the tests run in the background, where shells have it ignored.
     """
+    os.environ["LOOKALIKE_TEST_SEED"] = str(SEED)  # where tests run in several processes, all have one
     os.environ.setdefault(f"{PREFIX}ENCODER", DIGITS_ENCODER)
     os.environ[f"{PREFIX}ENCODERS_DIR"] = str(COMPILED_DIR.with_name("no-encoders"))  # a person's own change no test
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

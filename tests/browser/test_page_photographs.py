@@ -99,10 +99,19 @@ def test_a_thorough_search_says_which_part_found_what(run: Any, whole: dict[str,
     run("thorough", pasted=upload("pasted.jpg", collage(flower, china, *_patterns(2))))
 
 
-def test_duplicates_stand_side_by_side_and_are_deleted_or_kept_by_keys(run: Any, running: Settings) -> None:
+def test_duplicates_stand_side_by_side_and_are_deleted_or_kept_by_keys(
+    run: Any, running: Settings, whole: dict[str, Image.Image]
+) -> None:
+    client, there = Client(running.api_address), _searchable(running)
+    for number, name in enumerate(("flower", "china")):
+        width, height = whole[name].size
+        client.publish(
+            jpeg(whole[name].crop((width // 10, height // 10, width, height))), image_id=f"copies/{number}.jpg"
+        )
+    wait_for(lambda: _searchable(running) == there + 2 or None, timeout_s=60)
     run("duplicates")
     run("not duplicates")
-    client, before = Client(running.api_address), _searchable(running)
+    before = _searchable(running)
     deleted = run("delete a duplicate")
     with pytest.raises(ApiError, match="No image has the id"):
         client.image(deleted)

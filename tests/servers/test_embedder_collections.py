@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,25 @@ def test_collections_of_two_encoders_are_taken_up_and_dropped_while_another_goes
         assert {one["topic"] for one in listed} == {dogs.kafka_topic}
 
 
+def test_collections_that_are_dropped_one_after_the_other_hold_up_nobody(
+    settings: Settings, store: Store, made: Made, tmp_path: Path
+) -> None:
+    """The second one's topic vanishes while partitions are given out anew because of the first."""
+    log = make_topics(settings)
+    names = ("one", "two", "three")
+    with running_embedder(settings, tmp_path) as embedder:
+        dropped = {name: made.create(name) for name in names}
+        for own, own_log in dropped.values():
+            wait_for_feed(store, own, own_log, publish(own, some_records(2, 5)), 2 * TAKEN_UP_S)
+        for name, (own, _) in dropped.items():
+            before = changes(embedder)
+            made.drop(name, own)
+            eventually("it begins", partial(_has_changed, embedder, before), TAKEN_UP_S)
+        sent = publish(settings, some_records(3, 40))
+        assert outcomes(wait_for_feed(store, settings, log, sent, TAKEN_UP_S)) == expected(sent)
+        assert embedder.process.poll() is None
+
+
 def test_members_of_one_group_that_embed_other_collections_share_what_both_know(
     settings: Settings, store: Store, made: Made, tmp_path: Path
 ) -> None:
@@ -177,6 +197,15 @@ def test_a_busy_collection_does_not_starve_another(
     p50, p99 = np.percentile(took_ms, [50, 99])
     print(f"{len(sent)} images beside {busy}: p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {max(took_ms)} ms")
     assert p99 <= 1000
+
+
+def changes(embedder: Embedder) -> int:
+    """How often what it reads was given out anew."""
+    return embedder.text().count('"event": "revoked"')
+
+
+def _has_changed(embedder: Embedder, before: int) -> bool:
+    return changes(embedder) > before
 
 
 def assigned(embedder: Embedder) -> dict[str, int]:

@@ -66,7 +66,7 @@ USED = [
     Used(
         Consumer,
         consumer,
-        "_thread _acked _acked_index assignment earliest_offsets highwaters",
+        "_thread _acked _acked_index assignment",
         "seek_to_committed on_partitions_revoked on_partitions_assigned getmany _getmany _to_message _new_offset _add_gap "
         "_new_consumer_thread",
     ),
@@ -74,7 +74,7 @@ USED = [
     Used(
         AIOKafkaConsumerThread,
         fetching,
-        "_ensure_consumer assignment tp_last_committed_at thread_loop _consumer",
+        "_ensure_consumer assignment call_thread tp_last_committed_at thread_loop _consumer",
         "__post_init__ _create_worker_consumer _seek_wait _fetch_records _commit",
     ),
     Used(AIOKafkaConsumerThread, consumer, "seek_wait"),
@@ -102,7 +102,7 @@ USED = [
     Used(
         AIOKafkaConsumer,
         fetching,
-        "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets assignment pause paused resume",
+        "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets end_offsets assignment pause paused resume",
     ),
     Used(fetcher.Fetcher, fetching, "_prefetch_backoff _subscriptions"),
     Used(subscription_state.SubscriptionState, fetching, "subscription"),

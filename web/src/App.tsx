@@ -1,20 +1,22 @@
-import { useCallback } from "react";
+import { lazy, Suspense, useCallback } from "react";
 
 import { AddView } from "./add/AddView";
 import { addressOf, usePlace, type View } from "./address";
 import { COLLECTION, type Question } from "./api/calls";
 import { Switch, Unknown } from "./collections/Switch";
 import { useCollections } from "./collections/useCollections";
-import { DuplicatesView } from "./duplicates/DuplicatesView";
 import { LiveView } from "./live/LiveView";
 import { useIndex, type Feed } from "./live/useIndex";
 import { SearchView } from "./search/SearchView";
 import { count } from "./text";
-import { WatchesView } from "./watches/WatchesView";
 
 const VIEWS: [View, string][] = [
   ["search", "Search"], ["duplicates", "Duplicates"], ["watches", "Watches"], ["live", "Live"], ["add", "Add"],
 ];
+
+// Loaded when they are looked at: most people come to search.
+const DuplicatesView = lazy(async () => ({ default: (await import("./duplicates/DuplicatesView")).DuplicatesView }));
+const WatchesView = lazy(async () => ({ default: (await import("./watches/WatchesView")).WatchesView }));
 
 export function App() {
   const [place, go] = usePlace();
@@ -49,8 +51,10 @@ export function App() {
             showWatches={() => go({ view: "watches" })}
           />
         )}
-        {isKnown && place.view === "duplicates" && <DuplicatesView ask={ask} />}
-        {isKnown && place.view === "watches" && <WatchesView index={feed.index} ask={ask} />}
+        <Suspense>
+          {isKnown && place.view === "duplicates" && <DuplicatesView ask={ask} />}
+          {isKnown && place.view === "watches" && <WatchesView index={feed.index} ask={ask} />}
+        </Suspense>
         {isKnown && place.view === "live" && <LiveView feed={feed} ask={ask} />}
         <AddView hidden={!isKnown || place.view !== "add"} ask={ask} />
       </main>

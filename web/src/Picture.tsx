@@ -12,7 +12,7 @@ export function Picture({ src, instead, alt = "", loaded }: Props) {
   const [small, setSmall] = useState(false);
   const [failed, setFailed] = useState<readonly string[]>([]);
   const shown = [src, instead].find((address) => address && !failed.includes(address));
-  if (!shown) return <span className="unshown">No preview</span>;
+  if (!shown) return <span className="unshown" />;
   return (
     <img
       src={shown} alt={alt} data-small={small || undefined} draggable={false}

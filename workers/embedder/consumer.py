@@ -30,9 +30,6 @@ from workers.embedder.fetching import ImageConsumerThread
 from workers.embedder.records import LOG_APPEND_TIME, Stretch
 from workers.embedder.sharing import Held
 
-# How long Kafka may take to say where partitions begin and end: a topic that was deleted a moment ago is asked about for longer.
-OFFSETS_S_MAX = 5.0
-
 logger = structlog.get_logger()
 
 
@@ -152,13 +149,16 @@ class ImageConsumer(Consumer):
         by_topic: dict[str, list[TP]] = {}
         for tp in partitions:
             by_topic.setdefault(tp.topic, []).append(tp)
-        everything = [tp for tps in by_topic.values() for tp in tps]
-        if not everything:
+        if not by_topic:
             return {}
+        thread = self._image_thread
         try:
-            return await self._bounds_of(everything)
+            return await thread.bounds([tp for tps in by_topic.values() for tp in tps])
         except (KafkaError, TimeoutError):
-            found = await asyncio.gather(*map(self._bounds_of, by_topic.values()), return_exceptions=True)
+            # Asked in vain for one that was deleted, the others would wait behind it.
+            is_there = await asyncio.gather(*map(self.transport.watcher.is_same, by_topic))
+            by_topic = {topic: tps for (topic, tps), there in zip(by_topic.items(), is_there, strict=True) if there}
+            found = await asyncio.gather(*map(thread.bounds, by_topic.values()), return_exceptions=True)
         bounds: dict[TP, tuple[int, int]] = {}
         for topic, answer in zip(by_topic, found, strict=True):
             if isinstance(answer, KafkaError | TimeoutError):
@@ -168,11 +168,6 @@ class ImageConsumer(Consumer):
             else:
                 bounds |= answer
         return bounds
-
-    async def _bounds_of(self, partitions: list[TP]) -> dict[TP, tuple[int, int]]:
-        asking = asyncio.gather(self.earliest_offsets(*partitions), self.highwaters(*partitions))
-        earliest, ends = await asyncio.wait_for(asking, OFFSETS_S_MAX)
-        return {tp: (earliest[tp], ends[tp]) for tp in partitions}
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Not ready until what the group gives out next is known."""

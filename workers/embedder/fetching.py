@@ -1,5 +1,6 @@
 """The thread that fetches: it knows from which position each record was reached, and leaves out topics that have their share."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,8 @@ FETCH_SIZE_BYTES_MAX = 8 * 1024 * 1024
 PREFETCH_BACKOFF_S = 60.0
 # How long a fetch waits for records before it is seen that the position stepped over what is none.
 FETCH_WAIT_S_MAX = 0.25
+# How long Kafka may take to say where partitions begin and end.
+OFFSETS_S_MAX = 3.0
 
 logger = structlog.get_logger()
 
@@ -48,6 +51,22 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_bytes = FETCH_SIZE_BYTES_MAX
         return consumer
+
+    async def bounds(self, partitions: list[TP]) -> dict[TP, tuple[int, int]]:
+        """Where partitions begin and end in Kafka.
+
+        Raises:
+            KafkaError, TimeoutError: Kafka does not say in time: a topic may be there no more.
+        """
+        found: dict[TP, tuple[int, int]] = await self.call_thread(self._bounds, self._ensure_consumer(), partitions)
+        return found
+
+    async def _bounds(self, consumer: Any, partitions: list[TP]) -> dict[TP, tuple[int, int]]:
+        # Ended here: aiokafka would go on asking for a topic that was deleted, and what else this thread is to do would wait.
+        known = [ensure_aiokafka_TP(tp) for tp in partitions]
+        asking = asyncio.gather(consumer.beginning_offsets(known), consumer.end_offsets(known))
+        earliest, ends = await asyncio.wait_for(asking, OFFSETS_S_MAX)
+        return {tp: (earliest[each], ends[each]) for tp, each in zip(partitions, known, strict=True)}
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         # Before the first await below this, so that no fetch comes between the note and the seek.

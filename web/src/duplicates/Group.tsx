@@ -19,7 +19,7 @@ export function Group({ group, marked, mark, keep, compare, ask }: Props) {
   return (
     <section className="card twins" aria-labelledby={title}>
       <header>
-        <h2 id={title}>{NAMES[group.class]}, {count(group.count)} images</h2>
+        <h2 id={title}>{NAMES[group.class]}, {count(group.count)} images<span className="unseen"> like {images[0]!.id}</span></h2>
         <button onClick={() => mark(others, !others.every((id) => marked.has(id)))}>Mark all but the best</button>
         <button onClick={keep}>Not duplicates</button>
       </header>
