@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from api.answers.as_of import Past
 from api.answers.cameras import CameraAnswer
 from api.answers.coverage import is_covered
+from api.answers.duplicates import DuplicatesOfImage
 from api.answers.history import HISTORY_RECORDS_MAX, HistoryRecord
 from api.answers.problems import ProblemError
 from api.answers.records import (
@@ -58,7 +59,18 @@ class ImageAnswer(BaseModel):
         )
     )
     history_complete: bool = Field(description="False where some records are left out, or it cannot be read.")
+    duplicates: list[DuplicatesOfImage] | None = Field(
+        description="The groups that it is in by the newest run of `GET /v1/duplicates`, as far as they still hold; null while that is not known."
+    )
     degraded: Degraded
+
+
+class HistoryAnswer(BaseModel):
+    """Every record of an id, also of one that is deleted."""
+
+    id: str
+    history: list[HistoryRecord] = Field(description=f"The oldest in front, at most the newest {HISTORY_RECORDS_MAX}.")
+    complete: bool = Field(description="False where some records are left out.")
 
 
 class TimelineAnswer(BaseModel):
@@ -95,6 +107,7 @@ class More:
     camera: CameraAnswer | None = None
     history: list[HistoryRecord] | None = None
     is_history_complete: bool = False
+    duplicates: list[DuplicatesOfImage] | None = None
     missing: Sequence[str] = ()
 
 
@@ -130,6 +143,7 @@ def image_answer(
         camera=more.camera,
         history=more.history,
         history_complete=more.is_history_complete,
+        duplicates=more.duplicates,
         degraded=[*([] if record else ["metadata"]), *more.missing],
     )
 

@@ -4,13 +4,15 @@ import structlog
 from fastapi import Request
 
 from api.answers.cameras import CameraAnswer
+from api.answers.duplicates import DuplicatesOfImage, duplicates_of
 from api.answers.history import HISTORY_RECORDS_MAX, HistoryRecord, history_of, in_effect_order, sized
-from api.answers.images import More
+from api.answers.images import HistoryAnswer, More, unknown_image
 from api.answers.problems import ProblemError
 from api.live.services import Services
 from api.routes.body_memory import take_memory
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
+from gallery.duplicates.current import apart_in, meant_in
 from gallery.store.rows import ImageRecord
 
 logger = structlog.get_logger()
@@ -35,7 +37,35 @@ async def look_up_more(
     except (DependencyError, ProblemError) as error:
         logger.warning("no camera facts", detail=error.detail)
         missing.append("camera")
-    return More(camera, history, is_complete, missing)
+    duplicates = await _duplicates(image_id, services)
+    if duplicates is None:
+        missing.append("duplicates")
+    return More(camera, history, is_complete, duplicates, missing)
+
+
+async def look_up_history(image_id: str, services: Services) -> HistoryAnswer:
+    """Every record of an id, whether an image has it now or not.
+
+    Raises:
+        DependencyError: it cannot be read now.
+        ProblemError: 404 ``unknown-image`` where there is none.
+    """
+    history, is_complete = await _history(image_id, services)
+    if history is None:
+        raise DependencyError("cassandra", "The history cannot be read now.")
+    if not history:
+        raise unknown_image(image_id)
+    return HistoryAnswer(id=image_id, history=history, complete=is_complete)
+
+
+async def _duplicates(image_id: str, services: Services) -> list[DuplicatesOfImage] | None:
+    snapshot = services.snapshot()
+    try:
+        sets = await services.records.distinct_sets(services.settings.kafka_topic)
+    except DependencyError:
+        return None
+    groups = await services.duplicates.groups_with(image_id, snapshot.manifest.index_id, services.served.index.name)
+    return duplicates_of(image_id, groups, meant_in(snapshot), apart_in(sets))
 
 
 async def _history(image_id: str, services: Services) -> tuple[list[HistoryRecord] | None, bool]:

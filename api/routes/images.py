@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.answers.as_of import Past
 from api.answers.images import (
+    HistoryAnswer,
     ImageAnswer,
     TimelineAnswer,
     WriteAnswer,
@@ -21,7 +22,7 @@ from api.live.collections import services_of
 from api.live.services import Services
 from api.routes.bodies import read_upload
 from api.routes.body_memory import take_memory
-from api.routes.details import look_up_more
+from api.routes.details import look_up_history, look_up_more
 from api.routes.offsets import read_asked_as_of, wait_covered
 from api.routes.parameters import AsOfTime
 from api.routes.writers import check_writer
@@ -112,6 +113,12 @@ async def original(request: Request, id: Id, at: At = None, as_of: AsOfTime = No
     if record is None or record.image_id != id or value is None:
         raise unknown_image(id)
     return _picture(request, key, at, value)
+
+
+@router.get("/images/history", responses=describe_problems(400, 404, 503))
+async def image_history(request: Request, id: Id) -> HistoryAnswer:
+    """Every record of an id, also when its image is deleted: when it was put, replaced, deleted or rejected."""
+    return await look_up_history(id, services_of(request))
 
 
 @router.get("/images/timeline", responses=describe_problems(400, 404, 503))

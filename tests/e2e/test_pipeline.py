@@ -125,6 +125,10 @@ def test_same_id_replaces_and_null_deletes_also_after_a_restart_and_without_the_
         assert gone not in dict(answer(client, digit(3), deleted, k=100))
 
     assert_replaced_and_deleted()
+    told = {image_id: [each["kind"] for each in client.history(image_id)] for image_id in (kept, gone)}
+    assert told == {kept: ["put", "replaced"], gone: ["put", "deleted"]}
+    with pytest.raises(ApiError, match="No image has the id"):
+        client.history("never")
     groups.down(running, "programs")
     groups.up(running, "programs", tied=True)
     assert_replaced_and_deleted()

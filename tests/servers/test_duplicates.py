@@ -18,6 +18,7 @@ from PIL import Image
 from contract.record_key import RecordKey
 from contract.settings import Settings, environment_of
 from gallery.store.store import Store
+from lookalike_client import Client
 from model.encoder import load_encoder
 from tests.api_gallery import Gallery, record, running_api
 from tests.conftest import fresh_settings
@@ -100,6 +101,15 @@ def test_groups_are_found_shown_page_by_page_and_kept_true(running: tuple[Settin
     assert copy["edits"][0]["name"] == "crop"
     assert body["run"]["current"] and body["run"]["unjudged"] == 0
     assert body["run"]["classes"]["altered copy"] == {"groups": 2, "duplicates": 2}
+
+    told = Client(str(client.base_url))
+    assert list(told.duplicates()) == body["groups"]
+    assert [each["class"] for each in told.duplicates(kinds=["same bytes", "same pixels"])] == [
+        "same bytes",
+        "same pixels",
+    ]
+    of_one = {(each["class"], each["best"], *each["ids"]) for each in told.image("first")["duplicates"]}
+    assert ("same bytes", True, "again") in of_one and ("altered copy", True, "cropped") in of_one
 
     page = found(client, limit=3)
     rest = found(client, limit=3, cursor=page["next"])

@@ -16,6 +16,7 @@ from api.answers.history import HISTORY_RECORDS_MAX, history_of, in_effect_order
 from api.answers.stored_records import StoredRecords
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
+from gallery.store.distinct import DistinctSet
 from gallery.store.rows import FeedRow, ImageRecord
 from tests.api_gallery import LOG, Gallery, digit, record, running_api, settings_for
 
@@ -92,8 +93,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         assert topic == settings.kafka_topic
         return [[row(LOG, 0, list(VALUES).index(image_id), "put", 1000)]], True
 
+    async def distinct_sets(_: StoredRecords, topic: str) -> list[DistinctSet]:
+        assert topic == settings.kafka_topic
+        return []
+
     with pytest.MonkeyPatch.context() as patch:
-        for read in (records, original, image_rows):
+        for read in (records, original, image_rows, distinct_sets):
             patch.setattr(StoredRecords, read.__name__, read)
         with running_api(settings) as address, httpx.Client(base_url=address, timeout=60) as made:
             yield made
@@ -106,6 +111,7 @@ def test_details_tell_camera_facts_and_history(client: httpx.Client) -> None:
         assert (camera["make"], camera["iso"], camera["place"]) == ("Canon", None, None)
         assert "Ann" not in str(body)
         assert body["degraded"] == [] and body["history_complete"] is True
+        assert body["duplicates"] == [], "no run has ended yet"
         (only,) = body["history"]
         assert (only["kind"], only["width"], only["source"]["offset"]) == ("put", 28, 0)
         assert only["thumbnail_url"] == body["thumbnail_url"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from urllib.parse import quote
 
 from lookalike_client.answers import Answer, Answers, Effort, Sort, Written, answer_of, answers_of, written_of
 from lookalike_client.bodies import AnyQuery, batch_questions, form_body, json_body, search_parameters
+from lookalike_client.problems import ApiError
 from lookalike_client.requests import Requests
 from lookalike_client.watches import Matched, Watched, match_events, matched_of, new_watch, watched_of
 
 _COLLECTIONS = "/collections"
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
+_POLL_S = 0.5
 
 
 class Client(Requests):
@@ -196,6 +199,11 @@ class Client(Requests):
         """What is known of an image, or of the one that had its id at an earlier time."""
         return self._read(dict, "GET", "/images", {"id": image_id, "as_of": as_of})
 
+    def history(self, image_id: str) -> list[dict[str, Any]]:
+        """Every record of an id, the oldest in front, also when its image is deleted."""
+        found: dict[str, Any] = self._read(dict, "GET", "/images/history", {"id": image_id})
+        return list(found["history"])
+
     def original(self, image_id: str, *, as_of: str | None = None) -> bytes:
         """The bytes exactly as they were published."""
         return self._call("GET", "/images/original", {"id": image_id, "as_of": as_of})
@@ -233,6 +241,28 @@ class Client(Requests):
         """Drop a collection: its topic, feed, records and index are gone for good."""
         path = f"{_COLLECTIONS}/{quote(name, safe='')}"
         return self._read(dict, "DELETE", path, {"confirm": name}, is_of_all=True)
+
+    def duplicates(
+        self, *, max_distance: float | None = None, kinds: Sequence[str] = (), wait_s: float = 600.0
+    ) -> Iterator[dict[str, Any]]:
+        """Groups of images that are the same, altered copies or near, of the newest run; the first one is waited for.
+
+        Args:
+            kinds: only these classes: "same bytes", "same pixels", "altered copy", "near".
+        """
+        query: dict[str, Any] = {"max_distance": max_distance, "class": list(kinds) or None}
+        deadline = time.monotonic() + wait_s
+        while True:
+            page: dict[str, Any] = self._read(dict, "GET", "/duplicates", query)
+            if page["run"] is not None:
+                yield from page["groups"]
+                if page["next"] is None:
+                    return
+                query["cursor"] = page["next"]
+            elif time.monotonic() > deadline:
+                raise ApiError(202, "computing", f"The first run has not ended within {wait_s:g} s.")
+            else:
+                time.sleep(_POLL_S)
 
     def watch(
         self,

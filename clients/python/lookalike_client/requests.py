@@ -65,7 +65,7 @@ class Requests:
         is_of_all: bool = False,
     ) -> bytes:
         path = f"/v1{'' if is_of_all else self._collection}{path}"
-        given = urlencode({name: value for name, value in query.items() if value is not None})
+        given = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
         request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
         if kind:
             request.add_header("Content-Type", kind)

@@ -222,6 +222,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/images/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Image History
+         * @description Every record of an id, also when its image is deleted: when it was put, replaced, deleted or rejected.
+         */
+        get: operations["image_history_v1_images_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/images/timeline": {
         parameters: {
             query?: never;
@@ -307,6 +327,26 @@ export interface paths {
          * @description The bytes exactly as they were published. Of a deleted image only with `as_of`.
          */
         get: operations["original_v1_collections__collection__images_original_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/collections/{collection}/images/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Image History
+         * @description Every record of an id, also when its image is deleted: when it was put, replaced, deleted or rejected.
+         */
+        get: operations["image_history_v1_collections__collection__images_history_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1283,6 +1323,32 @@ export interface components {
             degraded: string[];
         };
         /**
+         * DuplicatesOfImage
+         * @description A group that an image is in.
+         */
+        DuplicatesOfImage: {
+            /**
+             * Group
+             * @description As `GET /v1/duplicates?group=` takes it.
+             */
+            group: number;
+            /**
+             * Class
+             * @enum {string}
+             */
+            class: "same bytes" | "same pixels" | "altered copy" | "near";
+            /**
+             * Best
+             * @description Whether the image is the best one of the group.
+             */
+            best: boolean;
+            /**
+             * Ids
+             * @description The others, the best one first; 20 at most.
+             */
+            ids: string[];
+        };
+        /**
          * EditAnswer
          * @description One thing that was done to the match to get the query.
          */
@@ -1375,6 +1441,24 @@ export interface components {
             stalled: components["schemas"]["StallAnswer"] | null;
         };
         /**
+         * HistoryAnswer
+         * @description Every record of an id, also of one that is deleted.
+         */
+        HistoryAnswer: {
+            /** Id */
+            id: string;
+            /**
+             * History
+             * @description The oldest in front, at most the newest 1000.
+             */
+            history: components["schemas"]["HistoryRecord"][];
+            /**
+             * Complete
+             * @description False where some records are left out.
+             */
+            complete: boolean;
+        };
+        /**
          * HistoryRecord
          * @description One record of an id.
          */
@@ -1458,6 +1542,11 @@ export interface components {
              * @description False where some records are left out, or it cannot be read.
              */
             history_complete: boolean;
+            /**
+             * Duplicates
+             * @description The groups that it is in by the newest run of `GET /v1/duplicates`, as far as they still hold; null while that is not known.
+             */
+            duplicates: components["schemas"]["DuplicatesOfImage"][] | null;
             /**
              * Degraded
              * @description Fields that are null because what they come from is away.
@@ -3375,6 +3464,65 @@ export interface operations {
             };
         };
     };
+    image_history_v1_images_history_get: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     timeline_v1_images_timeline_get: {
         parameters: {
             query: {
@@ -3846,6 +3994,68 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    image_history_v1_collections__collection__images_history_get: {
+        parameters: {
+            query: {
+                /** @description Any text of 1 to 256 bytes of UTF-8 without control characters. */
+                id: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a collection. */
+                collection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryAnswer"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
