@@ -11,8 +11,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 IMAGES ?= 10000
-# Tests that start no servers: two at once. The measurements start them all.
-UNIT := $(filter-out tests/unit/test_bench_smoke.py,$(wildcard tests/unit/test_*.py))
+# Tests that start no servers and install nothing: two at once.
+UNIT := $(filter-out $(patsubst %,tests/unit/test_%.py,asyncapi bench_smoke containers),$(wildcard tests/unit/test_*.py))
 export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
