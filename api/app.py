@@ -134,6 +134,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document with the schema of problems, which no route returns by type."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        # The others can be left out by `with`.
+        document["components"]["schemas"]["SearchMatch"]["required"] = ["id", "distance"]
         document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         app.openapi_schema = document
     return app.openapi_schema

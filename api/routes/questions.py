@@ -17,7 +17,10 @@ _FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 _ASKED: list[dict[str, Any]] = [ById.model_json_schema(), ByEmbedding.model_json_schema()]
 
 
-_FILTER: dict[str, Any] = {"type": "object", "description": "As the parameter filter, which may be given instead."}
+_FILTER: dict[str, Any] = {
+    "type": ["object", "null"],
+    "description": "As the parameter filter, which may be given instead.",
+}
 
 
 def described_body(*, many: int = 0) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def store(settings: Settings) -> Iterator[Store]:
     opened.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_killed_amid_three_collections_each_record_is_found_once_in_the_right_one(
     settings: Settings, store: Store, tmp_path: Path, chance: random.Random

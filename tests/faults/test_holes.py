@@ -91,6 +91,7 @@ def test_coverage_comes_to_the_end_of_a_log_that_ends_with_markers(settings: Set
     assert index_when(settings, {"0": 9}) == {"a", "b", "c"}
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(240)
 def test_coverage_waits_for_a_transaction_that_nobody_ends(settings: Settings) -> None:
     """Its records may still be committed: nothing at or behind the first of them is claimed before Kafka aborts it."""
@@ -111,6 +112,7 @@ def test_coverage_waits_for_a_transaction_that_nobody_ends(settings: Settings) -
     assert index_when(settings, {"0": 6}) == {"a", "b"}  # Kafka's own marker stands at 5
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_partition_whose_records_all_expired_is_covered_to_its_end(settings: Settings) -> None:
     publish(settings, [Sent(b"gone", picture(n)) for n in range(7)])
@@ -122,6 +124,7 @@ def test_partition_whose_records_all_expired_is_covered_to_its_end(settings: Set
     assert Client(settings.api_address).index()["expired"] == 7
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(180)
 def test_partitions_that_are_added_while_all_runs_are_read(settings: Settings) -> None:
     groups.up(settings, "programs", tied=True)

@@ -154,7 +154,9 @@ def test_nothing_leaks_from_one_collection_into_another_and_one_goes_alone(world
     own_topic = {name: settings_of(world.settings, world.collection(name)).kafka_topic for name in ("birds", "default")}
     assert world.logs_in_tables() == left | set(own_topic.values())
     assert not settings_of(world.settings, Collection(name="cats", encoder="", partitions=1)).index_dir.exists()
-    assert topics(world.settings) == {topic + suffix for topic in own_topic.values() for suffix in ("", ".rejected")}
+    assert topics(world.settings) == {
+        topic + suffix for topic in own_topic.values() for suffix in ("", ".rejected", ".matches")
+    }
     for place, name in enumerate(names):
         if name != "cats":
             found = client.post(f"{below(name)}/search", content=digit(3 * place), headers=PNG).json()["matches"]

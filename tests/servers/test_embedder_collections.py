@@ -119,6 +119,7 @@ def test_collections_that_are_dropped_one_after_the_other_hold_up_nobody(
         assert embedder.process.poll() is None
 
 
+@pytest.mark.thorough
 def test_members_of_one_group_that_embed_other_collections_share_what_both_know(
     settings: Settings, store: Store, made: Made, tmp_path: Path
 ) -> None:

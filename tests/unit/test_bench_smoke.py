@@ -15,7 +15,7 @@ from stack import groups
 from tests.conftest import fresh_settings
 
 # A minute on two quiet cores. It starts a dozen processes, so that a busy machine takes far longer.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(1200)]
 
 METHOD_KEYS = {"method", "p50_ms", "p99_ms", "recall_at_10", "build_s", "bytes_per_vector"}
 

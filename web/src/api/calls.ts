@@ -2,8 +2,9 @@
 import type { components } from "./schema";
 
 type Schemas = components["schemas"];
-export type SearchAnswer = Schemas["SearchAnswer"];
-export type Match = Schemas["SearchMatch"];
+export type SearchAnswer = Omit<Schemas["SearchAnswer"], "matches"> & { matches: Match[] };
+/** The page asks for all fields. */
+export type Match = Required<Schemas["SearchMatch"]>;
 export type Edit = Schemas["EditAnswer"];
 export type ImageAnswer = Schemas["ImageAnswer"];
 export type IndexAnswer = Schemas["IndexAnswer"];

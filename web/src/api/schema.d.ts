@@ -1846,70 +1846,70 @@ export interface components {
              * Metadata
              * @description The JSON object that was published with the image, {} without any; null while it is unknown.
              */
-            metadata: {
+            metadata?: {
                 [key: string]: unknown;
             } | null;
             /** Width */
-            width: number | null;
+            width?: number | null;
             /** Height */
-            height: number | null;
+            height?: number | null;
             /** Media Type */
-            media_type: string | null;
+            media_type?: string | null;
             /**
              * Same Bytes
              * @description Whether query and image are equal byte by byte; null if unknown.
              */
-            same_bytes: boolean | null;
+            same_bytes?: boolean | null;
             /**
              * Same Pixels
              * @description Whether query and image show equal pixels; null if unknown.
              */
-            same_pixels: boolean | null;
+            same_pixels?: boolean | null;
             /**
              * Truncated
              * @description Whether the file lacks its end, so that what is missing is shown grey, black or transparent; null while it is unknown.
              */
-            truncated: boolean | null;
+            truncated?: boolean | null;
             /** Thumbnail Url */
-            thumbnail_url: string;
-            source: components["schemas"]["Source"];
+            thumbnail_url?: string;
+            source?: components["schemas"]["Source"];
             /**
              * Larger
              * @description How many times larger the match is than the query, when it has more pixels: the square root of pixels of the match by pixels of the query, so 2 where both sides are twice as long. Null otherwise, or when either size is unknown.
              */
-            larger: number | null;
+            larger?: number | null;
             /**
              * Hypothesis
              * @description What of the query is like the match: `whole`, `turned-90` (against the clock), `turned-180`, `turned-270`, `mirrored`, `negative`, or a part such as `part-40-0-100`: 40 % of its width and height, as far left and as far down as it can lie. `distance` is from that to the match, and a verdict looks for the match there first. Null unless `effort=thorough` was asked for.
              */
-            hypothesis: string | null;
+            hypothesis?: string | null;
             /**
              * Verdict
              * @description What the match is to the query; the query is thought to be made of the match. Null unless `explain` was asked for, or while the stored pixels cannot be read.
              */
-            verdict: ("same bytes" | "same pixels" | "altered copy" | "similar") | null;
+            verdict?: ("same bytes" | "same pixels" | "altered copy" | "similar") | null;
             /**
              * Edits
              * @description What was done to the match to get the query; of an altered copy only. Empty: nothing that can be named.
              */
-            edits: components["schemas"]["EditAnswer"][] | null;
+            edits?: components["schemas"]["EditAnswer"][] | null;
             /**
              * Alignment
              * @description Rows of a 3 x 3 matrix that takes places (x, y, 1) in the query to places in the match: divide the first two numbers by the third, which is 1 without perspective. In pixels of either picture, 0 being the middle of the first, so that its corner is at -0.5; null unless the match is the same or a copy.
              */
-            alignment: number[][] | null;
+            alignment?: number[][] | null;
             /**
              * Residual
              * @description What is left between both once the edits are undone, as a share of the match's own variation; noise does not count.
              */
-            residual: number | null;
+            residual?: number | null;
             /**
              * Confidence
              * @description That the query is a copy of the match, 0 to 1, if copies and others were equally frequent.
              */
-            confidence: number | null;
+            confidence?: number | null;
             /** @description The part that query and match both show; null unless the match is the same, or a copy and the encoder knows photographs. */
-            outline: components["schemas"]["OutlineAnswer"] | null;
+            outline?: components["schemas"]["OutlineAnswer"] | null;
         };
         /**
          * ServingEncoder
@@ -2446,7 +2446,7 @@ export interface operations {
                      */
                     image_id: string;
                     /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
+                    filter?: Record<string, never> | null;
                 } | {
                     /**
                      * Embedding
@@ -2460,7 +2460,7 @@ export interface operations {
                      */
                     encoder?: string;
                     /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
+                    filter?: Record<string, never> | null;
                 };
             };
         };
@@ -2633,7 +2633,7 @@ export interface operations {
                         encoder?: string;
                     })[];
                     /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
+                    filter?: Record<string, never> | null;
                 };
             };
         };
@@ -2773,7 +2773,7 @@ export interface operations {
                      */
                     image_id: string;
                     /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
+                    filter?: Record<string, never> | null;
                 } | {
                     /**
                      * Embedding
@@ -2787,7 +2787,7 @@ export interface operations {
                      */
                     encoder?: string;
                     /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
+                    filter?: Record<string, never> | null;
                 };
             };
         };
@@ -2963,7 +2963,7 @@ export interface operations {
                         encoder?: string;
                     })[];
                     /** @description As the parameter filter, which may be given instead. */
-                    filter?: Record<string, never>;
+                    filter?: Record<string, never> | null;
                 };
             };
         };
