@@ -82,7 +82,7 @@ def check(settings: Settings, store: Store, log: str, sent: list[Sent]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param(2, marks=pytest.mark.timeout(240)),
+        pytest.param(2, marks=[pytest.mark.thorough, pytest.mark.timeout(240)]),
         pytest.param(20, marks=[pytest.mark.thorough, pytest.mark.timeout(600)]),
     ],
 )

@@ -24,6 +24,7 @@ HOUR_S = 3600.0
 BEFORE = AsOf(offsets=((0, 3000),))
 
 
+@pytest.mark.thorough
 def test_what_was_replaced_is_dropped_once_it_is_old_although_nothing_new_comes(
     stack: Settings, tmp_path: Path
 ) -> None:
