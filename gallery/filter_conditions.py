@@ -153,7 +153,7 @@ def _rounded(number: int | float) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
 
 
 def _ambiguous(numbers: NDArray[np.float64], candidates: RowMask) -> list[int]:

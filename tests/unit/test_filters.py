@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from contract.errors import RejectedError
 from gallery.filters import CONDITIONS_MAX, VALUES_MAX, parse_filter, read_filter
-from gallery.generations.asked_metadata import AskedEntries
+from gallery.generations.asked_metadata import AskedEntries, AskedRows
+from gallery.generations.columns import build_columns
 from gallery.generations.flattened import is_metadata
 from gallery.generations.fold import Entry, Position
 from gallery.generations.history import AsOf
@@ -255,3 +256,14 @@ def test_metadata_of_any_image_may_be_hostile_and_still_answers(tmp_path: Path) 
             "7"
         ]
         feed.rebuild()
+
+
+@pytest.mark.parametrize("bound", [10**400, -(10**400)])
+def test_numbers_that_float64_does_not_reach_are_compared(bound: int) -> None:
+    values = [bound - 1, bound, bound + 1, 0, 1e300]
+    rows = AskedRows(len(values), lambda: build_columns([text_of({"n": value}) for value in values]), lambda _: [])
+    for name in ("gt", "gte", "lt", "lte"):
+        told = {"must": [{"key": "n", "range": {name: bound}}]}
+        assert read_filter(told).holds(rows).tolist() == [_within(value, name, bound) for value in values], name
+    told = {"must": [{"key": "n", "match": {"any": [bound, 0]}}]}
+    assert read_filter(told).holds(rows).tolist() == [False, True, False, True, False]
