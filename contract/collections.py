@@ -5,6 +5,7 @@ another topic, encoder and index folder. The one named `default` is the settings
 """
 
 import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,20 @@ def chosen_collections(text: str) -> tuple[str, ...]:
 def default_collection(settings: Settings) -> Collection:
     """The collection that the settings themselves describe."""
     return Collection(name=DEFAULT_COLLECTION, encoder=settings.encoder, partitions=settings.kafka_partitions)
+
+
+def served_collections(
+    settings: Settings, registered: Mapping[str, Collection], names: Container[str] = ()
+) -> dict[str, Collection]:
+    """`default`, and what of the registry is not being dropped, by name.
+
+    Args:
+        names: only these, as `chosen_collections` tells them; all where there are none.
+    """
+    there = {DEFAULT_COLLECTION: default_collection(settings)} | {
+        name: found for name, found in registered.items() if not found.is_dropped
+    }
+    return {name: found for name, found in there.items() if not names or name in names}
 
 
 def settings_of(settings: Settings, collection: Collection) -> Settings:

@@ -4,6 +4,7 @@ The other half is the child's program (`model.limited_program`), which limits it
 timer whose signal ends it. Both exchange msgpack frames over a socket, so nothing that the child sends is executed.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -77,6 +78,13 @@ class LimitedProcess:
         except BaseException:
             self._end()  # also when interrupted: the answer to this question must not be taken for the next one's
             raise
+
+    def _call_again(self, question: object, answer: type[T]) -> T | None:
+        """As `_call`, tried again when the child ends; None when it ended every time. The caller holds the lock."""
+        for _ in range(TRIES):
+            with contextlib.suppress(ProcessEndedError):
+                return self._call(question, answer)
+        return None
 
     def _end(self) -> None:
         if self._child is not None:

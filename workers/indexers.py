@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from contract import telemetry
-from contract.collections import DEFAULT_COLLECTION, default_collection
+from contract.collections import DEFAULT_COLLECTION, served_collections
 from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.generations.collection_file import write_collection
@@ -125,10 +125,7 @@ class Indexers:
         except DependencyError as error:
             self._note_dependency(error)
             found = {name: slot.collection for name, slot in self._slots.items() if name != DEFAULT_COLLECTION}
-        wanted = {name: each for name, each in found.items() if not each.is_dropped}
-        wanted[DEFAULT_COLLECTION] = default_collection(self._settings)
-        if self._names:
-            wanted = {name: each for name, each in wanted.items() if name in self._names}
+        wanted = served_collections(self._settings, found, self._names)
         for name, slot in list(self._slots.items()):
             if wanted.get(name) != slot.collection:
                 self._let_go(slot)

@@ -2,14 +2,7 @@
 
 import msgspec
 
-from model.limited_process import (
-    CPU_LIMIT_S,
-    MEMORY_LIMIT_BYTES,
-    TRIES,
-    WALL_LIMIT_S,
-    LimitedProcess,
-    ProcessEndedError,
-)
+from model.limited_process import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, WALL_LIMIT_S, LimitedProcess
 
 # Every format's name for the part of a file that holds such facts. TIFF has no such part: it is one.
 _SIGNS = (b"Exif", b"eXIf", b"EXIF", b"II*\0", b"MM\0*")
@@ -67,10 +60,5 @@ class CameraReader(LimitedProcess):
         if not any(sign in value for sign in _SIGNS):
             return None
         with self._lock:
-            for _ in range(TRIES):
-                try:
-                    found = self._call(CameraQuestion(value, with_place), Camera)
-                except ProcessEndedError:
-                    continue
-                return None if found == Camera() else found
-        return None
+            found = self._call_again(CameraQuestion(value, with_place), Camera)
+        return None if found == Camera() else found

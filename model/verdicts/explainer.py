@@ -2,14 +2,7 @@
 
 from collections.abc import Sequence
 
-from model.limited_process import (
-    CPU_LIMIT_S,
-    MEMORY_LIMIT_BYTES,
-    TRIES,
-    WALL_LIMIT_S,
-    LimitedProcess,
-    ProcessEndedError,
-)
+from model.limited_process import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, WALL_LIMIT_S, LimitedProcess
 from model.verdicts.frames import Explained, ExplainerQuestion, Kind, Shown
 
 
@@ -41,10 +34,5 @@ class Explainer(LimitedProcess):
         """
         question = ExplainerQuestion(query, list(matches), kind, list(hypotheses))
         with self._lock:
-            for _ in range(TRIES):
-                try:
-                    explained = self._call(question, list[Explained])
-                except ProcessEndedError:
-                    continue
-                return explained if len(explained) == len(matches) else None
-        return None
+            explained = self._call_again(question, list[Explained])
+        return explained if explained is not None and len(explained) == len(matches) else None

@@ -6,7 +6,7 @@ from collections.abc import Collection as Names
 
 import structlog
 
-from contract.collections import DEFAULT_COLLECTION, Collection, default_collection, settings_of
+from contract.collections import Collection, served_collections, settings_of
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from gallery.store.store import Store
@@ -49,12 +49,10 @@ class Opener:
         Raises:
             DependencyError: Cassandra did not answer.
         """
-        there = {DEFAULT_COLLECTION: default_collection(self._settings)} | {
-            name: found for name, found in self._store.registry.collections().items() if not found.is_dropped
-        }
+        there = served_collections(self._settings, self._store.registry.collections(), self._names)
         for name in sorted(set(self._names) - there.keys()):
             self._tell(name, "There is no such collection. It is embedded once it was created.")
-        return {name: found for name, found in there.items() if not self._names or name in self._names}
+        return there
 
     def starting_order(self, collection: Collection) -> tuple[bool, str]:
         """First those whose encoder has its child process, then by encoder."""

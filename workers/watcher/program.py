@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from contract import telemetry
-from contract.collections import DEFAULT_COLLECTION, Collection, default_collection
+from contract.collections import DEFAULT_COLLECTION, Collection, served_collections
 from contract.errors import ConfigurationError, DependencyError, IndexDamagedError
 from contract.settings import Settings
 from gallery.generations.writer import lock_index
@@ -98,10 +98,7 @@ class AllCollections:
             watched.close()
 
     def _follow_registry(self) -> None:
-        found = {
-            default_collection(self._settings),
-            *(each for each in self._store.registry.collections().values() if not each.is_dropped),
-        }
+        found = set(served_collections(self._settings, self._store.registry.collections()).values())
         for collection in self._collections.keys() - found:
             self._collections.pop(collection).close()
             self._failed.pop(collection, None)
