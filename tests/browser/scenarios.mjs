@@ -54,12 +54,16 @@ export const scenarios = {
       await page.selectOption(".sort select", "most_changed");
       await page.waitForSelector(".match >> nth=0 >> text=altered copy");
       await tab.assertAccessible(`most changed first, ${colorScheme}`);
+      const comeOriginal = await holdOriginals(page);
       await page.click(".match >> nth=0");
       await page.waitForSelector(".verdict:has-text('Altered copy')");
       assert.match(await page.textContent("dialog h2"), new RegExp(args.id));
       assert.match(await page.textContent(".verdict"), /% sure.*turned 1[12]\.\d° counter-clockwise/s);
       const shown = () => page.$eval(".over canvas", (canvas) => canvas.toDataURL());
       await page.focus(".over input");
+      await page.waitForSelector(".facts:has-text('bytes')");
+      await page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+      await comeOriginal();
       await page.keyboard.press("Home");
       const result = await shown();
       await page.keyboard.press("End");
@@ -326,6 +330,19 @@ export const scenarios = {
     }, args.files);
   },
 };
+
+/** Have the originals wait, as over a slow line, until what is given back is called. */
+async function holdOriginals(page) {
+  let letGo;
+  const gate = new Promise((done) => { letGo = done; });
+  const asked = page.waitForRequest(/images\/original/);
+  await page.route(/images\/original/, async (route) => { await gate; await route.continue(); });
+  return async () => {
+    await asked;
+    assert.equal(await page.locator(".over canvas").count(), 1, "the thumbnail is laid over until the original has come");
+    await Promise.all([page.waitForResponse(/images\/original/), letGo()]);
+  };
+}
 
 /** In the page, before its own code: an event stream that brings another generation sixty times a second. */
 function flood() {

@@ -69,12 +69,14 @@ function Over({ pair, match, names }: { pair: Pair; match: Match; names: readonl
   );
 }
 
-/** Both pictures once they are loaded; null as long as they are not, or where the browser can show neither them nor what stands in for them. */
+/**
+ * Both pictures once they are loaded; null as long as none are, or where the browser can show neither them nor what stands in for them.
+ * A thumbnail stays until the original is loaded, so that nobody's slider is taken away under their hand.
+ */
 function usePair(query: string, queryInstead: string | undefined, querySize: Size | null, result: string, resultInstead: string): Pair | null {
   const [pair, setPair] = useState<Pair | null>(null);
   useEffect(() => {
     let isCurrent = true;
-    setPair(null);
     Promise.all([loaded(query, queryInstead), loaded(result, resultInstead)]).then(([query, result]) => {
       const size = querySize ?? { width: query.naturalWidth, height: query.naturalHeight };
       if (isCurrent) setPair({ query, size, result });

@@ -50,7 +50,7 @@ export function Details({ match, isAsking, open, found, query: { picture, instea
         </header>
         <Verdict match={match} isAsking={isAsking && !match.verdict} />
         {picture
-          ? <Comparison query={picture} queryInstead={instead} querySize={querySize} result={original} resultInstead={match.thumbnail_url} match={match} />
+          ? <Comparison key={match.id} query={picture} queryInstead={instead} querySize={querySize} result={original} resultInstead={match.thumbnail_url} match={match} />
           : <Picture src={original} instead={match.thumbnail_url} />}
         {problem && <p className="problem" role="alert"><Foreign text={problem} /></p>}
         <Facts match={match} known={known} />
