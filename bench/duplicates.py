@@ -1,7 +1,6 @@
 """What searching a collection of photographs for duplicates costs: the comparison of all with all, the groups, and verdicts."""
 
 import itertools
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.machine import machine, versions
 from bench.photographs import gallery_photographs
 from contract.settings import Settings
 from gallery.duplicates.found import Judgement
@@ -52,6 +52,8 @@ def measure_duplicates(
     took["all_s"] = round(time.perf_counter() - began, 2)
     verdict_ms = _verdict_ms(encoder, photographs, pairs)
     return {
+        "machine": machine(),
+        "versions": versions(),
         "images": images,
         "dimensions": encoder.dimensions,
         "max_distance": encoder.copies_within,
@@ -62,7 +64,6 @@ def measure_duplicates(
         "pairs_to_judge": asked[0],
         "verdict_ms": verdict_ms,
         "with_10000_verdicts_s": round(took["all_s"] + 10_000 * verdict_ms / 1000 / 2, 1),
-        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.as_of import measure_as_of
+from bench.duplicates import measure_duplicates
 from bench.embedders import cases
 from bench.explain import measure_explain
 from bench.filters import measure_filters
@@ -23,6 +24,7 @@ from bench.results import write_result
 from bench.scenarios import measure_during_rebuild, measure_tail
 from bench.search import measure_search
 from bench.systems import SYSTEMS, measure_systems
+from bench.watches import measure_watches
 from contract.errors import LookalikeError
 from contract.settings import Settings
 
@@ -127,6 +129,11 @@ def _full() -> list[Measurement]:
             "systems", f"{REPORT} systems", lambda s: measure_systems(_report(s), 60_000, 1000, 200, list(SYSTEMS))
         ),
         Measurement("filters", f"{REPORT} filters", lambda s: measure_filters(_report(s), 60_000, 1000)),
+        Measurement(
+            "duplicates",
+            "python -m bench duplicates",
+            lambda s: measure_duplicates(s, 100_000, 2000, 200, folder=None),
+        ),
         Measurement("explain", "python -m bench explain", lambda s: measure_explain(s, 2000, 50_000, 200)),
         Measurement(
             "road",
@@ -139,6 +146,9 @@ def _full() -> list[Measurement]:
             "python -m bench freshness",
             lambda s: measure_freshness(s, (100, 300, 1000), clients=(0, 4), seconds=20),
             needs_stack=True,
+        ),
+        Measurement(
+            "watches", "python -m bench watches", lambda s: measure_watches(s, 10_000, 500, 20), needs_stack=True
         ),
         Measurement("http", "python -m bench http", lambda s: measure_http(s, 16, 15), needs_stack=True),
         Measurement(
@@ -160,6 +170,7 @@ def _quick() -> list[Measurement]:
         Measurement("history-2000", QUICK, lambda s: measure_as_of(s, 2000, 100, [0.1])),
         Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),
         Measurement("filters", QUICK, lambda s: measure_filters(s, 2000, 100)),
+        Measurement("duplicates", QUICK, lambda s: measure_duplicates(s, 500, 30, 5, folder=None)),
         Measurement(
             "road",
             QUICK,
@@ -172,6 +183,7 @@ def _quick() -> list[Measurement]:
             lambda s: measure_freshness(s, (30, 60), clients=(0, 2), seconds=2, floor_rounds=20),
             needs_stack=True,
         ),
+        Measurement("watches", QUICK, lambda s: measure_watches(s, 50, 50, 1), needs_stack=True),
         Measurement("http", QUICK, lambda s: measure_http(s, 4, 1, searches=50), needs_stack=True),
         Measurement(
             "photos",

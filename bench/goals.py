@@ -124,6 +124,7 @@ GOALS = (
     Goal("photograph of 300 x 500: decode to embedding / LiteRT alone", 0.65, "×", False, lambda r: r["photos"]["whole_to_litert_alone"]),
     Goal("12 Mpx photograph as a query over HTTP, p50", 150, " ms", True, lambda r: row(r, "photos", "normal")["p50_ms"]),
     Goal("the same with effort=thorough", 600, " ms", True, lambda r: row(r, "photos", "thorough")["p50_ms"]),
+    Goal("100,000 photographs searched for duplicates, with 10,000 new verdicts", 600, " s", True, lambda r: r["duplicates"]["with_10000_verdicts_s"]),
     Goal("verdicts: the right edit, its amount within 20 %", 0.9, "", False, lambda r: r["explain"]["copies"]["right_edit_and_amount"]),
     Goal("verdicts: near neighbours called altered copies", 0.005, "", True, lambda r: r["explain"]["neighbours"]["called_copies"]),
     Goal("verdicts for ten matches, p50", 30, " ms", True, lambda r: r["explain"]["ten_matches"]["p50_ms"]),

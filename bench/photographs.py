@@ -21,7 +21,7 @@ _CHANGES = ("flip", "hue", "bright", "rot15", "rot90", "grey")
 def gallery_photographs(count: int, folder: Path | None) -> Iterator[bytes]:
     """Encoded images: the photographs of the folder as they are, and from there on altered parts of them, JPEG of up to 500 pixels."""
     files = photos_in(folder) if folder else []
-    taken, samples = 0, _samples()
+    taken, samples = 0, two_photographs()
     for photo in files:
         if taken == count:
             return
@@ -43,7 +43,7 @@ def gallery_photographs(count: int, folder: Path | None) -> Iterator[bytes]:
 
 def photographs_of(size_px: tuple[int, int], count: int) -> list[bytes]:
     """JPEGs of that width and height: parts of photographs, enlarged, with a sensor's noise."""
-    samples, made = _samples(), []
+    samples, made = two_photographs(), []
     for number in range(count):
         random = np.random.default_rng(number)
         part = cropped(samples[number % len(samples)], 0.6, random).resize(size_px, Image.Resampling.BICUBIC)
@@ -59,5 +59,6 @@ def as_jpeg(photo: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _samples() -> list[Image.Image]:
+def two_photographs() -> list[Image.Image]:
+    """Those that scikit-learn brings."""
     return [Image.fromarray(pixels) for pixels in load_sample_images().images]
