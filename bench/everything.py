@@ -99,8 +99,8 @@ def _full() -> list[Measurement]:
         ),
         Measurement(
             "search-uniform-60000",
-            "python -m bench search --uniform",
-            lambda s: measure_search(s, 60_000, 1000, names, is_uniform=True),
+            "python -m bench search --kind uniform",
+            lambda s: measure_search(s, 60_000, 1000, names, kind="uniform"),
         ),
         Measurement(
             "search-1000000",
@@ -164,7 +164,7 @@ def _quick() -> list[Measurement]:
     names = installed_methods()
     return [
         Measurement("search-2000", QUICK, lambda s: measure_search(s, 2000, 100, names)),
-        Measurement("search-uniform-2000", QUICK, lambda s: measure_search(s, 2000, 100, names, is_uniform=True)),
+        Measurement("search-uniform-2000", QUICK, lambda s: measure_search(s, 2000, 100, names, kind="uniform")),
         Measurement("tail-2000", QUICK, lambda s: measure_tail(s, 2000, 100, tail=0.2, deleted=0.05)),
         Measurement("rebuild-2000", QUICK, lambda s: measure_during_rebuild(s, 2000, 100, rounds=1)),
         Measurement("history-2000", QUICK, lambda s: measure_as_of(s, 2000, 100, [0.1])),

@@ -68,7 +68,13 @@ def search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] 
     if not are_known(names, METHODS, "method"):
         return ASKED_WRONGLY
     return measure_search(
-        settings, options.images, options.queries, names, is_uniform=options.uniform, threads=options.threads
+        settings,
+        options.images,
+        options.queries,
+        names,
+        kind=options.kind,
+        photos=options.photos,
+        threads=options.threads,
     )
 
 

@@ -86,12 +86,20 @@ def add_search(search: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--threads", type=int, default=1, help="to build approximate indexes with, kept in var/bench (default 1)"
     )
-    kind = search.add_mutually_exclusive_group()
-    kind.add_argument("--uniform", action="store_true", help="uniform random numbers instead of digits: the worst case")
-    kind.add_argument(
+    search.add_argument(
+        "--kind",
+        choices=("digits", "contrast", "report", "photos", "uniform"),
+        default="digits",
+        help="digits by the encoder of the settings or another one, photographs, or uniform random numbers",
+    )
+    search.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs, with --kind photos (default: parts of two)"
+    )
+    scenario = search.add_mutually_exclusive_group()
+    scenario.add_argument(
         "--tail", type=float, metavar="SHARE", help="ours with this share in the tail, beside one clean base"
     )
-    kind.add_argument("--during-rebuild", action="store_true", help="ours while a base of the same size is built")
+    scenario.add_argument("--during-rebuild", action="store_true", help="ours while a base of the same size is built")
     search.add_argument(
         "--deleted", type=float, metavar="SHARE", default=0.0, help="deleted images, with --tail (default 0)"
     )

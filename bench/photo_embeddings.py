@@ -31,41 +31,51 @@ _PIECE = 2_000
 _QUERIES = 10_000_000  # number of the first query
 
 
-def photo_gallery(encoder_name: str, n: int, folder: Path, photos: Path | None) -> NDArray[np.float32]:
-    """(n, d) float32.
+class PhotoEmbeddings:
+    """Makes them, in as many processes as there are cores.
 
     Args:
         folder: where they are kept.
         photos: a folder of photographs; None for the two that scikit-learn brings.
+
+    Attributes:
+        file_count: photographs that there are.
     """
-    real = np.concatenate(list(_real(encoder_name, range(0, min(n, REAL_MAX), _PIECE), folder, photos)))[:n]
-    return real if n <= len(real) else np.concatenate([real, _mixtures(real, n - len(real), _file_count(photos))])
 
+    def __init__(self, encoder: Encoder, folder: Path, photos: Path | None) -> None:
+        self._encoder = encoder
+        self._folder = folder
+        self._photos = photos
+        self.file_count = len(photos_in(photos)) if photos else len(two_photographs())
 
-def photo_queries(encoder_name: str, n: int, folder: Path, photos: Path | None) -> NDArray[np.float32]:
-    """(n, d) float32 that are not in the gallery."""
-    starts = range(_QUERIES, _QUERIES + n, _PIECE)
-    return np.concatenate(list(_real(encoder_name, starts, folder, photos)))[:n]
+    def gallery(self, n: int) -> NDArray[np.float32]:
+        """(n, d) float32."""
+        real = np.concatenate(list(self._real(range(0, min(n, REAL_MAX), _PIECE))))[:n]
+        return real if n <= len(real) else np.concatenate([real, _mixtures(real, n - len(real), self.file_count)])
 
+    def queries(self, n: int) -> NDArray[np.float32]:
+        """(n, d) float32 that are not in the gallery."""
+        return np.concatenate(list(self._real(range(_QUERIES, _QUERIES + n, _PIECE))))[:n]
 
-def _real(encoder_name: str, starts: range, folder: Path, photos: Path | None) -> Iterator[NDArray[np.float32]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"photos-{load_encoder(encoder_name).fingerprint}-{_file_count(photos)}"
-    paths = [folder / f"{name}-{start}.npy" for start in starts]
-    missing = [(start, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
-    if missing:
-        with (
-            ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes,
-            progress_line("embedding", _PIECE * len(missing), "photographs") as bar,
-        ):
-            for _ in processes.map(partial(_embed, encoder_name, photos), *zip(*missing, strict=True)):
-                bar.update(_PIECE)
-    for path in paths:
-        yield np.load(path, allow_pickle=False)
+    def _real(self, starts: range) -> Iterator[NDArray[np.float32]]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"photos-{self._encoder.fingerprint}-{self.file_count}"
+        paths = [self._folder / f"{name}-{start}.npy" for start in starts]
+        missing = [(start, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
+        if missing:
+            embed = partial(_embed, self._encoder.name, self._photos)
+            with (
+                ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes,
+                progress_line("embedding", _PIECE * len(missing), "photographs") as bar,
+            ):
+                for _ in processes.map(embed, *zip(*missing, strict=True)):
+                    bar.update(_PIECE)
+        for path in paths:
+            yield np.load(path, allow_pickle=False)
 
 
 def _embed(encoder_name: str, photos: Path | None, start: int, path: Path) -> None:
-    encoder, files = load_encoder(encoder_name), _files(photos)
+    encoder, files = load_encoder(encoder_name), photos_in(photos) if photos else []
     embeddings = [_embedding(encoder, files, number) for number in range(start, start + _PIECE)]
     unfinished = path.with_suffix(".tmp.npy")
     np.save(unfinished, np.stack(embeddings), allow_pickle=False)
@@ -105,11 +115,3 @@ def _mixtures(real: NDArray[np.float32], n: int, file_count: int) -> NDArray[np.
         lengths = np.linalg.norm(real[one], axis=1) / np.linalg.norm(moved, axis=1)
         made[start : start + count] = moved * lengths[:, None]
     return made
-
-
-def _files(photos: Path | None) -> list[Photo]:
-    return photos_in(photos) if photos else []
-
-
-def _file_count(photos: Path | None) -> int:
-    return len(_files(photos)) or len(two_photographs())

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,28 @@ from bench.embeddings import gallery, queries
 from bench.index_cache import IndexCache
 from bench.machine import machine, versions
 from bench.peers import METHODS, Asked, K, Method, recall, sweep
+from bench.photo_embeddings import HOW_THEY_WERE_MADE, PhotoEmbeddings
 from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
 from model.encoder import load_encoder
 from runtime.progress import progress_line
 
+
+class Kind(NamedTuple):
+    """What embeddings are of; without an encoder of its own, that of the settings makes them."""
+
+    data: str
+    encoder: str = ""
+
+
+DIGITS = "digits"
+KINDS = {
+    DIGITS: Kind("digits"),
+    "contrast": Kind("digits", "contrast"),
+    "report": Kind("digits", "report-autoencoder"),
+    "photos": Kind(f"photographs: {HOW_THEY_WERE_MADE}", "photo"),
+    "uniform": Kind("uniform random numbers"),
+}
 ROUNDS = 3
 INTERLEAVED = 100  # queries of one method before the next one has its turn
 SLOW_MS = 5.0  # a slower method is asked each query once, a third of them a round
@@ -24,16 +42,23 @@ SWEPT_QUERIES = 300  # at each effort of an approximate method
 
 
 def measure_search(
-    settings: Settings, n: int, query_count: int, names: list[str], *, is_uniform: bool = False, threads: int = 1
+    settings: Settings,
+    n: int,
+    query_count: int,
+    names: list[str],
+    *,
+    kind: str = DIGITS,
+    photos: Path | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Rows of figures, one a method, over n embeddings and queries that are not among them.
 
     Args:
-        is_uniform: uniform random numbers instead of digits: the worst case, without any structure.
+        kind, photos: as for `search_data`.
         threads: with which approximate peers are built; what was built stays in `var_dir`/bench.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, cache = search_data(settings, n, query_count, is_uniform=is_uniform, threads=threads)
+    embeddings, asked, cache = search_data(settings, n, query_count, kind=kind, photos=photos, threads=threads)
     with threadpool_limits(limits=1):
         expected = exact_neighbours(embeddings, asked)
         methods: dict[str, Method] = {}
@@ -65,7 +90,8 @@ def measure_search(
             }
     return {
         "embeddings": n,
-        "data": "uniform random" if is_uniform else "digits",
+        "data": KINDS[kind].data,
+        "dimensions": embeddings.shape[1],
         "queries": query_count,
         "rounds": ROUNDS,
         "threads_searching": 1,
@@ -76,16 +102,30 @@ def measure_search(
 
 
 def search_data(
-    settings: Settings, n: int, query_count: int, *, is_uniform: bool = False, threads: int = 1
+    settings: Settings,
+    n: int,
+    query_count: int,
+    *,
+    kind: str = DIGITS,
+    photos: Path | None = None,
+    threads: int = 1,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], IndexCache]:
-    """Embeddings (n, 128), queries (m, 128) that are not among them, and where indexes over them are kept."""
+    """Embeddings (n, d), queries (m, d) that are not among them, and where indexes over them are kept.
+
+    Args:
+        kind: of `KINDS`.
+        photos: folder of photographs, for that kind; None for the two that scikit-learn brings.
+    """
     folder = settings.var_dir / "bench"
-    if is_uniform:
+    if kind == "uniform":
         random = np.random.default_rng(0)
         embeddings, asked = random.random((n, 128), np.float32), random.random((query_count, 128), np.float32)
         return embeddings, asked, IndexCache(folder, f"uniform-{n}", threads)
-    encoder = load_encoder(settings.encoder, settings.encoders_dir)
-    name = f"digits-{encoder.fingerprint}-{n}"
+    encoder = load_encoder(KINDS[kind].encoder or settings.encoder, settings.encoders_dir)
+    name = f"{kind}-{encoder.fingerprint}-{n}"
+    if kind == "photos":
+        made = PhotoEmbeddings(encoder, folder, photos)
+        return made.gallery(n), made.queries(query_count), IndexCache(folder, f"{name}-{made.file_count}", threads)
     return gallery(encoder, n, folder), queries(encoder, query_count, folder), IndexCache(folder, name, threads)
 
 

@@ -82,9 +82,8 @@ class Tail:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.entries: list[TailEntry] = []
-        tree = base.neighbours.tree
         self.dimensions = base.neighbours.embeddings.shape[1]
-        self.appended = AppendedEmbeddings(self.dimensions, tree.contraction if tree else None)
+        self.appended = AppendedEmbeddings(self.dimensions, base.neighbours.contraction)
         self.is_live = np.zeros(256, bool)
         self.base_is_live = np.ones(len(base.live), bool)
         self.base_dead_count = 0

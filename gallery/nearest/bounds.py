@@ -9,7 +9,8 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from gallery.nearest.contraction import CODE_MAX, COORDINATES
+from gallery.nearest.contraction import BYTE_MAX, CODE_MAX, COORDINATES
+from gallery.nearest.lanes import BYTES_AT_ONCE
 
 FARTHEST = np.iinfo(np.int32).max
 
@@ -98,7 +99,7 @@ def limits(worst: float, unit: float, slack: float) -> tuple[Any, Any, Any, Any]
 
 @_compiled_bound
 def contract(query: Any, centre: Any, axes: Any, unit: float, radius: float, out: Any) -> float:
-    """The query's 31 coordinates and the norm of the rest, as `Contraction.apply` gives them for rows.
+    """The query's m coordinates, the last one the norm of the rest, as `Contraction.apply` gives them for rows.
 
     Returns:
         Norm of the query in units after it was drawn into the ball.
@@ -114,19 +115,19 @@ def contract(query: Any, centre: Any, axes: Any, unit: float, radius: float, out
         for j in range(d):
             offset[j] *= radius / norm
         norm = radius
-    for a in range(COORDINATES):
+    for a in range(axes.shape[0]):
         product = 0.0
         for j in range(d):
             product += offset[j] * axes[a, j]
         out[a] = product
-    for a in range(COORDINATES):
+    for a in range(axes.shape[0]):
         product = out[a]
         for j in range(d):
             offset[j] -= product * axes[a, j]
     rest = 0.0
     for j in range(d):
         rest += offset[j] * offset[j]
-    out[COORDINATES - 1] = np.sqrt(rest)
+    out[axes.shape[0] - 1] = np.sqrt(rest)
     return norm
 
 
@@ -139,3 +140,31 @@ def aim(query: Any, centre: Any, axes: Any, low: Any, unit: float, radius: float
         point[a] = image[a]
         code[a] = np.int16(round(min(max(image[a] - low[a], 0.0), float(CODE_MAX))))
     return norm * 1.2e-7  # 2⁻²⁴ of the point's norm, which is the query's, and a margin
+
+
+@_compiled
+def aim_bytes(
+    query: Any, centre: Any, axes: Any, low: Any, unit: float, radius: float, code: Any, inexact: Any
+) -> None:
+    """Fill in the query's `code` (m,) int16, and by how much rounding may have put it and a row off.
+
+    Args:
+        inexact: (m / 32,) float64, units: over the first 32 coordinates, the first 64, … A row is off by half a unit in each.
+    """
+    image = np.empty(code.shape[0])
+    contract(query, centre, axes, unit, radius, image)
+    off = 0.0
+    for a in range(code.shape[0]):
+        place = min(max(image[a] - low[a], 0.0), float(BYTE_MAX))
+        code[a] = np.int16(round(place))
+        off += (place - code[a]) ** 2
+        if a % BYTES_AT_ONCE == BYTES_AT_ONCE - 1:
+            inexact[a // BYTES_AT_ONCE] = (np.sqrt(off) + 0.5 * np.sqrt(a + 1)) * 1.000005
+
+
+@_compiled
+def byte_limits(worst: float, unit: float, slack: float, inexact: Any, limits: Any) -> None:
+    """Fill in what the codes' squared distances over the first 32 coordinates, 64, … may be for a row within `worst`."""
+    reach = (worst / unit + slack) * 1.000005
+    for group in range(inexact.shape[0]):
+        limits[group] = np.int32(min((reach + inexact[group]) ** 2, FARTHEST - 1.0))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from gallery.nearest import bounds, contraction, lanes, pick, walk
+from gallery.nearest import bounds, contraction, lanes, pick, skim, walk
 from gallery.nearest.appended import AppendedEmbeddings
 from gallery.nearest.neighbours import ChosenRows, Neighbours
 from gallery.nearest.tree import build_tree, frozen
@@ -17,11 +17,11 @@ def compile_search(cache_dir: Path) -> None:
 
     Where that folder cannot be written, as in a container with a read-only root, it is compiled at each start.
     """
-    sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, pick, walk)]
+    sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, pick, skim, walk)]
     # numba looks for changes in the file of a function alone, not in those that it calls.
     folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    for function in (walk.walk_tree, walk.scan, walk.sift, pick.pick):
+    for function in (walk.walk_tree, walk.scan, skim.skim, pick.pick):
         try:
             function.enable_caching()
         except RuntimeError:  # numba's word for a folder that it cannot write to
@@ -29,7 +29,7 @@ def compile_search(cache_dir: Path) -> None:
     embeddings = np.zeros((1, 1), np.float32)
     tree, row_of = build_tree(embeddings)
     live = frozen(np.ones(1, np.bool_))
-    neighbours = Neighbours(frozen(embeddings), frozen(row_of), tree)
+    neighbours = Neighbours(frozen(embeddings), frozen(row_of), tree, None)
     neighbours.nearest(embeddings[0], 1, live)
     neighbours.nearest_chosen(embeddings[0], 1, ChosenRows(live, frozen(np.zeros(1, np.int32)), 1))
     for base in (tree.contraction, None):

@@ -1,7 +1,7 @@
-"""The two machine steps that plain numba does not reach: sixteen 16-bit numbers at once, and asking for memory early.
+"""The machine steps that plain numba does not reach: sixteen 16-bit numbers at once, and asking for memory early.
 
-Both are a few lines of LLVM's own language, which numba hands to the same compiler as everything else: they work on every
-processor and need no compiler installed. `near_lanes` is the innermost loop of a search. It takes 10 ns a block; the best plain
+All are a few lines of LLVM's own language, which numba hands to the same compiler as everything else: they work on every
+processor and need no compiler installed. `near_lanes` is the innermost loop of a walk. It takes 10 ns a block; the best plain
 loop that was found takes 45 ns, because numba widens 16-bit numbers. Here LLVM sees what it turns into one subtraction and one
 multiply-and-add for sixteen numbers (vpsubw and vpmaddwd on x86). In a search over 300,000 digits' embeddings all of this
 saves 29 % of the processor's time, a quarter of that by asking for memory early.
@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 ROWS = 32  # rows in a block: a bit each in the answer
 SHORT_COORDINATES = 8  # 16-bit coordinates of each row in a block
 BLOCK = ROWS * SHORT_COORDINATES
+BYTE_ROWS = 8  # rows in a block of bytes
+BYTES_AT_ONCE = 32  # coordinates of each row in a block of bytes
+BYTE_BLOCK = BYTE_ROWS * BYTES_AT_ONCE
 
 _intrinsic: Any = intrinsic  # it has no types of its own
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_SIXTEEN_I16, _SIXTEEN_I32, _EIGHT_I32 = (ir.VectorType(t, n) for t, n in ((_I16, 16), (_I32, 16), (_I32, 8)))
+_SIXTEEN_I8, _SIXTEEN_I16, _SIXTEEN_I32 = (ir.VectorType(t, 16) for t in (_I8, _I16, _I32))
+_EIGHT_I32 = ir.VectorType(_I32, 8)
 
 
 def pack_blocks(codes: NDArray[np.int16], starts: NDArray[np.int64]) -> NDArray[np.int16]:
@@ -39,16 +43,10 @@ def pack_blocks(codes: NDArray[np.int16], starts: NDArray[np.int64]) -> NDArray[
     blocks = np.zeros((int(first_blocks[-1]), BLOCK), np.int16)
     group = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(codes)) - starts[group]
-    fill_blocks(blocks, first_blocks[group] + place // ROWS, place % ROWS, codes)
-    return blocks
-
-
-def fill_blocks(
-    blocks: NDArray[np.int16], block: NDArray[np.int64], row: NDArray[np.int64], codes: NDArray[np.int16]
-) -> None:
-    """Put codes (m, at least 8) into `blocks`, each as that row, 0 to 31, of that block."""
     pairs = codes[:, :SHORT_COORDINATES].reshape(-1, SHORT_COORDINATES // 2, 2)
-    blocks.reshape(-1, SHORT_COORDINATES // 2, ROWS, 2)[block, :, row] = pairs
+    parts = blocks.reshape(-1, SHORT_COORDINATES // 2, ROWS, 2)
+    parts[first_blocks[group] + place // ROWS, :, place % ROWS] = pairs
+    return blocks
 
 
 def block_starts(starts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -75,10 +73,7 @@ def near_lanes(_: Any, blocks: Any, block: Any, query: Any, limit: Any) -> tuple
             wanted = b.bitcast(_repeated(b, b.load(b.gep(pairs, [_I32(pair)]), align=2)), _SIXTEEN_I16)
             for part in range(4):
                 here = b.bitcast(b.gep(first, [_I32(pair * 64 + part * 16)]), _SIXTEEN_I16.as_pointer())
-                difference = b.sext(b.sub(b.load(here, align=2), wanted), _SIXTEEN_I32)
-                squares = b.mul(difference, difference)
-                even, odd = (b.shuffle_vector(squares, squares, _places(range(s, 16, 2))) for s in (0, 1))
-                sums[part] = b.add(sums[part], b.add(even, odd))
+                sums[part] = b.add(sums[part], _squares(b, b.sub(b.load(here, align=2), wanted)))
         limits, found = _repeated(b, arguments[3]), _I32(0)
         for part in range(4):
             bits = b.zext(b.bitcast(b.icmp_signed("<=", sums[part], limits), _I8), _I32)
@@ -86,6 +81,64 @@ def near_lanes(_: Any, blocks: Any, block: Any, query: Any, limit: Any) -> tuple
         return found
 
     return types.uint32(blocks, types.int64, query, types.int32), generate
+
+
+def byte_blocks(row_count: int, coordinates: int) -> NDArray[np.uint8]:
+    """Room for the codes of so many rows, as `add_bytes` reads them; coordinates are a multiple of 32.
+
+    Returns:
+        (coordinates / 32, blocks, 16, 8, 2) zeros: of each block of 8 rows coordinates 0 and 1 of all rows, then 2 and 3, …
+    """
+    return np.zeros(
+        (coordinates // BYTES_AT_ONCE, -(-row_count // BYTE_ROWS), BYTES_AT_ONCE // 2, BYTE_ROWS, 2), np.uint8
+    )
+
+
+def put_bytes(blocks: NDArray[np.uint8], start: int, codes: NDArray[np.int16]) -> None:
+    """Put codes (n, coordinates) in [0, 255] into `blocks`, as those of the rows from `start` on."""
+    rows = np.arange(start, start + len(codes))
+    pairs = codes.reshape(len(codes), len(blocks), BYTES_AT_ONCE // 2, 2)
+    blocks[:, rows // BYTE_ROWS, :, rows % BYTE_ROWS] = pairs
+
+
+@_intrinsic
+def add_bytes(_: Any, blocks: Any, place: Any, query: Any, start: Any, sums: Any) -> tuple[Any, Callable[..., Any]]:
+    """add_bytes(blocks, place, query, start, sums): add 32 squared differences of each of 8 rows to `sums` (8,) int32.
+
+    With a start of 0 the sums begin anew.
+
+    Args:
+        blocks: as `byte_blocks` makes them; the block begins at `place` in a flat view.
+        query: int16 array whose 32 numbers from `start` on are the query's, in [0, 255].
+    """
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        first = b.gep(_pointer(context, b, signature, arguments, 0), [arguments[1]])
+        wanted = b.gep(_pointer(context, b, signature, arguments, 2), [arguments[3]])
+        pairs = b.bitcast(wanted, _I32.as_pointer())
+        sums = b.bitcast(_pointer(context, b, signature, arguments, 4), _EIGHT_I32.as_pointer())
+        zeros = ir.Constant(_EIGHT_I32, [0] * 8)
+        total = b.select(b.icmp_signed("==", arguments[3], ir.Constant(_I64, 0)), zeros, b.load(sums, align=4))
+        for pair in range(BYTES_AT_ONCE // 2):
+            here = b.bitcast(b.gep(first, [_I32(pair * 2 * BYTE_ROWS)]), _SIXTEEN_I8.as_pointer())
+            coordinates = b.zext(b.load(here, align=1), _SIXTEEN_I16)
+            both = b.bitcast(_repeated(b, b.load(b.gep(pairs, [_I32(pair)]), align=2)), _SIXTEEN_I16)
+            total = b.add(total, _squares(b, b.sub(coordinates, both)))
+        b.store(total, sums, align=4)
+        return context.get_dummy_value()
+
+    return types.void(blocks, types.int64, query, types.int64, sums), generate
+
+
+@_intrinsic
+def bits_within(_: Any, sums: Any, limit: Any) -> tuple[Any, Callable[..., Any]]:
+    """bits_within(sums, limit): bit r is set when number r of `sums` (8,) int32 is at most `limit`."""
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        sums = b.load(b.bitcast(_pointer(context, b, signature, arguments, 0), _EIGHT_I32.as_pointer()), align=4)
+        return b.zext(b.bitcast(b.icmp_signed("<=", sums, _repeated(b, arguments[1])), _I8), _I32)
+
+    return types.uint32(sums, types.int32), generate
 
 
 @_intrinsic
@@ -111,6 +164,14 @@ def prefetch(_: Any, array: Any, place: Any) -> tuple[Any, Callable[..., Any]]:
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, number: int) -> Any:
     """Where the data of an array argument begin."""
     return context.make_array(signature.args[number])(context, builder, arguments[number]).data
+
+
+def _squares(builder: Any, difference: Any) -> Any:
+    """Of sixteen 16-bit numbers: the sums of the squares of two neighbours, eight 32-bit numbers."""
+    wide = builder.sext(difference, _SIXTEEN_I32)
+    squares = builder.mul(wide, wide)
+    even, odd = (builder.shuffle_vector(squares, squares, _places(range(start, 16, 2))) for start in (0, 1))
+    return builder.add(even, odd)
 
 
 def _repeated(builder: Any, value: Any) -> Any:

@@ -4,7 +4,7 @@
 return what brute force in float64 over the original float32 would: sorted by (distance, row).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from contract.embeddings import DIMENSIONS_MAX
 from contract.errors import IndexDamagedError
+from gallery.nearest.approximations import Approximations, build_approximations, load_approximations
+from gallery.nearest.contraction import Contraction
 from gallery.nearest.pick import pick
 from gallery.nearest.tree import Tree, build_tree, frozen, load_tree, mapped
 from gallery.nearest.walk import scan
@@ -25,8 +27,15 @@ _SAMPLE_QUERIES = 64
 # embedding in a scan: measured over 60,000 digits. Only their proportion matters.
 _WALK_NS = np.array([7, 20, 11, 8, 100])
 _SCAN_NS = 0.1
-# Of chosen rows up to this share of all, each is looked at; walking past the others would cost more.
-_PICKED_SHARE_MAX = 0.25
+# The same for a block of codes and an embedding, each number of it, in a search among approximations.
+_BLOCK_NS, _NUMBER_NS = 15, 0.4
+# To find a query's own code, for each coordinate of each number.
+_AIM_NS = 0.4
+# How much of the embeddings tells what approximations would cost.
+_SAMPLE_ROWS = 20_000
+# Of chosen rows up to this share of all, each is looked at: its code in a tree, or else its embedding. Walking past the others
+# would cost more.
+_PICKED_SHARE_MAX, _SCANNED_SHARE_MAX = 0.25, 0.06
 
 
 @dataclass(frozen=True)
@@ -49,14 +58,22 @@ class Neighbours:
     """Embeddings that can be searched, read-only.
 
     Attributes:
-        embeddings: (n, d) float32, in the order in which a search reads them.
+        embeddings: (n, d) float32, in the order in which a search reads them: with a tree its own, else that of rows.
         row_of: (n,) int32, row number of each.
-        tree: None where the embeddings have no structure that a tree could use; then they lie in the order of rows.
+        tree: where the embeddings have a structure that it can use.
+        approximations: where they have not, and are too many to read them all.
     """
 
     embeddings: NDArray[np.float32]
     row_of: NDArray[np.int32]
     tree: Tree | None
+    approximations: Approximations | None
+
+    @property
+    def contraction(self) -> Contraction | None:
+        """In which codes of other embeddings can be compared with a query; None where it does not pay."""
+        coded = self.tree or self.approximations
+        return coded.contraction if coded else None
 
     def nearest(
         self, query: NDArray[np.float32], k: int, is_live: NDArray[np.bool_], max_distance: float | None = None
@@ -72,7 +89,7 @@ class Neighbours:
     def choose(self, is_chosen: NDArray[np.bool_]) -> ChosenRows:
         """Rows (n,) bool among which many queries may search."""
         count = int(np.count_nonzero(is_chosen))
-        is_few = self.tree is not None and count <= len(is_chosen) * _PICKED_SHARE_MAX
+        is_few = count <= len(is_chosen) * (_SCANNED_SHARE_MAX if self.tree is None else _PICKED_SHARE_MAX)
         places = frozen(np.sort(self._place_of[np.flatnonzero(is_chosen)])) if is_few else None
         return ChosenRows(frozen(is_chosen), places, count)
 
@@ -80,8 +97,10 @@ class Neighbours:
         self, query: NDArray[np.float32], k: int, chosen: ChosenRows, max_distance: float | None = None
     ) -> Nearest:
         """As `nearest`, among chosen rows."""
-        if chosen.places is None or self.tree is None:
+        if chosen.places is None:
             return self.nearest(query, k, chosen.is_chosen, max_distance)
+        if self.tree is None:
+            return nearest_of(self.embeddings, query, k, chosen.is_chosen, max_distance, chosen.places)
         _check(self.embeddings, query, k, chosen.is_chosen)
         k = min(k, max(1, chosen.count))
         distances, rows = np.empty(k), np.empty(k, np.int64)
@@ -102,6 +121,8 @@ class Neighbours:
         if self.tree is not None:
             np.save(folder / "rows.npy", self.row_of, allow_pickle=False)
             self.tree.save(folder)
+        if self.approximations is not None:
+            self.approximations.save(folder)
 
     def _search(
         self,
@@ -112,13 +133,14 @@ class Neighbours:
         work: NDArray[np.int64],
     ) -> Nearest:
         _check(self.embeddings, query, k, is_live)
-        if self.tree is None:
-            return nearest_of(self.embeddings, query, k, is_live, max_distance)
         distances, rows = np.empty(k), np.empty(k, np.int64)
-        farthest = np.inf if max_distance is None else max_distance
-        count = self.tree.search(
-            self.embeddings, self.row_of, is_live, np.array(query, np.float32), farthest, distances, rows, work
-        )
+        farthest, query = np.inf if max_distance is None else max_distance, np.array(query, np.float32)
+        if self.tree is not None:
+            count = self.tree.search(self.embeddings, self.row_of, is_live, query, farthest, distances, rows, work)
+        elif self.approximations is not None:
+            count = self.approximations.search(self.embeddings, is_live, query, farthest, distances, rows, work)
+        else:
+            return nearest_of(self.embeddings, query, k, is_live, max_distance)
         return distances[:count], rows[:count]
 
     @cached_property
@@ -135,19 +157,21 @@ def nearest_of(
     k: int,
     is_live: NDArray[np.bool_],
     max_distance: float | None = None,
+    places: NDArray[np.int32] | None = None,
 ) -> Nearest:
-    """The same over embeddings (n, d) float32 as they are, by reading them all."""
+    """The same over embeddings (n, d) float32 as they are, by reading them all, or those at `places` (m,) int32."""
     _check(embeddings, query, k, is_live)
     distances, rows = np.empty(k), np.empty(k, np.int64)
     farthest = np.inf if max_distance is None else max_distance
-    count = scan(frozen(embeddings), frozen(is_live), np.array(query, np.float32), farthest, distances, rows)
+    read = frozen(np.arange(len(embeddings), dtype=np.int32)) if places is None else places
+    count = scan(frozen(embeddings), read, frozen(is_live), np.array(query, np.float32), farthest, distances, rows)
     return distances[:count], rows[:count]
 
 
 def build_neighbours(embeddings: NDArray[np.float32]) -> Neighbours:
     """Make embeddings (n, d), finite, d <= 512, searchable; row numbers are their places in `embeddings`.
 
-    A tree is kept when walking it costs less than reading everything, which is tried with some of the embeddings as queries.
+    Of a tree, approximations and neither, what costs least is kept, which is tried with some of the embeddings as queries.
 
     Raises:
         ValueError: a number is not finite, or there are too many dimensions.
@@ -155,16 +179,38 @@ def build_neighbours(embeddings: NDArray[np.float32]) -> Neighbours:
     n, d = embeddings.shape
     if not np.isfinite(embeddings).all() or not 1 <= d <= DIMENSIONS_MAX:
         raise ValueError(f"Embeddings must be finite and have 1 to {DIMENSIONS_MAX} dimensions, these have {d}.")
-    plain = Neighbours(frozen(np.ascontiguousarray(embeddings)), frozen(np.arange(n, dtype=np.int32)), None)
+    plain = Neighbours(frozen(np.ascontiguousarray(embeddings)), frozen(np.arange(n, dtype=np.int32)), None, None)
     if not n:
         return plain
     tree, row_of = build_tree(embeddings)
-    walked = Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree)
-    work, all_live = np.zeros(5, np.int64), frozen(np.ones(n, np.bool_))
-    queries = embeddings[:: -(-n // _SAMPLE_QUERIES)]
+    walked = Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree, None)
+    # A tree costs less, by row, the more there are; approximations cost each row the same.
+    sample = plain.embeddings[:: -(-n // _SAMPLE_ROWS)]
+    skimmed = replace(
+        plain, embeddings=frozen(np.ascontiguousarray(sample)), approximations=build_approximations(sample)
+    )
+    costs = {
+        "tree": _WALK_NS @ _work(walked) + _AIM_NS * d * tree.codes.shape[1],
+        "approximations": np.array([_BLOCK_NS, _NUMBER_NS * d]) @ _work(skimmed)[:2] * (n / len(sample))
+        + _AIM_NS * d * d,
+        "neither": _SCAN_NS * n * d,
+    }
+    cheapest = min(costs, key=lambda name: float(costs[name]))
+    if cheapest == "tree":
+        return walked
+    if cheapest == "neither":
+        return plain
+    return skimmed if n == len(sample) else replace(plain, approximations=build_approximations(embeddings))
+
+
+def _work(neighbours: Neighbours) -> NDArray[np.float64]:
+    """What a search meets on its way, on average of some of the embeddings as queries."""
+    work, embeddings = np.zeros(5, np.int64), neighbours.embeddings
+    all_live = frozen(np.ones(len(embeddings), np.bool_))
+    queries = embeddings[:: -(-len(embeddings) // _SAMPLE_QUERIES)]
     for query in queries:
-        walked._search(query, 10, all_live, None, work)
-    return walked if _WALK_NS @ work / len(queries) < _SCAN_NS * n * d else plain
+        neighbours._search(query, 10, all_live, None, work)
+    return work / len(queries)
 
 
 def load_neighbours(folder: Path) -> Neighbours:
@@ -176,10 +222,12 @@ def load_neighbours(folder: Path) -> Neighbours:
     embeddings, has_tree = mapped(folder / "embeddings.npy"), (folder / "rows.npy").exists()
     row_of = mapped(folder / "rows.npy") if has_tree else frozen(np.arange(sum(embeddings.shape[:1]), dtype=np.int32))
     tree = load_tree(folder) if has_tree else None
-    problem = _problem(embeddings, row_of, tree)
+    has_codes = (folder / "codes-blocks.npy").exists()
+    approximations = load_approximations(folder) if has_codes else None
+    problem = _problem(embeddings, row_of, tree, approximations)
     if problem:
         raise IndexDamagedError(f"{folder} cannot be searched: {problem}.")
-    return Neighbours(embeddings, row_of, tree)
+    return Neighbours(embeddings, row_of, tree, approximations)
 
 
 def _check(embeddings: NDArray[np.float32], query: NDArray[np.float32], k: int, is_live: NDArray[np.bool_]) -> None:
@@ -187,7 +235,12 @@ def _check(embeddings: NDArray[np.float32], query: NDArray[np.float32], k: int, 
     assert k >= 1 and embeddings.shape == (len(is_live), len(query)), (k, embeddings.shape, is_live.shape, query.shape)
 
 
-def _problem(embeddings: NDArray[np.float32], row_of: NDArray[np.int32], tree: Tree | None) -> str:
+def _problem(
+    embeddings: NDArray[np.float32],
+    row_of: NDArray[np.int32],
+    tree: Tree | None,
+    approximations: Approximations | None,
+) -> str:
     if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not embeddings.flags.c_contiguous:
         return f"embeddings are {embeddings.dtype} {embeddings.shape}"
     n, d = embeddings.shape
@@ -197,4 +250,5 @@ def _problem(embeddings: NDArray[np.float32], row_of: NDArray[np.int32], tree: T
         return f"row numbers are {row_of.dtype} {row_of.shape}"
     if n and (row_of.min() < 0 or row_of.max() >= n or np.bincount(row_of).max() > 1):
         return "row numbers are not those of the embeddings, each once"
-    return tree.problem(n, d) if tree is not None else ""
+    coded = tree or approximations
+    return coded.problem(n, d) if coded else ""

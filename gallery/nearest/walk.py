@@ -17,7 +17,6 @@ from gallery.nearest.lanes import ROWS, SHORT_COORDINATES, first_bit, near_lanes
 
 # Leaves taken in order of their bound, which finds near rows early. After that the order hardly matters, and depth-first is cheaper.
 BEST_FIRST_LEAVES = 64
-SIFTED = 256  # rows at a time where there are no leaves; a multiple of 32
 
 _compiled = nb.njit(nogil=True, error_model="numpy")
 
@@ -86,37 +85,14 @@ def walk_tree(
 
 
 @_compiled
-def sift(
-    embeddings: Any, row_of: Any, is_live: Any, blocks: Any, codes: Any,
-    centre: Any, axes: Any, low: Any, unit: float, radius: float, slack: float,
-    query32: Any, max_distance: float, distances: Any, rows: Any,
-) -> int:  # fmt: skip
-    """Look at rows in no order as if they were leaves; arguments as for `walk_tree`.
-
-    Returns:
-        How many were found.
-    """
-    query = query32.astype(np.float64)
-    point, code = np.empty(COORDINATES, np.float32), np.empty(COORDINATES, np.int16)
-    slack += aim(query, centre, axes, low, unit, radius, point, code)
-    near, bound = np.empty(SIFTED, np.int64), np.empty(SIFTED, np.int32)
-    found, limit = 0, limits(max_distance, unit, slack)
-    work = np.zeros(5, np.int64)
-    for start in range(0, embeddings.shape[0], SIFTED):
-        found, limit = visit(
-            start, min(start + SIFTED, embeddings.shape[0]), start // ROWS,
-            embeddings, row_of, is_live, blocks, codes, code, near, bound,
-            query32, query, max_distance, unit, slack, distances, rows, found, limit, work,
-        )  # fmt: skip
-    return found
-
-
-@_compiled
-def scan(embeddings: Any, is_live: Any, query32: Any, max_distance: float, distances: Any, rows: Any) -> int:
-    """Look at every row. Reads each embedding once, in order, and keeps what float32 cannot exclude.
+def scan(
+    embeddings: Any, places: Any, is_live: Any, query32: Any, max_distance: float, distances: Any, rows: Any
+) -> int:
+    """Look at the embedding of every row at `places`, in their order, and keep what float32 cannot exclude.
 
     Args:
         embeddings: (n, d) float32; a row's number is its place.
+        places: (m,) int32.
         is_live: (n,) bool, rows that may be found.
         query32: (d,) float32.
         distances, rows: (k,) float64 and int64, filled from the front.
@@ -127,7 +103,7 @@ def scan(embeddings: Any, is_live: Any, query32: Any, max_distance: float, dista
     query = query32.astype(np.float64)
     found, worst = 0, max_distance
     limit = limit32(worst)
-    for slot in range(embeddings.shape[0]):
+    for slot in places:
         if not is_live[slot]:
             continue
         estimate = squared32(embeddings, slot, query32)

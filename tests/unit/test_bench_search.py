@@ -10,11 +10,11 @@ from bench.search import exact_neighbours, measure_search
 from contract.settings import load_settings
 
 
-@pytest.mark.parametrize("is_uniform", [False, True])
-def test_every_exact_method_finds_what_float64_brute_force_finds(tmp_path: Path, is_uniform: bool) -> None:
+@pytest.mark.parametrize("kind", ["digits", "uniform"])
+def test_every_exact_method_finds_what_float64_brute_force_finds(tmp_path: Path, kind: str) -> None:
     settings = load_settings(var_dir=tmp_path, compiled_dir=load_settings().compiled_dir)
     names = ["lookalike", "sklearn-kdtree", "numpy"]
-    figures = measure_search(settings, 1500, 30, names, is_uniform=is_uniform)
+    figures = measure_search(settings, 1500, 30, names, kind=kind)
     assert [row["method"] for row in figures["rows"]] == names
     assert all(row["recall_at_10"] == 1 for row in figures["rows"])
     assert figures["rows"][0]["same_ids_in_order"]

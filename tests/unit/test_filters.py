@@ -1,6 +1,7 @@
 """Filters: what is found is brute force in plain Python over the images whose metadata match, whatever came and went."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from gallery.generations.flattened import is_metadata
 from gallery.generations.fold import Entry, Position
 from gallery.generations.history import AsOf
 from gallery.generations.reader import Reader
-from gallery.nearest.neighbours import build_neighbours
+from gallery.nearest.neighbours import Neighbours, build_neighbours
 from gallery.nearest.tree import frozen
 from tests.unit.test_index import ENCODER, Feed, embedding
+from tests.unit.test_neighbours import skimmed, walked
 
 NAMES = ["a", "b", "a.b", "", "ä"]
 SCALARS = st.sampled_from(
@@ -177,7 +179,10 @@ def test_growing_tail_is_asked_at_any_length_in_any_order(counts: list[int], cha
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.05, 0.3, 1.0])
 @pytest.mark.parametrize("kind", ["normal", "equal", "clusters", "huge"])
-def test_search_among_chosen_rows_is_the_search_with_the_others_gone(share: float, kind: str) -> None:
+@pytest.mark.parametrize("way", [walked, skimmed])
+def test_search_among_chosen_rows_is_the_search_with_the_others_gone(
+    share: float, kind: str, way: Callable[[NDArray[np.float32]], Neighbours]
+) -> None:
     random = np.random.default_rng(3)
     vectors = random.standard_normal((5000, 24)).astype(np.float32)
     vectors = {
@@ -186,7 +191,7 @@ def test_search_among_chosen_rows_is_the_search_with_the_others_gone(share: floa
         "clusters": (np.round(vectors * 0.4) * 100 + vectors * 0.01).astype(np.float32),
         "huge": np.clip(vectors, -3, 3) * np.float32(1e38),
     }[kind]
-    neighbours = build_neighbours(vectors)
+    neighbours = way(vectors)
     mask = random.random(5000) < share
     chosen, rows = neighbours.choose(mask), np.flatnonzero(mask)
     assert chosen.count == len(rows)

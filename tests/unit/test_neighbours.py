@@ -1,6 +1,7 @@
 """The search: the answer of brute force in float64, whatever the embeddings are like; damaged arrays are refused."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.neighbors import KDTree
 
 from contract.errors import IndexDamagedError
 from gallery.nearest.appended import AppendedEmbeddings, AppendedPrefix
+from gallery.nearest.approximations import build_approximations, coordinates_of
 from gallery.nearest.contraction import fit_contraction
 from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours, nearest_of
 from gallery.nearest.tree import build_tree, frozen
@@ -69,13 +71,19 @@ def oracle(
 def walked(embeddings: Floats, leaf_size: int = 128) -> Neighbours:
     """Searched through the tree, whether that pays or not."""
     tree, row_of = build_tree(embeddings, leaf_size)
-    return Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree)
+    return Neighbours(frozen(embeddings[row_of]), frozen(row_of), tree, None)
 
 
-def appended_prefix(embeddings: Floats, split: int) -> AppendedPrefix:
-    """Added in two parts and followed by others, in the contraction of the first part, which may not fit the second."""
+def skimmed(embeddings: Floats) -> Neighbours:
+    """Searched through approximations, whether that pays or not."""
+    rows = frozen(np.arange(len(embeddings), dtype=np.int32))
+    return Neighbours(frozen(embeddings), rows, None, build_approximations(embeddings))
+
+
+def appended_prefix(embeddings: Floats, split: int, coordinates: int) -> AppendedPrefix:
+    """Added in two parts and followed by others, in a contraction for the first part, which may not fit the second."""
     n, d = embeddings.shape
-    appended = AppendedEmbeddings(d, fit_contraction(embeddings[: max(1, split)]))
+    appended = AppendedEmbeddings(d, fit_contraction(embeddings[: max(1, split)], coordinates))
     for part in (embeddings[:split], embeddings[split:]):
         appended.append(part)
         appended.first(appended.count)
@@ -116,10 +124,17 @@ def test_every_way_to_search_answers_as_brute_force_in_float64(
     # A distance that occurs: the limit itself is within the limit.
     max_distance = None if within is None else float(np.sort(distances)[int(within * (n - 1))])
     expected = oracle(embeddings, query, k, live, max_distance)
+    split = int(random.integers(0, n + 1))
+    by_tree, by_codes = walked(embeddings, leaf_size=8), skimmed(embeddings)
     for found in (
-        walked(embeddings, leaf_size=8).nearest(query, k, live, max_distance),
+        by_tree.nearest(query, k, live, max_distance),
+        by_codes.nearest(query, k, live, max_distance),
+        by_tree.nearest_chosen(query, k, by_tree.choose(live), max_distance),
+        by_codes.nearest_chosen(query, k, by_codes.choose(live), max_distance),
         nearest_of(embeddings, query, k, live, max_distance),
-        appended_prefix(embeddings, int(random.integers(0, n + 1))).nearest(query, k, live, max_distance),
+        appended_prefix(embeddings, split, random.choice([32, coordinates_of(d)])).nearest(
+            query, k, live, max_distance
+        ),
     ):
         assert (found[0].tolist(), found[1].tolist()) == expected
 
@@ -140,10 +155,10 @@ def digits() -> Floats:
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
-def test_real_embeddings_are_walked_and_answered_exactly(digits: Floats, k: int) -> None:
+@pytest.mark.parametrize("way", [walked, skimmed, build_neighbours])
+def test_real_embeddings_are_answered_exactly(digits: Floats, k: int, way: Callable[[Floats], Neighbours]) -> None:
     gallery, queries = digits[:9500], digits[9500:]
-    neighbours = build_neighbours(gallery)
-    assert neighbours.tree is not None
+    neighbours = way(gallery)
     live = np.ones(len(gallery), np.bool_)
     live[::20] = False
     for query in queries[:: 1 if k == 10 else 10]:
@@ -161,24 +176,24 @@ def test_plain_kdtree_finds_the_same_neighbours(digits: Floats) -> None:
         np.testing.assert_allclose(found_distances, expected_distances, rtol=1e-12)
 
 
-def test_walking_real_embeddings_looks_at_few_of_them(digits: Floats) -> None:
-    neighbours = build_neighbours(digits[:9500])
-    work = np.zeros(5, np.int64)
+@pytest.mark.parametrize(("way", "number"), [(walked, 4), (skimmed, 1)])
+@pytest.mark.parametrize("outliers", [0, 1])
+def test_few_real_embeddings_are_looked_at_whatever_outliers_there_are(
+    digits: Floats, way: Callable[[Floats], Neighbours], number: int, outliers: int
+) -> None:
+    neighbours = way(np.concatenate([digits[:9500], np.full((outliers, 128), 1e30, np.float32)]))
+    work, live = np.zeros(5, np.int64), frozen(np.ones(9500 + outliers, np.bool_))
     for query in digits[9500:]:
-        neighbours._search(query, 10, frozen(np.ones(9500, np.bool_)), None, work)
-    assert work[4] / 500 < 300
+        neighbours._search(query, 10, live, None, work)
+    assert work[number] / 500 < 300
 
 
-def test_outlier_does_not_widen_the_bounds(digits: Floats) -> None:
-    neighbours = walked(np.concatenate([digits[:9500], np.full((1, 128), 1e30, np.float32)]))
-    work = np.zeros(5, np.int64)
-    for query in digits[9500:]:
-        neighbours._search(query, 10, frozen(np.ones(9501, np.bool_)), None, work)
-    assert work[4] / 500 < 300
-
-
-def test_embeddings_without_structure_are_scanned() -> None:
-    assert build_neighbours(np.random.default_rng(0).random((20_000, 128)).astype(np.float32)).tree is None
+def test_embeddings_without_structure_are_found_by_approximations() -> None:
+    vectors = np.random.default_rng(0).random((20_000, 128)).astype(np.float32)
+    neighbours = build_neighbours(vectors)
+    assert neighbours.tree is None
+    assert neighbours.approximations is not None
+    assert build_neighbours(vectors[:10]).approximations is None
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -194,13 +209,17 @@ def test_nothing_is_found_in_nothing() -> None:
     assert len(distances) == len(rows) == 0
 
 
-def test_index_is_little_larger_than_its_embeddings(digits: Floats, tmp_path: Path) -> None:
-    build_neighbours(digits).save(tmp_path)
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1.25 * digits.nbytes
+@pytest.mark.parametrize("way", [walked, skimmed])
+def test_index_is_little_larger_than_its_embeddings(
+    digits: Floats, tmp_path: Path, way: Callable[[Floats], Neighbours]
+) -> None:
+    way(digits).save(tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1.29 * digits.nbytes
 
 
-def test_saved_and_mapped_it_answers_alike(digits: Floats, tmp_path: Path) -> None:
-    built = build_neighbours(digits[:5000])
+@pytest.mark.parametrize("way", [walked, skimmed])
+def test_saved_and_mapped_it_answers_alike(digits: Floats, tmp_path: Path, way: Callable[[Floats], Neighbours]) -> None:
+    built = way(digits[:5000])
     built.save(tmp_path)
     loaded, live = load_neighbours(tmp_path), frozen(np.ones(5000, np.bool_))
     for query in digits[5000:5050]:
@@ -212,12 +231,12 @@ def test_saved_and_mapped_it_answers_alike(digits: Floats, tmp_path: Path) -> No
 
 
 @settings(max_examples=200, deadline=None)
-@given(data=st.data())
+@given(data=st.data(), way=st.sampled_from([partial(walked, leaf_size=16), skimmed]))
 def test_damaged_arrays_are_refused_or_searched_without_harm(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, way: Callable[[Floats], Neighbours], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("damaged")
-    walked(np.random.default_rng(1).standard_normal((500, 40)).astype(np.float32), leaf_size=16).save(folder)
+    way(np.random.default_rng(1).standard_normal((500, 40)).astype(np.float32)).save(folder)
     file = data.draw(st.sampled_from(sorted(folder.iterdir())))
     content = bytearray(file.read_bytes())
     if data.draw(st.booleans()):

@@ -1,0 +1,108 @@
+"""Approximations: a code of a byte for each coordinate of each embedding, for embeddings that no tree divides.
+
+R. Weber, H.-J. Schek and S. Blott call them a VA-file (A Quantitative Analysis and Performance Study for Similarity-Search
+Methods in High-Dimensional Spaces, VLDB 1998). Here the coordinates are principal ones, the widest first, so that some of them
+exclude nearly all rows. `gallery/nearest/skim.py` reads them.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gallery.nearest.contraction import BYTE_MAX, Contraction, fit_contraction
+from gallery.nearest.lanes import BYTE_ROWS, BYTES_AT_ONCE, byte_blocks, put_bytes
+from gallery.nearest.skim import skim
+from gallery.nearest.tree import frozen, mapped
+
+# Room for rows unlike those that the axes were learnt from, beside what these take.
+_MARGIN = 0.05
+_CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Approximations:
+    """Codes of embeddings (n, d), and the contraction that they are in; no array is written to.
+
+    Attributes:
+        blocks: (groups, at least n / 8, 16, 8, 2) uint8, see `byte_blocks`; m is 32 times the groups.
+        centre, axes, low: of the contraction, (d,), (m, d) and (m,) float64.
+        unit: (1,) float64, of the contraction.
+    """
+
+    blocks: NDArray[np.uint8]
+    centre: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    low: NDArray[np.float64]
+    unit: NDArray[np.float64]
+
+    @cached_property
+    def contraction(self) -> Contraction:
+        """The contraction that codes are in."""
+        return Contraction(frozen(self.centre), frozen(self.axes), frozen(self.low), float(self.unit[0]), BYTE_MAX)
+
+    def search(
+        self,
+        embeddings: NDArray[np.float32],
+        is_live: NDArray[np.bool_],
+        query: NDArray[np.float32],
+        max_distance: float,
+        distances: NDArray[np.float64],
+        rows: NDArray[np.int64],
+        work: NDArray[np.int64],
+    ) -> int:
+        """Fill `distances` and `rows` from the front and return how many were found; arguments as for `skim`."""
+        found: int = skim(
+            embeddings, is_live, self.blocks, *self.contraction.arguments, query, max_distance, distances, rows, work
+        )
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write every array as codes-*.npy."""
+        for field in fields(self):
+            np.save(folder / f"codes-{field.name}.npy", getattr(self, field.name), allow_pickle=False)
+
+    def problem(self, n: int, d: int) -> str:
+        """What is wrong with these arrays for embeddings (n, d), so that reading them could leave an array; "" if nothing is."""
+        m = coordinates_of(d)
+        expected = {
+            "blocks": ((m // BYTES_AT_ONCE, -(-n // BYTE_ROWS), BYTES_AT_ONCE // 2, BYTE_ROWS, 2), np.uint8),
+            "centre": ((d,), np.float64),
+            "axes": ((m, d), np.float64),
+            "low": ((m,), np.float64),
+            "unit": ((1,), np.float64),
+        }
+        for name, (shape, dtype) in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+                return f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+        return "" if self.contraction.is_sound else "the contraction is not one"
+
+
+def coordinates_of(d: int) -> int:
+    """How many coordinates a code has: d, up to the next multiple of 32."""
+    return -(-d // BYTES_AT_ONCE) * BYTES_AT_ONCE
+
+
+def load_approximations(folder: Path) -> Approximations:
+    """Map approximations read-only; whether their arrays fit together is for `problem` to say.
+
+    Raises:
+        IndexDamagedError: a file is not an array.
+    """
+    return Approximations(
+        **{field.name: mapped(folder / f"codes-{field.name}.npy") for field in fields(Approximations)}
+    )
+
+
+def build_approximations(embeddings: NDArray[np.float32]) -> Approximations:
+    """The approximations of embeddings (n, d), n >= 1, finite."""
+    n, d = embeddings.shape
+    contraction = fit_contraction(embeddings, coordinates_of(d), BYTE_MAX, _MARGIN)
+    blocks = byte_blocks(n, coordinates_of(d))
+    for start in range(0, n, _CHUNK):
+        put_bytes(blocks, start, contraction.codes(contraction.apply(embeddings[start : start + _CHUNK])))
+    unit = np.array([contraction.unit])
+    return Approximations(frozen(blocks), contraction.centre, contraction.axes, contraction.low, unit)
