@@ -28,6 +28,7 @@ from api.live.watching import Watching
 from contract.collections import DEFAULT_COLLECTION, Collection, settings_of
 from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
+from gallery.nearest.search_threads import SEARCH_THREADS
 from gallery.store.store import Store
 from runtime.memory import collect_rarely
 from topics.end_offsets import EndOffsetsPoller
@@ -52,6 +53,7 @@ async def open_collections(
     """
     # Waited for, since the first queries would compile it as well, each in a thread that cannot be stopped.
     await asyncio.to_thread(compile_search, settings.compiled_dir)
+    SEARCH_THREADS.use(settings.search_threads)
     records = StoredRecords(partial(Store.connect, settings))
     explanations = Explanations()
     searches = BoundedWork(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S)

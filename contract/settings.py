@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     api_allowed_hosts: Addresses = Field(
         "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
     )
+    search_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads that one long search may use, as long as no other search does; 0 is half of the machine's cores.",
+    )
     search_by_address: bool = Field(
         False,
         description="Whether a search may name the address of a picture, which the API then fetches: true or false.",

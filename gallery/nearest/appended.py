@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.nearest.approximations import search_codes
 from gallery.nearest.contraction import Contraction
 from gallery.nearest.lanes import BYTE_ROWS, byte_blocks, put_bytes
 from gallery.nearest.neighbours import Nearest, nearest_of
-from gallery.nearest.skim import skim
 from gallery.nearest.tree import frozen
 
 
@@ -37,12 +37,10 @@ class AppendedPrefix:
         if self.contraction is None:
             return nearest_of(self.embeddings, query, k, is_live, max_distance)
         assert k >= 1 and self.embeddings.shape == (len(is_live), len(query)), (k, len(is_live), len(query))
-        distances, rows = np.empty(k), np.empty(k, np.int64)
-        count = skim(
-            self.embeddings, frozen(is_live), self.blocks, *self.contraction.arguments, np.array(query, np.float32),
-            np.inf if max_distance is None else max_distance, distances, rows, np.zeros(2, np.int64),
-        )  # fmt: skip
-        return distances[:count], rows[:count]
+        farthest, query = np.inf if max_distance is None else max_distance, np.array(query, np.float32)
+        return search_codes(
+            self.embeddings, frozen(is_live), self.blocks, self.contraction, query, k, farthest, np.zeros(2, np.int64)
+        )
 
 
 class AppendedEmbeddings:

@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.nearest.contraction import BYTE_MAX, Contraction, fit_contraction
+from gallery.nearest.contraction import BYTE_MAX, SLACK, Contraction, fit_contraction
 from gallery.nearest.lanes import BYTE_ROWS, BYTES_AT_ONCE, byte_blocks, put_bytes
-from gallery.nearest.skim import skim
+from gallery.nearest.search_threads import SEARCH_THREADS
+from gallery.nearest.skim import begin, skim
 from gallery.nearest.tree import frozen, mapped
 
 # Room for rows unlike those that the axes were learnt from, beside what these take.
 _MARGIN = 0.05
 _CHUNK = 8192
+# What a thread reads at least: half a millisecond's work.
+_BLOCKS_EACH = 8192
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,6 @@ class Approximations:
         """The contraction that codes are in."""
         return Contraction(frozen(self.centre), frozen(self.axes), frozen(self.low), float(self.unit[0]), BYTE_MAX)
 
-    def search(
-        self,
-        embeddings: NDArray[np.float32],
-        is_live: NDArray[np.bool_],
-        query: NDArray[np.float32],
-        max_distance: float,
-        distances: NDArray[np.float64],
-        rows: NDArray[np.int64],
-        work: NDArray[np.int64],
-    ) -> int:
-        """Fill `distances` and `rows` from the front and return how many were found; arguments as for `skim`."""
-        found: int = skim(
-            embeddings, is_live, self.blocks, *self.contraction.arguments, query, max_distance, distances, rows, work
-        )
-        return found
-
     def save(self, folder: Path) -> None:
         """Write every array as codes-*.npy."""
         for field in fields(self):
@@ -79,6 +66,46 @@ class Approximations:
             if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
                 return f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
         return "" if self.contraction.is_sound else "the contraction is not one"
+
+
+def search_codes(
+    embeddings: NDArray[np.float32],
+    is_live: NDArray[np.bool_],
+    blocks: NDArray[np.uint8],
+    contraction: Contraction,
+    query: NDArray[np.float32],
+    k: int,
+    max_distance: float,
+    work: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Distances and rows of the k nearest, sorted by (distance, row); many rows are shared out among `SEARCH_THREADS`.
+
+    Args:
+        embeddings: (n, d) float32; a row's number is its place.
+        is_live: (n,) bool, rows that may be found.
+        blocks: codes of n rows or more in this contraction, see `byte_blocks`.
+        work: (2,) int64 or longer, to which blocks of 8 rows and 32 coordinates, and embeddings looked at are added.
+    """
+    code, inexact = np.empty(len(contraction.axes), np.int16), np.empty(len(blocks))
+    distances, rows = np.empty(k), np.empty(k, np.int64)
+    farthest = begin(
+        embeddings, is_live, blocks, *contraction.arguments[:-1], query, max_distance, code, inexact, distances, rows
+    )
+
+    def part(first: int, end: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        distances, rows = np.empty(k), np.empty(k, np.int64)
+        count = skim(
+            embeddings, is_live, blocks, code, inexact, contraction.unit, SLACK, query, farthest, first, end,
+            distances, rows, work,
+        )  # fmt: skip
+        return distances[:count], rows[:count]
+
+    parts = SEARCH_THREADS.run(part, -(-len(embeddings) // BYTE_ROWS), _BLOCKS_EACH)
+    if len(parts) == 1:
+        return parts[0]
+    distances, rows = (np.concatenate(side) for side in zip(*parts, strict=True))
+    order = np.lexsort((rows, distances))[:k]
+    return distances[order], rows[order]
 
 
 def coordinates_of(d: int) -> int:

@@ -61,7 +61,9 @@ class Contraction:
     def in_bytes(self) -> "Contraction":
         """The same map in units so coarse that a code is a byte."""
         coarser = (self.code_max + 1) / (BYTE_MAX + 1)
-        return replace(self, low=self.low / coarser, unit=self.unit * coarser, code_max=BYTE_MAX)
+        low = self.low / coarser
+        low.flags.writeable = False  # as the other arrays; numba compiles for each kind
+        return replace(self, low=low, unit=self.unit * coarser, code_max=BYTE_MAX)
 
     @property
     def arguments(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float, float]:

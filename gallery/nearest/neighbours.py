@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from contract.embeddings import DIMENSIONS_MAX
 from contract.errors import IndexDamagedError
-from gallery.nearest.approximations import Approximations, build_approximations, load_approximations
+from gallery.nearest.approximations import Approximations, build_approximations, load_approximations, search_codes
 from gallery.nearest.contraction import Contraction
 from gallery.nearest.pick import pick
 from gallery.nearest.tree import Tree, build_tree, frozen, load_tree, mapped
@@ -133,15 +133,15 @@ class Neighbours:
         work: NDArray[np.int64],
     ) -> Nearest:
         _check(self.embeddings, query, k, is_live)
-        distances, rows = np.empty(k), np.empty(k, np.int64)
         farthest, query = np.inf if max_distance is None else max_distance, np.array(query, np.float32)
         if self.tree is not None:
+            distances, rows = np.empty(k), np.empty(k, np.int64)
             count = self.tree.search(self.embeddings, self.row_of, is_live, query, farthest, distances, rows, work)
-        elif self.approximations is not None:
-            count = self.approximations.search(self.embeddings, is_live, query, farthest, distances, rows, work)
-        else:
-            return nearest_of(self.embeddings, query, k, is_live, max_distance)
-        return distances[:count], rows[:count]
+            return distances[:count], rows[:count]
+        if self.approximations is not None:
+            codes = self.approximations
+            return search_codes(self.embeddings, is_live, codes.blocks, codes.contraction, query, k, farthest, work)
+        return nearest_of(self.embeddings, query, k, is_live, max_distance)
 
     @cached_property
     def _place_of(self) -> NDArray[np.int32]:

@@ -1,6 +1,7 @@
 """The search: the answer of brute force in float64, whatever the embeddings are like; damaged arrays are refused."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gallery.nearest.appended import AppendedEmbeddings, AppendedPrefix
 from gallery.nearest.approximations import build_approximations, coordinates_of
 from gallery.nearest.contraction import fit_contraction
 from gallery.nearest.neighbours import Neighbours, build_neighbours, load_neighbours, nearest_of
+from gallery.nearest.search_threads import SearchThreads
 from gallery.nearest.tree import build_tree, frozen
 from model import mnist
 from model.encoder import load_encoder
@@ -194,6 +196,23 @@ def test_embeddings_without_structure_are_found_by_approximations() -> None:
     assert neighbours.tree is None
     assert neighbours.approximations is not None
     assert build_neighbours(vectors[:10]).approximations is None
+
+
+def test_threads_that_share_a_search_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gallery.nearest.approximations._BLOCKS_EACH", 8)
+    random = np.random.default_rng(0)
+    vectors = random.integers(-2, 3, (3000, 40)).astype(np.float32)  # with many that are equally near
+    neighbours, live = skimmed(vectors), frozen(random.random(3000) < 0.9)
+    queries = vectors[::300]
+    for count in (1, 2, 5, 0):
+        threads = SearchThreads()
+        threads.use(count)
+        monkeypatch.setattr("gallery.nearest.approximations.SEARCH_THREADS", threads)
+        with ThreadPoolExecutor(4) as side_by_side:
+            for k in (1, 10, 400):
+                found = side_by_side.map(lambda query, k=k: neighbours.nearest(query, k, live), queries)
+                for query, (distances, rows) in zip(queries, found, strict=True):
+                    assert (distances.tolist(), rows.tolist()) == oracle(vectors, query, k, live, None)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
