@@ -63,7 +63,7 @@ class PhotoEmbeddings:
         paths = [self._folder / f"{name}-{start}.npy" for start in starts]
         missing = [(start, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
         if missing:
-            embed = partial(_embed, self._encoder.name, self._photos)
+            embed = partial(_embed, self._encoder.name, self._photos, _PIECE)
             with (
                 ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes,
                 progress_line("embedding", _PIECE * len(missing), "photographs") as bar,
@@ -74,9 +74,9 @@ class PhotoEmbeddings:
             yield np.load(path, allow_pickle=False)
 
 
-def _embed(encoder_name: str, photos: Path | None, start: int, path: Path) -> None:
+def _embed(encoder_name: str, photos: Path | None, count: int, start: int, path: Path) -> None:
     encoder, files = load_encoder(encoder_name), photos_in(photos) if photos else []
-    embeddings = [_embedding(encoder, files, number) for number in range(start, start + _PIECE)]
+    embeddings = [_embedding(encoder, files, number) for number in range(start, start + count)]
     unfinished = path.with_suffix(".tmp.npy")
     np.save(unfinished, np.stack(embeddings), allow_pickle=False)
     unfinished.rename(path)

@@ -16,6 +16,8 @@ from gallery.nearest.walk import insert
 
 # Of so many blocks one is looked at before all others, to begin with a good k-th distance; and at least two for each neighbour.
 SAMPLED = 128
+# A greater part than one in so many is not worth its cost.
+COSTLY = 8
 
 _compiled = nb.njit(nogil=True, error_model="numpy")
 
@@ -42,7 +44,7 @@ def begin(
     n, k = embeddings.shape[0], rows.shape[0]
     block_count = (n + BYTE_ROWS - 1) // BYTE_ROWS
     sampled = max(block_count // SAMPLED, 2 * k)
-    if sampled >= block_count:
+    if sampled * COSTLY > block_count:
         return max_distance
     if _nearest_codes(blocks, is_live, code, block_count // sampled, n, distances, rows) < k:
         return max_distance

@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from bench import photo_embeddings
+from bench.photo_embeddings import PhotoEmbeddings
 from bench.photographs import gallery_photographs, photographs_of
 from contract.messages import IMAGE_SIZE_BYTES_MAX
+from model.encoder import load_encoder
 from model.pictures.images import decode
 
 
@@ -30,3 +36,17 @@ def test_a_query_of_12_megapixels_may_be_searched_with() -> None:
     picture = decode(value)
     assert (picture.width, picture.height) == (4000, 3000)
     assert 1_000_000 < len(value) < IMAGE_SIZE_BYTES_MAX
+
+
+def test_embeddings_of_photographs_are_kept_and_mixtures_are_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_embeddings, "_PIECE", 4)
+    monkeypatch.setattr(photo_embeddings, "REAL_MAX", 8)
+    made = PhotoEmbeddings(load_encoder("photo"), tmp_path, None)
+    real, queries = made.gallery(6), made.queries(3)
+    monkeypatch.setattr(photo_embeddings, "ProcessPoolExecutor", None)  # nothing is embedded again
+    gallery = made.gallery(12)
+    assert (gallery[:6] == real).all()
+    assert len(np.unique(np.concatenate([gallery, queries]), axis=0)) == 15
+    assert np.linalg.norm(gallery, axis=1) == pytest.approx(np.linalg.norm(real[0]), rel=1e-4)
