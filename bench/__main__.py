@@ -58,7 +58,7 @@ def _all(settings: "Settings", options: argparse.Namespace) -> int:
     from bench.results import RESULTS_DIR, read_results
 
     folder = settings.var_dir / "bench" / "quick" if options.quick else RESULTS_DIR
-    known = {one.name: one for one in measurements(quick=options.quick)}
+    known = {one.name: one for one in measurements(quick=options.quick, photos=options.photos)}
     unknown = sorted(set(options.only or ()) - set(known))
     if unknown:
         print(f"There is no measurement {unknown[0]!r}, only: {', '.join(known)}.", file=sys.stderr)

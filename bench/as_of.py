@@ -41,7 +41,7 @@ def measure_as_of(settings: Settings, n: int, query_count: int, shares: list[flo
         shares: of the images; half of what was replaced lies in the base and the rest in the tail.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, _ = search_data(settings, n, query_count)
+    embeddings, asked, *_ = search_data(settings, n, query_count)
     rows = [row for share in shares for row in _measured(embeddings, asked, share)]
     return {
         "embeddings": n,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from contract.errors import LookalikeError
 from contract.settings import Settings
 
 MANY = 1_000_000
+REAL = 100_000
 BUILD_THREADS = 2
 REPORT_ENCODER = "report-autoencoder"
 REPORT = f"LOOKALIKE_ENCODER={REPORT_ENCODER} python -m bench"
@@ -50,9 +52,14 @@ class Measurement:
     needs_stack: bool = False
 
 
-def measurements(*, quick: bool = False) -> list[Measurement]:
-    """What `make bench` runs, in its order; quick: with sizes that only show that it works."""
-    return _quick() if quick else _full()
+def measurements(*, quick: bool = False, photos: Path | None = None) -> list[Measurement]:
+    """What `make bench` runs, in its order.
+
+    Args:
+        quick: with sizes that only show that it works.
+        photos: folder of photographs to search among; None for parts of the two that scikit-learn brings.
+    """
+    return _quick() if quick else _full(photos)
 
 
 def measure_everything(
@@ -90,9 +97,29 @@ def _report(settings: Settings) -> Settings:
     return settings.model_copy(update={"encoder": REPORT_ENCODER})
 
 
-def _full() -> list[Measurement]:
+def _full(photos: Path | None) -> list[Measurement]:
     names = list(METHODS)
     return [
+        *(
+            Measurement(
+                f"search-photos-{n}",
+                f"python -m bench search --kind photos --photos FOLDER --real {REAL} --images {n} --threads {BUILD_THREADS}",
+                partial(
+                    measure_search,
+                    n=n,
+                    query_count=1000,
+                    names=compared,
+                    kind="photos",
+                    photos=photos,
+                    real_max=REAL,
+                    threads=BUILD_THREADS,
+                ),
+            )
+            for n, compared in (
+                (REAL, ["lookalike", "numpy", "faiss-flat", "hnswlib"]),
+                (MANY, ["lookalike", "faiss-flat"]),
+            )
+        ),
         Measurement("search-60000", f"{REPORT} search", lambda s: measure_search(_report(s), 60_000, 1000, names)),
         Measurement(
             "search-contrast-60000", "python -m bench search", lambda s: measure_search(s, 60_000, 1000, names)

@@ -160,7 +160,7 @@ _PEERS: dict[str, Callable[..., Filtering]] = {"qdrant-local": _Qdrant, "lancedb
 def measure_filters(settings: Settings, n: int, query_count: int) -> dict[str, Any]:
     """Rows of figures, one a method and filter, over n digits; a peer that cannot be imported or fails has a row that says how."""
     compile_search(settings.compiled_dir)
-    embeddings, asked, _ = search_data(settings, n, query_count)
+    embeddings, asked, *_ = search_data(settings, n, query_count)
     values = _values(embeddings)
     with tempfile.TemporaryDirectory(prefix="lookalike-bench-") as name, threadpool_limits(limits=1):
         ours = _Lookalike(Path(name) / "lookalike", embeddings, values)

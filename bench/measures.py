@@ -74,7 +74,9 @@ def search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] 
         names,
         kind=options.kind,
         photos=options.photos,
+        real_max=options.real,
         threads=options.threads,
+        search_threads=options.search_threads,
     )
 
 

@@ -12,6 +12,9 @@ def add_all(everything: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="tiny sizes, into var/bench/quick: shows that all of it works"
     )
     everything.add_argument("--only", nargs="+", metavar="NAME", help="only these results, e.g. search-60000 freshness")
+    everything.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs to search among (default: parts of two)"
+    )
 
 
 def add_pipeline(pipeline: argparse.ArgumentParser) -> None:
@@ -94,6 +97,16 @@ def add_search(search: argparse.ArgumentParser) -> None:
     )
     search.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="photographs, with --kind photos (default: parts of two)"
+    )
+    search.add_argument(
+        "--real",
+        type=int,
+        default=200_000,
+        metavar="N",
+        help="so many embeddings of --kind photos are real, and all others mixtures (default %(default)s, an hour's work)",
+    )
+    search.add_argument(
+        "--search-threads", type=int, default=1, metavar="N", help="that one of our searches may use (default 1)"
     )
     scenario = search.add_mutually_exclusive_group()
     scenario.add_argument(

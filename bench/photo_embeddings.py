@@ -23,10 +23,6 @@ from model.training.photo_evaluation.photos import Photo, photos_in, read, to_al
 from runtime.progress import progress_line
 
 REAL_MAX = 200_000
-HOW_THEY_WERE_MADE = (
-    f"the first {REAL_MAX:,} are of photographs and of parts of them (4 to 50 % of the area); each other one is a mixture of"
-    " two of those, moved as two parts of one photograph lie apart, at the length of a real one"
-)
 _PIECE = 2_000
 _QUERIES = 10_000_000  # number of the first query
 
@@ -37,20 +33,31 @@ class PhotoEmbeddings:
     Args:
         folder: where they are kept.
         photos: a folder of photographs; None for the two that scikit-learn brings.
+        real_max: so many are of photographs and parts of them, and all others are mixtures.
 
     Attributes:
         file_count: photographs that there are.
     """
 
-    def __init__(self, encoder: Encoder, folder: Path, photos: Path | None) -> None:
+    def __init__(self, encoder: Encoder, folder: Path, photos: Path | None, real_max: int = REAL_MAX) -> None:
         self._encoder = encoder
         self._folder = folder
         self._photos = photos
+        self._real_max = real_max
         self.file_count = len(photos_in(photos)) if photos else len(two_photographs())
+
+    @property
+    def how_made(self) -> str:
+        """What stands beside every figure."""
+        return (
+            f"{self.file_count:,} photographs, and up to {self._real_max:,} of them and parts of them (4 to 50 % of the area);"
+            " each other one is a mixture of two of those embeddings, moved as two parts of one photograph lie apart, at the"
+            " length of a real one"
+        )
 
     def gallery(self, n: int) -> NDArray[np.float32]:
         """(n, d) float32."""
-        real = np.concatenate(list(self._real(range(0, min(n, REAL_MAX), _PIECE))))[:n]
+        real = np.concatenate(list(self._real(range(0, min(n, self._real_max), _PIECE))))[: min(n, self._real_max)]
         return real if n <= len(real) else np.concatenate([real, _mixtures(real, n - len(real), self.file_count)])
 
     def queries(self, n: int) -> NDArray[np.float32]:

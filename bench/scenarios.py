@@ -54,7 +54,7 @@ def measure_tail(settings: Settings, n: int, query_count: int, *, tail: float, d
         deleted: share of all images, of base and tail alike, that were deleted then.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, _ = search_data(settings, n, query_count)
+    embeddings, asked, *_ = search_data(settings, n, query_count)
     in_base = n - round(tail * n)
     gone = np.sort(np.random.default_rng(0).choice(n, round(deleted * n), replace=False))
     with index_folder() as folder, index_folder() as clean_folder, threadpool_limits(limits=1):
@@ -95,7 +95,7 @@ def measure_during_rebuild(settings: Settings, n: int, query_count: int, rounds:
     Quiet seconds and builds take turns; the ratio is that of the rounds' median p99.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, _ = search_data(settings, n, query_count)
+    embeddings, asked, *_ = search_data(settings, n, query_count)
     quiet: list[NDArray[np.float64]] = []
     during: list[NDArray[np.float64]] = []
     builds_s: list[float] = []

@@ -13,9 +13,10 @@ from bench.embeddings import gallery, queries
 from bench.index_cache import IndexCache
 from bench.machine import machine, versions
 from bench.peers import METHODS, Asked, K, Method, recall, sweep
-from bench.photo_embeddings import HOW_THEY_WERE_MADE, PhotoEmbeddings
+from bench.photo_embeddings import REAL_MAX, PhotoEmbeddings
 from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
+from gallery.nearest.search_threads import SEARCH_THREADS
 from model.encoder import load_encoder
 from runtime.progress import progress_line
 
@@ -32,7 +33,7 @@ KINDS = {
     DIGITS: Kind("digits"),
     "contrast": Kind("digits", "contrast"),
     "report": Kind("digits", "report-autoencoder"),
-    "photos": Kind(f"photographs: {HOW_THEY_WERE_MADE}", "photo"),
+    "photos": Kind("photographs", "photo"),
     "uniform": Kind("uniform random numbers"),
 }
 ROUNDS = 3
@@ -49,16 +50,22 @@ def measure_search(
     *,
     kind: str = DIGITS,
     photos: Path | None = None,
+    real_max: int = REAL_MAX,
     threads: int = 1,
+    search_threads: int = 1,
 ) -> dict[str, Any]:
     """Rows of figures, one a method, over n embeddings and queries that are not among them.
 
     Args:
-        kind, photos: as for `search_data`.
+        kind, photos, real_max: as for `search_data`.
         threads: with which approximate peers are built; what was built stays in `var_dir`/bench.
+        search_threads: that one of our searches may use; all others have one.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, cache = search_data(settings, n, query_count, kind=kind, photos=photos, threads=threads)
+    SEARCH_THREADS.use(search_threads)
+    embeddings, asked, cache, how_made = search_data(
+        settings, n, query_count, kind=kind, photos=photos, real_max=real_max, threads=threads
+    )
     with threadpool_limits(limits=1):
         expected = exact_neighbours(embeddings, asked)
         methods: dict[str, Method] = {}
@@ -91,14 +98,31 @@ def measure_search(
     return {
         "embeddings": n,
         "data": KINDS[kind].data,
+        "how_made": how_made,
         "dimensions": embeddings.shape[1],
         "queries": query_count,
         "rounds": ROUNDS,
-        "threads_searching": 1,
+        "threads_searching": search_threads,
         "machine": machine(),
         "versions": versions(),
         "rows": list(rows.values()),
     }
+
+
+class SearchData(NamedTuple):
+    """What is searched.
+
+    Attributes:
+        embeddings: (n, d) float32.
+        queries: (m, d) float32 that are not among them.
+        cache: where indexes over them are kept.
+        how_made: where the embeddings are not simply of what the kind says.
+    """
+
+    embeddings: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    cache: IndexCache
+    how_made: str = ""
 
 
 def search_data(
@@ -108,25 +132,30 @@ def search_data(
     *,
     kind: str = DIGITS,
     photos: Path | None = None,
+    real_max: int = REAL_MAX,
     threads: int = 1,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], IndexCache]:
-    """Embeddings (n, d), queries (m, d) that are not among them, and where indexes over them are kept.
+) -> SearchData:
+    """Embeddings and queries of a kind.
 
     Args:
         kind: of `KINDS`.
         photos: folder of photographs, for that kind; None for the two that scikit-learn brings.
+        real_max: so many of those embeddings are real, and all others mixtures.
     """
     folder = settings.var_dir / "bench"
     if kind == "uniform":
         random = np.random.default_rng(0)
         embeddings, asked = random.random((n, 128), np.float32), random.random((query_count, 128), np.float32)
-        return embeddings, asked, IndexCache(folder, f"uniform-{n}", threads)
+        return SearchData(embeddings, asked, IndexCache(folder, f"uniform-{n}", threads))
     encoder = load_encoder(KINDS[kind].encoder or settings.encoder, settings.encoders_dir)
     name = f"{kind}-{encoder.fingerprint}-{n}"
     if kind == "photos":
-        made = PhotoEmbeddings(encoder, folder, photos)
-        return made.gallery(n), made.queries(query_count), IndexCache(folder, f"{name}-{made.file_count}", threads)
-    return gallery(encoder, n, folder), queries(encoder, query_count, folder), IndexCache(folder, name, threads)
+        made = PhotoEmbeddings(encoder, folder, photos, real_max)
+        cache = IndexCache(folder, f"{name}-{made.file_count}-{real_max}", threads)
+        return SearchData(made.gallery(n), made.queries(query_count), cache, made.how_made)
+    return SearchData(
+        gallery(encoder, n, folder), queries(encoder, query_count, folder), IndexCache(folder, name, threads)
+    )
 
 
 def exact_neighbours(embeddings: NDArray[np.float32], asked: NDArray[np.float32], k: int = K) -> NDArray[np.int64]:

@@ -213,7 +213,7 @@ def measure_systems(settings: Settings, n: int, query_count: int, inserts: int, 
     Args:
         inserts: further images, one at a time, each timed from the call that inserts it until a search has it as its first hit.
     """
-    embeddings, asked, _ = search_data(settings, n, query_count)
+    embeddings, asked, *_ = search_data(settings, n, query_count)
     encoder = load_encoder(settings.encoder, settings.encoders_dir)
     new = np.stack([_new_embedding(encoder, number) for number in range(inserts)])
     expected = exact_neighbours(embeddings, asked)

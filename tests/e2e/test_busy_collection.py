@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from bench.arrivals import CoverageWatcher, publish_paced
 from contract.collections import Collection, settings_of
 from contract.settings import Settings
-from lookalike_client import Client
+from lookalike_client import ApiError, Client
 from model import mnist
 from stack import groups
 from tests.conftest import fresh_settings
+from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
 
 RATE_PER_S = 10
@@ -31,10 +33,20 @@ def running(stack: Settings, tmp_path: Path) -> Iterator[Settings]:
     groups.down(settings, "programs")
 
 
+def _created(client: Client, encoder: str) -> dict[str, Any] | None:
+    """The collection; None while Cassandra is too busy to answer."""
+    try:
+        return client.create_collection("quiet", encoder=encoder)
+    except ApiError as error:
+        if error.status == 503:
+            return None
+        raise
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.thorough
 def test_images_are_searchable_within_a_second_beside_a_flood(running: Settings) -> None:
-    made = Client(running.api_address).create_collection("quiet", encoder=running.encoder)
+    made = wait_for(lambda: _created(Client(running.api_address), running.encoder))
     quiet = settings_of(running, Collection(name="quiet", encoder=running.encoder, partitions=made["partitions"]))
     pngs = [mnist.png(image) for image in mnist.images("train")[:500]]
     busy = 100_000

@@ -42,8 +42,7 @@ def test_embeddings_of_photographs_are_kept_and_mixtures_are_as_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(photo_embeddings, "_PIECE", 4)
-    monkeypatch.setattr(photo_embeddings, "REAL_MAX", 8)
-    made = PhotoEmbeddings(load_encoder("photo"), tmp_path, None)
+    made = PhotoEmbeddings(load_encoder("photo"), tmp_path, None, real_max=8)
     real, queries = made.gallery(6), made.queries(3)
     monkeypatch.setattr(photo_embeddings, "ProcessPoolExecutor", None)  # nothing is embedded again
     gallery = made.gallery(12)
