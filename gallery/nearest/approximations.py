@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gallery.nearest.contraction import BYTE_MAX, SLACK, Contraction, fit_contraction
 from gallery.nearest.lanes import BYTE_ROWS, BYTES_AT_ONCE, byte_blocks, put_bytes
 from gallery.nearest.search_threads import SEARCH_THREADS
-from gallery.nearest.skim import begin, skim
+from gallery.nearest.skim import aim_codes, distances_of, first_coordinates, skim
 from gallery.nearest.tree import frozen, mapped
 
 # Room for rows unlike those that the axes were learnt from, beside what these take.
@@ -23,6 +23,11 @@ _MARGIN = 0.05
 _CHUNK = 8192
 # What a thread reads at least: half a millisecond's work.
 _BLOCKS_EACH = 8192
+# So many rows more than are asked for are looked at for a first k-th distance.
+_BEYOND_K = 32
+
+# Distances (m,) float64, ascending, and rows (m,) int64.
+Found = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def search_codes(
     k: int,
     max_distance: float,
     work: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+) -> Found:
     """Distances and rows of the k nearest, sorted by (distance, row); many rows are shared out among `SEARCH_THREADS`.
 
     Args:
@@ -87,24 +92,38 @@ def search_codes(
         work: (2,) int64 or longer, to which blocks of 8 rows and 32 coordinates, and embeddings looked at are added.
     """
     code, inexact = np.empty(len(contraction.axes), np.int16), np.empty(len(blocks))
-    distances, rows = np.empty(k), np.empty(k, np.int64)
-    farthest = begin(
-        embeddings, is_live, blocks, *contraction.arguments[:-1], query, max_distance, code, inexact, distances, rows
-    )
+    aim_codes(query, *contraction.arguments[:-1], code, inexact)
+    block_count = -(-len(embeddings) // BYTE_ROWS)
+    sums = np.empty(block_count * BYTE_ROWS, np.int32)
 
-    def part(first: int, end: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def begin(first: int, end: int) -> Found:
+        near, rows = np.empty(k + _BEYOND_K), np.empty(k + _BEYOND_K, np.int64)
+        count = first_coordinates(is_live, blocks, code, first, end, sums, near, rows)
+        return near[:count], rows[:count]
+
+    def read_on(first: int, end: int) -> Found:
         distances, rows = np.empty(k), np.empty(k, np.int64)
         count = skim(
             embeddings, is_live, blocks, code, inexact, contraction.unit, SLACK, query, farthest, first, end,
-            distances, rows, work,
+            sums, distances, rows, work,
         )  # fmt: skip
         return distances[:count], rows[:count]
 
-    parts = SEARCH_THREADS.run(part, -(-len(embeddings) // BYTE_ROWS), _BLOCKS_EACH)
+    _, near = _least(SEARCH_THREADS.run(begin, block_count, _BLOCKS_EACH), k + _BEYOND_K)
+    farthest = max_distance
+    if len(near) >= k:
+        distances = np.empty(len(near))
+        distances_of(embeddings, near, query, distances)
+        farthest = min(farthest, float(np.partition(distances, k - 1)[k - 1]))
+    return _least(SEARCH_THREADS.run(read_on, block_count, _BLOCKS_EACH), k)
+
+
+def _least(parts: list[Found], count: int) -> Found:
+    """The least of all parts, sorted."""
     if len(parts) == 1:
         return parts[0]
     distances, rows = (np.concatenate(side) for side in zip(*parts, strict=True))
-    order = np.lexsort((rows, distances))[:k]
+    order = np.lexsort((rows, distances))[:count]
     return distances[order], rows[order]
 
 

@@ -21,7 +21,8 @@ def compile_search(cache_dir: Path) -> None:
     # numba looks for changes in the file of a function alone, not in those that it calls.
     folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    for function in (walk.walk_tree, walk.scan, skim.begin, skim.skim, pick.pick):
+    skimmed = skim.aim_codes, skim.first_coordinates, skim.distances_of, skim.skim
+    for function in (walk.walk_tree, walk.scan, *skimmed, pick.pick):
         try:
             function.enable_caching()
         except RuntimeError:  # numba's word for a folder that it cannot write to

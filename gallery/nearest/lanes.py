@@ -102,10 +102,12 @@ def put_bytes(blocks: NDArray[np.uint8], start: int, codes: NDArray[np.int16]) -
 
 
 @_intrinsic
-def add_bytes(_: Any, blocks: Any, place: Any, query: Any, start: Any, sums: Any) -> tuple[Any, Callable[..., Any]]:
-    """add_bytes(blocks, place, query, start, sums): add 32 squared differences of each of 8 rows to `sums` (8,) int32.
+def add_bytes(
+    _: Any, blocks: Any, place: Any, query: Any, start: Any, sums: Any, at: Any
+) -> tuple[Any, Callable[..., Any]]:
+    """add_bytes(blocks, place, query, start, sums, at): add 32 squared differences of each of 8 rows to 8 int32 of `sums` from `at` on.
 
-    With a start of 0 the sums begin anew.
+    With a start of 0 these begin anew.
 
     Args:
         blocks: as `byte_blocks` makes them; the block begins at `place` in a flat view.
@@ -116,7 +118,8 @@ def add_bytes(_: Any, blocks: Any, place: Any, query: Any, start: Any, sums: Any
         first = b.gep(_pointer(context, b, signature, arguments, 0), [arguments[1]])
         wanted = b.gep(_pointer(context, b, signature, arguments, 2), [arguments[3]])
         pairs = b.bitcast(wanted, _I32.as_pointer())
-        sums = b.bitcast(_pointer(context, b, signature, arguments, 4), _EIGHT_I32.as_pointer())
+        eight = b.gep(_pointer(context, b, signature, arguments, 4), [arguments[5]])
+        sums = b.bitcast(eight, _EIGHT_I32.as_pointer())
         zeros = ir.Constant(_EIGHT_I32, [0] * 8)
         total = b.select(b.icmp_signed("==", arguments[3], ir.Constant(_I64, 0)), zeros, b.load(sums, align=4))
         for pair in range(BYTES_AT_ONCE // 2):
@@ -127,18 +130,19 @@ def add_bytes(_: Any, blocks: Any, place: Any, query: Any, start: Any, sums: Any
         b.store(total, sums, align=4)
         return context.get_dummy_value()
 
-    return types.void(blocks, types.int64, query, types.int64, sums), generate
+    return types.void(blocks, types.int64, query, types.int64, sums, types.int64), generate
 
 
 @_intrinsic
-def bits_within(_: Any, sums: Any, limit: Any) -> tuple[Any, Callable[..., Any]]:
-    """bits_within(sums, limit): bit r is set when number r of `sums` (8,) int32 is at most `limit`."""
+def bits_within(_: Any, sums: Any, at: Any, limit: Any) -> tuple[Any, Callable[..., Any]]:
+    """bits_within(sums, at, limit): bit r is set when number `at` + r of `sums`, int32, is at most `limit`; r < 8."""
 
     def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        sums = b.load(b.bitcast(_pointer(context, b, signature, arguments, 0), _EIGHT_I32.as_pointer()), align=4)
-        return b.zext(b.bitcast(b.icmp_signed("<=", sums, _repeated(b, arguments[1])), _I8), _I32)
+        eight = b.gep(_pointer(context, b, signature, arguments, 0), [arguments[1]])
+        sums = b.load(b.bitcast(eight, _EIGHT_I32.as_pointer()), align=4)
+        return b.zext(b.bitcast(b.icmp_signed("<=", sums, _repeated(b, arguments[2])), _I8), _I32)
 
-    return types.uint32(sums, types.int32), generate
+    return types.uint32(sums, types.int64, types.int32), generate
 
 
 @_intrinsic
