@@ -159,6 +159,29 @@ def test_members_of_one_group_that_embed_other_collections_share_what_both_know(
         everything.stop()
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.thorough
+def test_dropped_again_and_again_it_holds_up_nobody(
+    settings: Settings, store: Store, made: Made, tmp_path: Path
+) -> None:
+    """Records come while partitions are given out anew, and a partition goes while its records are handed on."""
+    log = make_topics(settings)
+    with running_embedder(settings, tmp_path) as embedder:
+        sent = publish(settings, some_records(1, 20))
+        for number in range(20):
+            cats, cats_log = made.create(f"cats-{number}", partitions=2)
+            cats_sent = publish(cats, some_records(2, 20, partitions=2))
+            wait_for_feed(store, cats, cats_log, cats_sent, 2 * TAKEN_UP_S)
+            publish(cats, some_records(3, 400, partitions=2))
+            made.drop(f"cats-{number}", cats)
+            sent += publish(settings, some_records(4, 40))
+            gone = number + 1
+            eventually("it is let go of", lambda: embedder.text().count('"event": "let go of"') == gone, TAKEN_UP_S)  # noqa: B023
+            sent += publish(settings, some_records(5, 40))
+            assert outcomes(wait_for_feed(store, settings, log, sent, TAKEN_UP_S)) == expected(sent)
+        assert embedder.process.poll() is None
+
+
 @pytest.mark.parametrize(
     "busy",
     [2_500, pytest.param(100_000, marks=[pytest.mark.thorough, pytest.mark.timeout(600)])],

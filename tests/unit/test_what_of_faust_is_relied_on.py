@@ -67,7 +67,7 @@ USED = [
         Consumer,
         consumer,
         "_thread _acked _acked_index assignment",
-        "seek_to_committed on_partitions_revoked on_partitions_assigned getmany _getmany _to_message _new_offset _add_gap "
+        "seek_to_committed on_partitions_revoked on_partitions_assigned getmany _getmany highwater _to_message _new_offset _add_gap "
         "_new_consumer_thread",
     ),
     Used(Consumer, reader, "subscribe"),

@@ -193,6 +193,10 @@ class ImageConsumer(Consumer):
         assigned = self.assignment()
         self._image_thread.full_topics = self._held.full({topic for topic, _ in assigned})
         fetched = await super()._getmany(active_partitions and {TP(*tp) for tp in assigned}, timeout)
+        # While the group gives out partitions anew, Faust would drop what has come and seek by itself, beside the seek that follows
+        # anyway: in vain for a topic that was deleted meanwhile, and nothing would be fetched until that is known.
+        while not self.flow_active and not self.should_stop:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # anything that can be waited for will do
         # What was fetched before a seek may arrive after it; that seek has the same records fetched again.
         return {tp: batch for tp, batch in fetched.items() if batch[0].seek == self.seek_number}
 
@@ -201,6 +205,15 @@ class ImageConsumer(Consumer):
         thread = self._thread
         assert isinstance(thread, ImageConsumerThread)
         return thread
+
+    def highwater(self, tp: TP) -> int:
+        """Where the partition ends, which only Faust's own monitor looks at; 0 where it went elsewhere or its topic is gone meanwhile:
+        aiokafka asserts that it is assigned, and would end all fetching.
+        """
+        try:
+            return int(super().highwater(tp))
+        except AssertionError:
+            return 0
 
     def _to_message(self, tp: TP, record: Any) -> StretchMessage:
         return StretchMessage(tp, record, self.app.consumer_generation_id)
