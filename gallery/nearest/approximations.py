@@ -16,7 +16,7 @@ from gallery.nearest.contraction import BYTE_MAX, SLACK, Contraction, fit_contra
 from gallery.nearest.lanes import BYTE_ROWS, BYTES_AT_ONCE, byte_blocks, put_bytes
 from gallery.nearest.search_threads import SEARCH_THREADS
 from gallery.nearest.skim import aim_codes, distances_of, first_coordinates, skim
-from gallery.nearest.tree import frozen, mapped
+from gallery.nearest.tree import frozen, mapped, misfit
 
 # Room for rows unlike those that the axes were learnt from, beside what these take.
 _MARGIN = 0.05
@@ -66,10 +66,8 @@ class Approximations:
             "low": ((m,), np.float64),
             "unit": ((1,), np.float64),
         }
-        for name, (shape, dtype) in expected.items():
-            array = getattr(self, name)
-            if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-                return f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+        if problem := misfit(self, expected):
+            return problem
         return "" if self.contraction.is_sound else "the contraction is not one"
 
 

@@ -4,7 +4,7 @@ scikit-learn decides which rows lie together. Node v has the children 2v + 1 and
 left to right. Rows lie in the order of the leaves, so that a leaf is read in one run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -96,10 +96,8 @@ class Tree:
             "low": ((COORDINATES,), np.float64),
             "unit": ((1,), np.float64),
         }
-        for name, (shape, dtype) in expected.items():
-            array = getattr(self, name)
-            if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-                return f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+        if problem := misfit(self, expected):
+            return problem
         if leaves < 1 or leaves & (leaves - 1):
             return f"there are {leaves} leaves, not a power of two"
         if self.leaf_starts[0] != 0 or self.leaf_starts[-1] != n or (np.diff(self.leaf_starts) < 1).any():
@@ -142,6 +140,15 @@ def build_tree(embeddings: NDArray[np.float32], leaf_size: int = LEAF_SIZE) -> t
         unit=np.array([contraction.unit]),
     )
     return tree, row_of.astype(np.int32)
+
+
+def misfit(arrays: object, expected: Mapping[str, tuple[tuple[int, ...], Any]]) -> str:
+    """Which array is not of its expected shape and dtype, contiguous; "" where all are. `arrays` has them as attributes."""
+    for name, (shape, dtype) in expected.items():
+        array = getattr(arrays, name)
+        if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+            return f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+    return ""
 
 
 def mapped(path: Path) -> NDArray[Any]:
