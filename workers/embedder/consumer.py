@@ -61,6 +61,13 @@ class StretchMessage(ConsumerMessage):
         self.stretch = stretch
 
 
+class _NothingRead(dict[TP, int | None]):
+    """Takes from Faust its account of what was read last: it drops what lies before that, also where a seek went back."""
+
+    def __getitem__(self, tp: TP) -> None:
+        return None
+
+
 class ImageConsumer(Consumer):
     """See the module's docstring. All methods run on the main event loop."""
 
@@ -71,6 +78,7 @@ class ImageConsumer(Consumer):
         self._held = Held()
         self._done: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
+        self._read_offset = _NothingRead()
 
     async def acknowledge(self, stretches: Iterable[Stretch], stream: Any) -> None:
         """Take account of records whose feed rows are durable, and tell Faust's stream; makes room for more.
@@ -133,7 +141,6 @@ class ImageConsumer(Consumer):
         await self._image_thread.seek_wait(starts)
         for topic in sorted({tp.topic for tp in starts}):
             logger.info("assigned", topic=topic, committed=_of(topic, committed), starts=_of(topic, starts))
-        # Faust drops what lies before these: a gap in front of `starts` does.
         return reached
 
     def _begin_anew(self, reached: Mapping[TP, int]) -> None:
@@ -170,7 +177,14 @@ class ImageConsumer(Consumer):
         return bounds
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Not ready until what the group gives out next is known."""
+        """Not ready until what the group gives out next is known.
+
+        From here on Faust drops stretches without a word, wherever they are, until it resumes the flow behind the seek; that seek has
+        all fetched again that the feed lacks. Faust itself stops the flow only if something is assigned, and while the topics that
+        it subscribes to change nothing is: what came between that seek and the flow would be dropped too.
+        """
+        self.stop_flow()
+        self._begin_anew({})
         self.transport.watcher.on_revoked()
         await super().on_partitions_revoked(revoked)
 
@@ -181,39 +195,32 @@ class ImageConsumer(Consumer):
             self.transport.watcher.on_assigned({}, is_complete=True)
 
     async def getmany(self, timeout: float) -> AsyncIterator[Any]:
-        """Deliver messages, and take account of what they hold in memory."""
-        message: Any
-        async for tp, message in super().getmany(timeout):
-            self._held.add(tp.topic, message.stretch.weight_bytes)
-            yield tp, message
+        """Deliver what was fetched since the last seek, in turn for each topic, and take account of what it holds in memory.
+
+        Faust's own would leave out what it holds for fetched at a wrong time, or seek by itself beside the seek that follows.
+        """
+        fetched, _ = await self._wait_next_records(timeout)
+        for tp, stretch in self.scheduler.iterate(fetched or {}):
+            while not self.flow_active and not self.should_stop:  # until the seek after an assignment is done
+                await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # anything that can be waited for will do
+            if self.should_stop:
+                return
+            if stretch.seek == self.seek_number:  # That seek has what was fetched before it fetched again.
+                self._held.add(tp.topic, stretch.weight_bytes)
+                yield tp, self._to_message(tp, stretch)
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         # All that was fetched is taken over, or aiokafka would hold what waits for it before others' records. Topics that have
         # their share in memory are not fetched from: `ImageConsumerThread` pauses them.
         assigned = self.assignment()
         self._image_thread.full_topics = self._held.full({topic for topic, _ in assigned})
-        fetched = await super()._getmany(active_partitions and {TP(*tp) for tp in assigned}, timeout)
-        # While the group gives out partitions anew, Faust would drop what has come and seek by itself, beside the seek that follows
-        # anyway: in vain for a topic that was deleted meanwhile, and nothing would be fetched until that is known.
-        while not self.flow_active and not self.should_stop:
-            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # anything that can be waited for will do
-        # What was fetched before a seek may arrive after it; that seek has the same records fetched again.
-        return {tp: batch for tp, batch in fetched.items() if batch[0].seek == self.seek_number}
+        return await super()._getmany(active_partitions and {TP(*tp) for tp in assigned}, timeout)
 
     @property
     def _image_thread(self) -> "ImageConsumerThread":
         thread = self._thread
         assert isinstance(thread, ImageConsumerThread)
         return thread
-
-    def highwater(self, tp: TP) -> int:
-        """Where the partition ends, which only Faust's own monitor looks at; 0 where it went elsewhere or its topic is gone meanwhile:
-        aiokafka asserts that it is assigned, and would end all fetching.
-        """
-        try:
-            return int(super().highwater(tp))
-        except AssertionError:
-            return 0
 
     def _to_message(self, tp: TP, record: Any) -> StretchMessage:
         return StretchMessage(tp, record, self.app.consumer_generation_id)
@@ -223,9 +230,6 @@ class ImageConsumer(Consumer):
         self._acked[tp].clear()
         self._acked_index[tp].clear()
         return self._done.get(TP(*tp))
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Keep no account of offsets without a message, for the same reason."""
 
     def _new_consumer_thread(self) -> "ImageConsumerThread":
         return ImageConsumerThread(self, loop=self.loop, beacon=self.beacon)
