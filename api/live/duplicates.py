@@ -44,6 +44,7 @@ class DuplicateRuns:
         self._read: tuple[Path, tuple[int, int], FoundDuplicates] | None = None
         self._by_id: tuple[str, dict[str, list[int]]] | None = None
         self._is_wanted = False
+        self._asked_for: set[float] = set()
         self.failure = ""
 
     async def distance_of(self, encoder: str) -> float:
@@ -76,12 +77,19 @@ class DuplicateRuns:
         return {number: found.groups[number] for number in self._by_id[1].get(image_id, ())}
 
     def is_due(self, found: FoundDuplicates | None, digest: str, *, at_once: bool) -> bool:
-        """Whether the next run may begin: something has changed, and the last one is old enough, or somebody wants it at once."""
+        """Whether the next run may begin: something has changed, and the last one is old enough, or somebody wants it at once.
+
+        What was wanted while a run went on, which may have begun before the latest change, is due when that one has ended.
+        """
         if found is None:
             return True
+        if at_once:
+            self._asked_for.add(found.max_distance)
         age_s = self._clock() - found.finished_at_ms / 1000
         is_changed = found.digest != digest or found.unjudged > 0
-        return (is_changed and age_s > max(AGE_MIN_S, AGE_OF_TOOK * found.took_s)) or at_once
+        return (is_changed and age_s > max(AGE_MIN_S, AGE_OF_TOOK * found.took_s)) or (
+            found.max_distance in self._asked_for
+        )
 
     async def start(self, max_distance: float) -> None:
         """Begin a run, unless one of this process is going on or has just failed."""
@@ -93,6 +101,7 @@ class DuplicateRuns:
         arguments = ["duplicates", "--background", "--max-distance", repr(max_distance)]
         # A group of its own: Ctrl-C in a terminal ends the API, which ends the run.
         self._is_wanted = False
+        self._asked_for.discard(max_distance)
         self._child = await asyncio.to_thread(
             subprocess.Popen,
             [sys.executable, "-m", "workers", *arguments],

@@ -1,5 +1,8 @@
 """What of a run still holds while its gallery changes, and what verdicts are remembered for the next one."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.live.duplicates import DuplicateRuns
 from contract.errors import IndexDamagedError
 from contract.record_key import RecordKey
+from contract.settings import Settings
 from gallery.duplicates.current import apart_in, record_of, surviving
 from gallery.duplicates.found import (
     CLASSES,
@@ -53,6 +58,45 @@ def test_what_was_said_of_a_record_says_nothing_of_the_one_that_replaced_it() ->
     are_apart = apart_in([DistinctSet("x", ((one.id, record_of(one)), (other.id, record_of(other))), 0)])
     assert are_apart(one, other)
     assert not are_apart(one, Duplicate(other.id, LOG, 0, 99, 1, 10, 10, 100))
+
+
+def test_a_run_that_is_wanted_while_one_goes_on_begins_when_that_one_has_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that goes on may have begun before the change that somebody wants to see in the next one."""
+    popen = subprocess.Popen
+    script = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    monkeypatch.setattr(subprocess, "Popen", lambda _command, **_: popen(script, stdin=subprocess.PIPE))
+    runs = DuplicateRuns(settings, clock=lambda: 1000.0)
+    found = FoundDuplicates(
+        run="1", index_id="x", generation=1, encoder="e", log=LOG, offsets={}, digest="d", count=0, max_distance=0.5,
+        finished_at_ms=1_000_000, took_s=0.1, unknown=0, judged=0, unjudged=0, groups=[],
+    )  # fmt: skip
+
+    async def ask(*, at_once: bool) -> bool:
+        if due := runs.is_due(found, "d", at_once=at_once):
+            await runs.start(found.max_distance)
+        return due
+
+    async def end_it() -> None:
+        child = runs._child
+        assert child is not None and child.stdin is not None
+        child.stdin.close()
+        await asyncio.to_thread(child.wait)
+
+    async def scenario() -> None:
+        assert not await ask(at_once=False)
+        assert await ask(at_once=True)
+        first = runs._child
+        assert await ask(at_once=True)
+        assert runs._child is first
+        await end_it()
+        assert await ask(at_once=False)
+        assert runs._child is not first
+        await end_it()
+        assert not await ask(at_once=False)
+
+    asyncio.run(scenario())
 
 
 def test_a_damaged_file_is_refused_and_a_missing_one_is_no_run(tmp_path: Path) -> None:
