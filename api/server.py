@@ -13,6 +13,7 @@ from uvicorn.supervisors import Multiprocess
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from contract.telemetry import configure_logging
+from runtime.priority import give_way_unless_first
 
 SHUTDOWN_TIMEOUT_S = 2
 
@@ -26,6 +27,7 @@ def serve(settings: Settings, processes: int) -> int:
         ConfigurationError: the port is taken.
     """
     configure_logging()
+    give_way_unless_first(settings, "searches")
     config = uvicorn.Config(
         "api.app:app_from_environment",
         factory=True,

@@ -165,6 +165,13 @@ VERBS = (
         "--images 1000 --searches 50",
     ),
     _verb(
+        "photo-road",
+        measures.photo_road,
+        bench.options.add_photo_road,
+        "photographs/s from topic to searchable, beside decoding and LiteRT alone on all cores (servers must run)",
+        "--photos ~/Pictures",
+    ),
+    _verb(
         "memory",
         measures.memory,
         bench.options.add_memory,

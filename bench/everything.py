@@ -19,6 +19,7 @@ from bench.http import measure_http
 from bench.memory import measure_memory
 from bench.own_pipeline import own_stack
 from bench.peers import METHODS, installed_methods
+from bench.photo_road import measure_photo_road
 from bench.photos import measure_photos
 from bench.pipeline import measure_pipeline
 from bench.results import write_result
@@ -171,7 +172,7 @@ def _full(photos: Path | None) -> list[Measurement]:
         Measurement(
             "freshness",
             "python -m bench freshness",
-            lambda s: measure_freshness(s, (100, 300, 1000), clients=(0, 4), seconds=20),
+            lambda s: measure_freshness(s, (100, 300, 1000), clients=(0, 4), seconds=20, pause_ms=50),
             needs_stack=True,
         ),
         Measurement(
@@ -180,6 +181,12 @@ def _full(photos: Path | None) -> list[Measurement]:
         Measurement("http", "python -m bench http", lambda s: measure_http(s, 16, 15), needs_stack=True),
         Measurement(
             "photos", "python -m bench photos", lambda s: measure_photos(s, 10_000, 200, 100), needs_stack=True
+        ),
+        Measurement(
+            "photo-road",
+            "python -m bench photo-road",
+            lambda s: measure_photo_road(s, 2000, photos),
+            needs_stack=True,
         ),
         Measurement(
             "memory", "python -m bench memory --large 60", lambda s: measure_memory(s, 60_000, 60), needs_stack=True
@@ -207,7 +214,7 @@ def _quick() -> list[Measurement]:
         Measurement(
             "freshness",
             QUICK,
-            lambda s: measure_freshness(s, (30, 60), clients=(0, 2), seconds=2, floor_rounds=20),
+            lambda s: measure_freshness(s, (30, 60), clients=(0, 2), seconds=2, pause_ms=50, floor_rounds=20),
             needs_stack=True,
         ),
         Measurement("watches", QUICK, lambda s: measure_watches(s, 50, 50, 1), needs_stack=True),
@@ -218,6 +225,7 @@ def _quick() -> list[Measurement]:
             lambda s: measure_photos(s, 30, 4, 2, core_images=4, query_size_px=(800, 600)),
             needs_stack=True,
         ),
+        Measurement("photo-road", QUICK, lambda s: measure_photo_road(s, 30, None), needs_stack=True),
         Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
     ]
 

@@ -24,10 +24,11 @@ def measure_freshness(
     *,
     clients: Sequence[int],
     seconds: float,
+    pause_ms: float,
     floor_rounds: int = FLOOR_ROUNDS,
 ) -> dict[str, Any]:
     """A row for each number of clients and rate: images are published in an open loop, and a client asks its next search
-    when its last one was answered.
+    `pause_ms` after its last one was answered.
 
     An image counts as searchable when a generation covers its offset and is loaded as the API loads it. "kept_up" says that
     images became searchable as fast as they came; where it is false, the figures grow with the length of the run.
@@ -41,6 +42,7 @@ def measure_freshness(
     figures: dict[str, Any] = {
         "gallery_images": index["coverage"]["count"],
         "seconds": seconds,
+        "clients_pause_ms": pause_ms,
         "machine": machine(),
         "versions": versions(),
         "floors": measure_floors(settings, floor_rounds, pngs[0]),
@@ -53,7 +55,7 @@ def measure_freshness(
         for count in clients:
             for rate in rates:
                 prefix = f"bench/{run}/{count}/{rate:g}"
-                with searching(settings, count) as searches:
+                with searching(settings, count, pause_s=pause_ms / 1000) as searches:
                     paced = publish_paced(settings, watcher, pngs, rate=rate, seconds=seconds, prefix=prefix)
                 figures["rows"].append(
                     {
@@ -70,7 +72,7 @@ def measure_freshness(
 
 
 @contextmanager
-def searching(settings: Settings, clients: int) -> Iterator[dict[str, Any]]:
+def searching(settings: Settings, clients: int, *, pause_s: float) -> Iterator[dict[str, Any]]:
     """Searches over HTTP from a process of their own; what it found is in the dict once the block has ended."""
     figures: dict[str, Any] = {}
     if not clients:
@@ -78,7 +80,7 @@ def searching(settings: Settings, clients: int) -> Iterator[dict[str, Any]]:
         return
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_search_until_told, args=(settings, clients, theirs), daemon=True
+        target=_search_until_told, args=(settings, clients, pause_s, theirs), daemon=True
     )
     process.start()
     theirs.close()
@@ -94,7 +96,7 @@ def searching(settings: Settings, clients: int) -> Iterator[dict[str, Any]]:
             process.terminate()
 
 
-def _search_until_told(settings: Settings, clients: int, connection: Connection) -> None:
+def _search_until_told(settings: Settings, clients: int, pause_s: float, connection: Connection) -> None:
     requests = search_requests(settings)
     connection.send("ready")
-    connection.send(asyncio.run(load(settings, requests, clients, is_over=connection.poll)))
+    connection.send(asyncio.run(load(settings, requests, clients, pause_s=pause_s, is_over=connection.poll)))

@@ -71,9 +71,14 @@ async def load(
     *,
     count: int = ENDLESS,
     seconds: float = DAY_S,
+    pause_s: float = 0.0,
     is_over: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Searches by `clients` at once, each on a connection that it keeps, until one of the limits is reached."""
+    """Searches by `clients` at once, each on a connection that it keeps, until one of the limits is reached.
+
+    Args:
+        pause_s: of a client between an answer and its next search.
+    """
     took_ms: list[float] = []
     turns = iter(range(count))
     deadline = time.perf_counter() + seconds
@@ -89,6 +94,8 @@ async def load(
             if status != 200:
                 raise DependencyError("api", f"it answered {status}: {body[:300]!r}")
             took_ms.append((time.perf_counter() - began) * 1000)
+            if pause_s:
+                await asyncio.sleep(pause_s)
         writer.close()
 
     began = time.perf_counter()

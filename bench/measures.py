@@ -23,7 +23,9 @@ def freshness(settings: "Settings", options: argparse.Namespace) -> dict[str, An
     """From confirmed to searchable."""
     from bench.freshness import measure_freshness
 
-    return measure_freshness(settings, options.rates, clients=options.clients, seconds=options.seconds)
+    return measure_freshness(
+        settings, options.rates, clients=options.clients, seconds=options.seconds, pause_ms=options.pause_ms
+    )
 
 
 def watches(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
@@ -45,6 +47,13 @@ def photos(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.photos import measure_photos
 
     return measure_photos(settings, options.images, options.searches, options.thorough, folder=options.photos)
+
+
+def photo_road(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """From topic to searchable, for photographs."""
+    from bench.photo_road import measure_photo_road
+
+    return measure_photo_road(settings, options.images, options.photos)
 
 
 def memory(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:

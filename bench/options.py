@@ -36,8 +36,12 @@ def add_freshness(fresh: argparse.ArgumentParser) -> None:
     fresh.add_argument(
         "--rates", type=float, nargs="+", default=[100, 300, 1000], help="images/s (default 100 300 1000)"
     )
+    fresh.add_argument("--clients", type=int, nargs="+", default=[0, 4], help="that search meanwhile (default 0 4)")
     fresh.add_argument(
-        "--clients", type=int, nargs="+", default=[0, 4], help="that search meanwhile, each at once again (default 0 4)"
+        "--pause-ms",
+        type=float,
+        default=50,
+        help="of a client after each answer; 0 is a client that never pauses (default %(default)s)",
     )
     fresh.add_argument("--seconds", type=float, default=20, help="length of each part (default %(default)s)")
 
@@ -70,6 +74,15 @@ def add_photos(photos: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="photographs for the gallery (default: parts of two that are here)",
+    )
+
+
+def add_photo_road(road: argparse.ArgumentParser) -> None:
+    """Options of `photo-road`."""
+    _add_json(road)
+    road.add_argument("--images", type=int, default=2000, help="published at once (default %(default)s)")
+    road.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs that they are cut from (default: parts of two)"
     )
 
 

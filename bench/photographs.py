@@ -2,10 +2,12 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 from contract.errors import RejectedError
@@ -41,15 +43,23 @@ def gallery_photographs(count: int, folder: Path | None) -> Iterator[bytes]:
         yield as_jpeg(with_longer_side(part, SIDE_PX))
 
 
-def photographs_of(size_px: tuple[int, int], count: int) -> list[bytes]:
-    """JPEGs of that width and height: parts of photographs, enlarged, with a sensor's noise."""
-    samples, made = two_photographs(), []
-    for number in range(count):
+def photographs_of(size_px: tuple[int, int], count: int, folder: Path | None = None) -> list[bytes]:
+    """JPEGs of that width and height: photographs of the folder, cut to fit, or parts of the two, enlarged, with a sensor's noise."""
+    pictures = islice(_pictures_in(folder), count) if folder else []
+    made = [as_jpeg(ImageOps.fit(picture, size_px)) for picture in pictures]
+    samples = two_photographs()
+    for number in range(len(made), count):
         random = np.random.default_rng(number)
         part = cropped(samples[number % len(samples)], 0.6, random).resize(size_px, Image.Resampling.BICUBIC)
         noise = random.standard_normal((size_px[1], size_px[0], 1), np.float32)
         made.append(as_jpeg(from_pixels(np.asarray(part, np.float32) + 3 * noise)))
     return made
+
+
+def _pictures_in(folder: Path) -> Iterator[Image.Image]:
+    for photo in photos_in(folder):
+        with suppress(RejectedError):
+            yield to_alter(read(photo))
 
 
 def as_jpeg(photo: Image.Image) -> bytes:

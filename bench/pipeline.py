@@ -12,6 +12,7 @@ from bench.arrivals import CoverageWatcher, publish_paced
 from bench.embedders import ROUNDS, Case, measure_embedders
 from bench.http import require_api
 from bench.machine import machine, versions
+from bench.processor_time import pids_of, processor_time
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.writer import Writer
@@ -19,6 +20,7 @@ from gallery.store.rows import FeedRow
 from lookalike_client import Client
 from model import mnist
 from model.pictures.decoder import Decoder
+from stack.groups import GROUPS
 from topics.publisher import ImagePublisher
 
 STAGE_IMAGES = 2048
@@ -68,16 +70,18 @@ def measure_pipeline(
     return figures
 
 
-def _throughput(settings: Settings, watcher: CoverageWatcher, pngs: list[bytes], run: str) -> dict[str, float]:
-    began = time.time()
-    with ImagePublisher(settings) as publisher:
-        futures = [publisher.put(png, image_id=f"bench/{run}/{n}") for n, png in enumerate(pngs)]
-        confirmed = [future.result(120) for future in futures]
-    published = time.time()
-    searchable = float(watcher.wait_covered(confirmed).max())
+def _throughput(settings: Settings, watcher: CoverageWatcher, pngs: list[bytes], run: str) -> dict[str, Any]:
+    with processor_time(pids_of(settings, *GROUPS)) as taken_s:
+        began = time.time()
+        with ImagePublisher(settings) as publisher:
+            futures = [publisher.put(png, image_id=f"bench/{run}/{n}") for n, png in enumerate(pngs)]
+            confirmed = [future.result(120) for future in futures]
+        published = time.time()
+        searchable = float(watcher.wait_covered(confirmed).max())
     return {
         "published_per_s": round(len(pngs) / (published - began), 1),
         "topic_to_searchable_per_s": round(len(pngs) / (searchable - began), 1),
+        "processor_us_per_image": {name: round(s * 1e6 / len(pngs), 1) for name, s in taken_s.items()},
     }
 
 

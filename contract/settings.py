@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -91,6 +91,10 @@ class Settings(BaseSettings):
         le=256,
         description="Threads that one long search may use, as long as no other search does; 0 is half of the machine's cores.",
     )
+    first: Literal["fair", "searches", "images"] = Field(
+        "fair",
+        description="Who gets more of the processor where there is too little for both: `searches`, `images` that come in, or neither (`fair`).",
+    )
     search_by_address: bool = Field(
         False,
         description="Whether a search may name the address of a picture, which the API then fetches: true or false.",
@@ -107,6 +111,10 @@ class Settings(BaseSettings):
     indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
     batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(
         512, description="Records that a batch of the embedder has at most; fewer where more would take over a second."
+    )
+    decoders: Annotated[int, Field(ge=0, le=256)] = Field(
+        0,
+        description="Processes that decode and embed the images of one embedder, where an image takes over a millisecond; 0 is one for each core, up to 4.",
     )
     feed_poll_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="Pause between two reads of an idle feed, in milliseconds."

@@ -19,6 +19,7 @@ from gallery.generations.writer import Writer, lock_index
 from gallery.store.store import Store
 from model.encoder import load_encoder
 from runtime.memory import collect_rarely
+from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
 from runtime.retrying import (
     RETRY_S_MAX,
@@ -56,6 +57,7 @@ def run(settings: Settings, *, rebuild: bool = False, collections: Sequence[str]
         rebuild: start new indexes from the feeds although the current ones are good.
         collections: names of those to index; none is all that there are and will be.
     """
+    give_way_unless_first(settings, "images")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -20,6 +20,7 @@ from gallery.generations.snapshot import Snapshot
 from gallery.nearest.compiled import compile_search
 from gallery.nearest.neighbours import build_neighbours
 from runtime.failpoints import failpoint
+from runtime.priority import BACKGROUND, give_way
 
 
 def build_base(
@@ -34,7 +35,8 @@ def build_base(
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-        os.nice(10)  # searches and ingest go first
+        os.setsid()  # so that it gives way to the indexer too; it ends with that one anyway
+        give_way(BACKGROUND)
     if compiled_dir is not None:
         compile_search(compiled_dir)
     snapshot = Reader(index_dir, fingerprint=None).load(read_manifest(index_dir, generation_name))

@@ -76,9 +76,10 @@ class Decoder(LimitedProcess):
         encoders_dir: Path | None = None,
         accept_truncated: bool | None = None,
         cpu_limit_s: float = CPU_LIMIT_S,
-        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+        memory_limit_bytes: int | None = None,
         wall_limit_s: float = WALL_LIMIT_S,
     ) -> None:
+        memory_limit_bytes = MEMORY_LIMIT_BYTES if memory_limit_bytes is None else memory_limit_bytes
         truncated = "" if accept_truncated is None else str(accept_truncated).lower()
         # The child runs in another folder.
         imported = "" if encoders_dir is None else str(absolute(encoders_dir))

@@ -82,6 +82,8 @@ def test_freshness_stands_beside_its_floors_and_says_whether_the_rate_was_reache
 def test_the_pipeline_says_what_the_store_and_each_stage_cost(results: dict[str, dict[str, Any]]) -> None:
     assert {"with_store_to_without", "decode_us_per_image", "fold_publish_us_per_image"} <= set(results["road"])
     assert {"judge", "records", "feed"} <= set(results["road"]["rows"][0]["stages_us_per_image"])
+    programs = {"kafka", "cassandra", "embedder", "embedder's children", "indexer", "api", "this measurement"}
+    assert programs <= set(results["road"]["processor_us_per_image"])
 
 
 def test_photographs_are_measured_on_one_core_and_as_queries_of_both_efforts(
@@ -91,6 +93,14 @@ def test_photographs_are_measured_on_one_core_and_as_queries_of_both_efforts(
     assert (figures["encoder"], figures["gallery_images"]) == ("photo", 30)
     assert 0 < figures["whole_to_litert_alone"] < 1.2
     assert [(row["method"], row["searches"]) for row in figures["rows"]] == [("normal", 4), ("thorough", 2)]
+
+
+def test_photographs_from_topic_to_searchable_stand_beside_decoding_and_the_network_alone(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    figures = results["photo-road"]
+    assert 0 < figures["topic_to_searchable_to_alone"] < 1.2
+    assert {"cassandra", "embedder's children", "indexer"} <= set(figures["processor_us_per_image"])
 
 
 def test_the_report_shows_every_result_and_goals_that_were_not_measured(results: dict[str, dict[str, Any]]) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -16,16 +15,16 @@ from gallery.duplicates.found import CLASSES, NOBODY, Duplicate, DuplicateGroup,
 from gallery.generations.reader import Reader
 from gallery.generations.serving import ServingFile
 from model.encoder import load_encoder
+from runtime.priority import BACKGROUND, give_way
 from workers.duplicates.program import run_duplicates
 
-NICENESS = 10
 COLUMNS = ("group", "class", "place", "id", "of", "distance", "width", "height", "size_bytes", "kafka_time", "edits")
 
 
 def find_duplicates(settings: Settings, options: argparse.Namespace) -> int:
     """Search the collection that the options name; returns the exit status."""
     if options.background:
-        os.nice(NICENESS)
+        give_way(BACKGROUND)
     settings = indexed_settings(settings, options.collection)
     name = ServingFile(settings.index_dir, settings.encoder).current().encoder
     reader = Reader(settings.index_dir / name, fingerprint=None)

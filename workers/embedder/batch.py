@@ -1,6 +1,6 @@
 """Embeds a batch of records, and makes what became of each durable in the promised order.
 
-Everything here blocks; decoding and encoding happen in the decoder's child process.
+Everything here blocks; decoding and encoding happen in the decoders' child processes.
 """
 
 import threading
@@ -15,7 +15,7 @@ from contract import telemetry
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 from contract.record_key import RecordKey
 from gallery.store.store import Store
-from model.pictures.decoder import Decoder
+from model.pictures.decoders import Decoders
 from runtime.failpoints import failpoint
 from runtime.retrying import retrying
 from topics.batch_publisher import BatchPublisher
@@ -53,7 +53,7 @@ class BatchEmbedder:
         fingerprint: str,
         topic: Topic,
         store: Store,
-        decoder: Decoder,
+        decoders: Decoders,
         rejected: BatchPublisher,
         clock: Callable[[], float],
         stop: threading.Event,
@@ -64,7 +64,7 @@ class BatchEmbedder:
         self.fingerprint = fingerprint
         self._topic = topic
         self._store = store
-        self._decoder = decoder
+        self._decoders = decoders
         self._rejected = rejected
         self._clock = clock
         self._stop = stop
@@ -109,7 +109,7 @@ class BatchEmbedder:
             places = [place for place, found in enumerate(judged) if found.outcome == "put"]
             if places:
                 values = [records[place].value or b"" for place in places]
-                answer = retrying(lambda: self._decoder.decode(values), "decoder", self._stop)
+                answer = retrying(lambda: self._decoders.decode(values), "decoder", self._stop)
                 for place, decoded in zip(places, answer.images, strict=True):
                     judged[place] = judged[place].with_decoded(decoded)
             return Batch(judged, verified, timer)

@@ -12,6 +12,7 @@ from contract.settings import Settings
 from gallery.store.store import Store
 from model.encoder import load_encoder
 from model.pictures.decoder import Decoder
+from model.pictures.decoders import Decoders
 from runtime.retrying import retrying
 from topics.batch_publisher import BatchPublisher
 from topics.topic import Topic
@@ -23,7 +24,7 @@ logger = structlog.get_logger()
 
 
 class Opener:
-    """Reads the registry, and opens collections: they share the store, the admin client, and one decoder for each encoder.
+    """Reads the registry, and opens collections: they share the store, the admin client, and the decoders of each encoder.
 
     Args:
         names: of the collections to embed; none are all that there are.
@@ -40,7 +41,7 @@ class Opener:
         self._clock = clock
         self._stop = stop
         self._admin = TopicAdmin(settings)
-        self._decoders: dict[str, Decoder] = {}
+        self._decoders: dict[str, Decoders] = {}
         self._told: dict[str, str] = {}
 
     def wanted(self) -> dict[str, Collection]:
@@ -90,8 +91,8 @@ class Opener:
 
     def close(self) -> None:
         """End the decoders' children."""
-        for decoder in self._decoders.values():
-            decoder.close()
+        for decoders in self._decoders.values():
+            decoders.close()
 
     def _opened(self, collection: Collection) -> Served:
         settings = settings_of(self._settings, collection)
@@ -106,7 +107,7 @@ class Opener:
             fingerprint=fingerprint,
             topic=topic,
             store=self._store,
-            decoder=self._decoder(settings),
+            decoders=self._decoders_of(settings),
             rejected=BatchPublisher(settings, settings.rejected_topic),
             clock=self._clock,
             stop=stop,
@@ -117,18 +118,29 @@ class Opener:
     def _topic(self, collection: Collection) -> Topic:
         return Topic(settings_of(self._settings, collection), self._admin)
 
-    def _decoder(self, settings: Settings) -> Decoder:
-        """The encoder's decoder, with its child started, so that neither the first image nor other collections wait for it."""
-        decoder = self._decoders.get(settings.encoder)
-        if decoder is None:
-            decoder = Decoder(
-                settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated
-            )
-            retrying(lambda: decoder.decode([]), "decoder", self._stop)
-            self._decoders[settings.encoder] = decoder
-        return decoder
+    def _decoders_of(self, settings: Settings) -> Decoders:
+        """The encoder's decoders, with a child started, so that neither the first image nor other collections wait for it."""
+        decoders = self._decoders.get(settings.encoder)
+        if decoders is None:
+            decoders = open_decoders(settings)
+            retrying(lambda: decoders.decode([]), "decoder", self._stop)
+            self._decoders[settings.encoder] = decoders
+        return decoders
 
     def _tell(self, name: str, why: str) -> None:
         if self._told.get(name) != why:
             self._told[name] = why
             logger.warning("not embedded for now", collection=name, detail=why)
+
+
+def open_decoders(settings: Settings) -> Decoders:
+    """Of the encoder that the settings name; no child is started yet."""
+    return Decoders(
+        lambda memory_limit_bytes: Decoder(
+            settings.encoder,
+            encoders_dir=settings.encoders_dir,
+            accept_truncated=settings.accept_truncated,
+            memory_limit_bytes=memory_limit_bytes,
+        ),
+        settings.decoders,
+    )

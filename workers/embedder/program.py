@@ -19,6 +19,7 @@ from contract.collections import DEFAULT_COLLECTION
 from contract.settings import Settings
 from gallery.store.store import Store
 from runtime.memory import give_back_large_blocks
+from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
 from workers.embedder.opening import Opener
@@ -69,6 +70,7 @@ def run(
 def _prepare_process(settings: Settings, stop: threading.Event) -> None:
     """What concerns the whole process: memory, signals, metrics, readiness."""
     give_back_large_blocks()
+    give_way_unless_first(settings, "images")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")

@@ -22,9 +22,11 @@ from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from model.encoder import load_encoder
-from model.pictures.decoder import Decoded, Decoder
+from model.pictures.decoder import Decoded
+from model.pictures.decoders import Decoders
 from runtime.progress import progress_line
 from topics.topic import Topic
+from workers.embedder.opening import open_decoders
 
 _BATCH_IMAGES_MAX = 256
 _BATCH_BYTES_MAX = 16 * 1024 * 1024
@@ -65,14 +67,14 @@ def run(settings: Settings, collection: str = DEFAULT_COLLECTION) -> int:
 def _restore(settings: Settings, store: Store) -> None:
     fingerprint = load_encoder(settings.encoder, settings.encoders_dir).fingerprint
     current, begins = _kafka_begins(settings)
-    decoder = Decoder(settings.encoder, encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
+    decoders = open_decoders(settings)
     try:
         for log in store.feed.logs(settings.kafka_topic):
             begins_here = begins if log == current else None
-            written = _restore_log(store, decoder, log, begins_here, fingerprint=fingerprint)
+            written = _restore_log(store, decoders, log, begins_here, fingerprint=fingerprint)
             logger.info("restored", log=log, encoder=fingerprint, rows=written)
     finally:
-        decoder.close()
+        decoders.close()
 
 
 def _kafka_begins(settings: Settings) -> tuple[str, dict[int, int]]:
@@ -86,7 +88,7 @@ def _kafka_begins(settings: Settings) -> tuple[str, dict[int, int]]:
         topic.close()
 
 
-def _restore_log(store: Store, decoder: Decoder, log: str, begins: dict[int, int] | None, *, fingerprint: str) -> int:
+def _restore_log(store: Store, decoders: Decoders, log: str, begins: dict[int, int] | None, *, fingerprint: str) -> int:
     """Write a log's missing rows below `begins`, or all of them without; returns how many."""
     others = store.feed.fingerprints(log) - {fingerprint}
     images: dict[int, list[int]] = {}
@@ -104,7 +106,7 @@ def _restore_log(store: Store, decoder: Decoder, log: str, begins: dict[int, int
             if end is None or found.key.offset < end
         ]
         with progress_line(f"{log} partition {partition}", len(missing)) as progress:
-            for rows in _rows(store, decoder, missing):
+            for rows in _rows(store, decoders, missing):
                 store.feed.write(rows, fingerprint=fingerprint)
                 progress.update(len(rows))
                 written += len(rows)
@@ -137,7 +139,7 @@ def _missing(
         reached = offset + 1
 
 
-def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[list[FeedRow]]:
+def _rows(store: Store, decoders: Decoders, missing: list[Missing]) -> Iterator[list[FeedRow]]:
     """The missing rows in batches, embedded anew."""
     with ThreadPoolExecutor(8, thread_name_prefix="originals") as pool:
         for start in range(0, len(missing), _BATCH_IMAGES_MAX):
@@ -146,7 +148,7 @@ def _rows(store: Store, decoder: Decoder, missing: list[Missing]) -> Iterator[li
             for part in _parts(batch, details):
                 keys = [found.key for found in part if found.row is None]
                 values = [value or b"" for value in pool.map(store.records.read_original, keys)]
-                images = dict(zip(keys, decoder.decode(values).images, strict=True))
+                images = dict(zip(keys, decoders.decode(values).images, strict=True))
                 yield [
                     _embedded(found, details[found.key], images[found.key])
                     if found.row is None

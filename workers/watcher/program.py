@@ -15,6 +15,7 @@ from contract.settings import Settings
 from gallery.generations.writer import lock_index
 from gallery.store.store import Store
 from runtime.memory import collect_rarely
+from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
 from workers.watcher.collection import WatchedCollection
@@ -30,6 +31,7 @@ logger = structlog.get_logger()
 
 def run(settings: Settings) -> int:
     """Watch until SIGTERM or SIGINT; returns the exit status."""
+    give_way_unless_first(settings, "images")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
