@@ -24,8 +24,9 @@ from contract.settings import Settings
 
 CONCURRENT_REQUESTS = 16
 _BATCH_SIZE_BYTES_MAX = 1024 * 1024
-# 64 rows a batch: measured 4.5 ms against 6.6 ms for 256, and two batches fill both cores.
-_BATCH_ROWS_MAX = 64
+# Of rows like a digit's, in processor time of Cassandra: 128 rows a batch cost .77 of what 64 cost, 32 half as much again, and 256
+# the same (docs/benchmarks.md).
+_BATCH_ROWS_MAX = 128
 _REQUEST_TIMEOUT_S = 12.0
 _BUSY_PAUSE_S = 0.005
 
