@@ -23,8 +23,10 @@ ROWS_TOLD_MAX = 20
 LOGS_INTERVAL_S = 1.0
 # A hole wider than a feed bucket is found by listing all buckets: seldom needed, so seldom asked.
 HOLES_INTERVAL_S = 5.0
-# The list of buckets may be so old, so that all collections of a process share one.
+# The list of buckets may be so old, so that all collections of a process share one; where it only tells partitions that were added,
+# older, since it costs Cassandra some 20 ms, and more as the feed grows.
 LISTING_AGE_S = 1.0
+PARTITIONS_AGE_S = 4.0
 
 # A tail of one part in five costs half a search more (docs/benchmarks.md); one part in a thousand costs nothing.
 TAIL_SHARE_MAX = 5
@@ -52,6 +54,9 @@ class Indexer:
         may_build: whether a base may begin to be built now.
         clock: seconds that only go forward.
         wall_clock: seconds since 1970, for how long history is kept.
+
+    Attributes:
+        is_behind: the last step read as much of a partition as a step may, so there is more.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Indexer:
         self._logs_read = self._holes_looked_for = float("-inf")
         self._base_published = self._history_looked_at = self._clock()
         self._build: _Build | None = None
+        self.is_behind = False
 
     @property
     def is_building(self) -> bool:
@@ -110,7 +116,9 @@ class Indexer:
         began = self._clock()
         before = self._progress()
         entries = []
-        for (number, partition), rows in self._read(rows_max).items():
+        read = self._read(rows_max)
+        self.is_behind = any(len(rows) >= rows_max for rows in read.values())
+        for (number, partition), rows in read.items():
             found = self._writer.fold.add(number, partition, rows)
             entries += found
             # Partitions share ids, so what one brought must be seen by the next.
@@ -182,7 +190,7 @@ class Indexer:
             partitions = range(self._settings.kafka_partitions)
             for partition in {
                 *partitions,
-                *self._feed.partitions(name, fingerprint=self._fingerprint, listing_age_s=LISTING_AGE_S),
+                *self._feed.partitions(name, fingerprint=self._fingerprint, listing_age_s=PARTITIONS_AGE_S),
             }:
                 self._writer.fold.follow(number, partition)
         self._logs_read = self._clock()

@@ -38,6 +38,9 @@ IDLE_POLLS = 5
 # One that has been idle for so long is read as seldom as it takes for all such to stay below these questions a second. A question
 # costs some 0.2 ms, so they cost 5 % of a core; ten collections of four partitions are read as often as one.
 IDLE_S = 30.0
+# After a generation the indexer rests for as long as that took: what comes meanwhile is read together. Each costs a question a
+# partition, files, and the API's opening, so the busier the machine is, the fewer are made. Nothing waits longer for the next.
+REST_S_MAX = 0.25
 IDLE_QUERIES_PER_S = 400
 # While several have records: so many of each partition in one step, so that nobody waits long for his turn.
 SHARED_READ_ROWS_MAX = 512
@@ -205,13 +208,13 @@ class Indexers:
 
     def _step(self, slot: IndexedCollection, rows_max: int) -> None:
         assert slot.indexer is not None
-        indexer = slot.indexer
+        indexer, began_s = slot.indexer, self._clock()
         advanced = call_watched(lambda: indexer.step(rows_max), "cassandra")
         self._note_good(slot)
         now_s = self._clock()
         poll_s = self._settings.feed_poll_ms / 1000
         if advanced:
-            slot.active_s, slot.pause_s = now_s, 0.0
+            slot.active_s, slot.pause_s = now_s, 0.0 if indexer.is_behind else min(now_s - began_s, REST_S_MAX)
         else:
             slot.pause_s = min(max(poll_s, slot.pause_s * 1.1), self._pause_s_max(slot, now_s, poll_s))
         slot.due_s = now_s + (min(slot.pause_s, BUILD_POLL_S) if indexer.is_building else slot.pause_s)
