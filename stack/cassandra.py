@@ -74,7 +74,11 @@ def _prepare(settings: Settings, home: Path) -> None:
 
 
 def _command(settings: Settings, home: Path, logs: Path) -> list[str]:
-    """Java with Cassandra's own module flags, a fixed heap, and the waits of a many-node ring switched off."""
+    """Java with Cassandra's own module flags, a fixed heap, and the waits of a many-node ring switched off.
+
+    One compiler tier, as Kafka has it: on two cores the second one took as long as all the work of the first 60,000 images, and what
+    it brings is a quarter of a row's cost (docs/benchmarks.md).
+    """
     folder = jars("cassandra")
     (jamm,) = folder.glob("jamm-*.jar")
     flags = (_CONF / "cassandra-jvm.flags").read_text().split()
