@@ -7,7 +7,8 @@ RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --no-de
 
 FROM python:3.11.14-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin lookalike \
-    && install -d -o lookalike -g lookalike /var/lib/lookalike/index
+    && install -d -o lookalike -g lookalike /var/lib/lookalike/index \
+    && install -d -o lookalike -g lookalike -m 700 /var/lib/lookalike/keys
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY . .
@@ -19,6 +20,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     MALLOC_MMAP_THRESHOLD_=262144 \
     MALLOC_TRIM_THRESHOLD_=262144 \
     LOOKALIKE_INDEX_DIR=/var/lib/lookalike/index \
+    LOOKALIKE_KEYS_FILE=/var/lib/lookalike/keys/keys.json \
     LOOKALIKE_VAR_DIR=/tmp
 USER 10001:10001
 ENTRYPOINT ["python", "-m"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from api.filter_option import parsed_filter
+from api.keys_command import KEYS_VERB
 from api.watches_command import WATCHES_VERB
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
@@ -120,6 +121,7 @@ VERBS = (
         epilog=_SEARCHES,
     ),
     WATCHES_VERB,
+    KEYS_VERB,
     Verb(name="openapi", summary="print the OpenAPI document", run=_openapi),
 )
 

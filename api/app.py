@@ -15,12 +15,17 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access.guard import Guard
+from api.access.needs import need_of
 from api.answers.problems import Problem, add_problem_handlers
+from api.answers.records import ROOT_PATH
 from api.bootstrap import open_collections
 from api.live.collections import OpenCollections
-from api.routes import collections, docs, duplicates, health, images, index, rejected, search, watches
+from api.routes import collections, docs, duplicates, health, images, index, rejected, search, session, watches
 from api.routes.body_memory import LimitedBodies
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
@@ -61,7 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(collections.router, prefix="/v1")
+    for part in (collections, session):
+        app.include_router(part.router, prefix="/v1")
     for part in (search, images, index, rejected, duplicates, watches):
         app.include_router(part.router, prefix="/v1")
         app.include_router(
@@ -72,6 +78,17 @@ def create_app(settings: Settings) -> FastAPI:
     app.frontend("/", directory=PAGE, fallback=None)
     add_problem_handlers(app)
     app.add_middleware(LimitedBodies)
+    app.add_middleware(Guard, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "If-None-Match"],
+            expose_headers=["ETag", "Location", "Retry-After", "WWW-Authenticate"],
+        )
+    if settings.root_path:
+        app.add_middleware(BelowPath, root_path=settings.root_path)
     app.add_middleware(SafeHeaders)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -103,6 +120,24 @@ class SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class BelowPath:
+    """Has answers' links begin with the path below which a proxy serves us, whether it takes that off or not."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"] == self._root_path:
+            # The page's own addresses begin where it lies.
+            await RedirectResponse(f"{self._root_path}/", 308)(scope, receive, send)
+            return
+        scope["root_path"] = self._root_path
+        ROOT_PATH.set(self._root_path)
+        await self._app(scope, receive, send)
 
 
 def _at_signal(callback: Callable[[], None]) -> None:
@@ -137,5 +172,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         # The others can be left out by `with`.
         document["components"]["schemas"]["SearchMatch"]["required"] = ["id", "distance"]
         document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        document["components"]["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "A key of `lookalike keys create`."}
+        }
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if need := need_of(method.upper(), path):
+                    operation["security"] = [{"key": [need.scope] if need.scope else []}]
         app.openapi_schema = document
     return app.openapi_schema

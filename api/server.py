@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from api.access.listening import check_listening, tls_options
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from contract.telemetry import configure_logging
@@ -24,9 +25,11 @@ def serve(settings: Settings, processes: int) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is taken; others than this machine would reach the API, and it has no keys; TLS is not set up.
     """
     configure_logging()
+    check_listening(settings)
+    tls = tls_options(settings)
     give_way_unless_first(settings, "searches")
     config = uvicorn.Config(
         "api.app:app_from_environment",
@@ -38,9 +41,14 @@ def serve(settings: Settings, processes: int) -> int:
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         server_header=False,
+        **tls,
     )
     with _listen(settings) as listener:
-        logger.info("api serving", address=f"http://{settings.api_host}:{settings.api_port}", processes=processes)
+        logger.info(
+            "api serving",
+            address=f"{'https' if tls else 'http'}://{settings.api_host}:{settings.api_port}",
+            processes=processes,
+        )
         if processes > 1:
             # Children load the settings themselves, from the environment that they inherit.
             Multiprocess(config, sockets=[listener]).run()

@@ -87,7 +87,7 @@ PROGRAM = Program(
         *_named(stack.__main__.VERBS, "up", "down", "status", "logs", "demo"),
         producers.__main__.TOPICS,
         _PUBLISH,
-        *_named(api.__main__.VERBS, "search", "watches", "serve"),
+        *_named(api.__main__.VERBS, "search", "watches", "serve", "keys"),
         *_named(gallery.__main__.VERBS, "collections", "watch", "stats", "verify", "promote", "rollback"),
         *workers.__main__.VERBS,
         *model.__main__.VERBS,

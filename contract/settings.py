@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.errors import ConfigurationError
@@ -13,9 +13,18 @@ PREFIX = "LOOKALIKE_"
 # The encoder of what publishes MNIST: the digits' demo, measurements, tests.
 DIGITS_ENCODER = "contrast"
 
+_OWN_PATHS = {"v1", "assets", "docs", "docs.css", "index.html", "openapi.json", "livez", "readyz", "metrics", "..", "."}
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 OptionalPort = Annotated[int, Field(ge=0, le=65535)]
 Addresses = Annotated[str, StringConstraints(pattern=r"^[^\s,]+(,[^\s,]+)*$")]
+
+
+def _no_own_path(root_path: str) -> str:
+    """Below a path of the API's own nobody could tell whether a proxy has taken it off."""
+    if root_path.split("/")[1:2] and root_path.split("/")[1] in _OWN_PATHS:
+        raise ValueError(f"/{root_path.split('/')[1]} is a path of the API itself. Choose another one")
+    return root_path
 
 
 class Settings(BaseSettings):
@@ -85,6 +94,25 @@ class Settings(BaseSettings):
     api_allowed_hosts: Addresses = Field(
         "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
     )
+    keys_file: Path = Field(
+        default_factory=lambda fields: fields["var_dir"] / "keys.json",
+        description="File of the keys that open the API: `lookalike keys create` adds one. By default `keys.json` in the folder of the servers' data.",
+    )
+    api_cors_origins: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s,/*]+(,https?://[^\s,/*]+)*)?$")] = (
+        Field(
+            "",
+            description="Origins of other pages that may ask the API from a browser, such as https://example.com, separated by commas.",
+        )
+    )
+    root_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)*$"), AfterValidator(_no_own_path)] = (
+        Field(
+            "", description="Path below which a proxy serves the API and its page, such as /lookalike; empty is none."
+        )
+    )
+    api_tls_certificate_file: Path | None = Field(
+        None, description="Certificate, with its chain, that the API speaks TLS with, as PEM; empty is plain HTTP."
+    )
+    api_tls_key_file: Path | None = Field(None, description="Key of that certificate, as PEM without a password.")
     search_threads: int = Field(
         0,
         ge=0,
@@ -161,7 +189,13 @@ class Settings(BaseSettings):
     def api_address(self) -> str:
         """Address at which the API is reached from this machine, without a slash at its end."""
         host = "127.0.0.1" if self.api_host in ("0.0.0.0", "::") else self.api_host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+        scheme = "https" if self.api_tls_certificate_file else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.api_port}{self.root_path}"
+
+    @property
+    def cors_origins(self) -> list[str]:
+        """Origins of other pages that may ask the API."""
+        return [origin for origin in self.api_cors_origins.split(",") if origin]
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -195,7 +229,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     variables = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        text = "" if value is None else str(absolute(value) if name.endswith("_dir") else value)
+        text = "" if value is None else str(absolute(value) if name.endswith(("_dir", "_file")) else value)
         variables[f"{PREFIX}{name.upper()}"] = text
     return variables
 

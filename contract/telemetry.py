@@ -54,6 +54,10 @@ FRESHNESS_SECONDS = Histogram(
     "lookalike_freshness_seconds", "From Kafka's timestamp to being searchable here.", ["collection"], buckets=SECONDS
 )
 
+REQUESTS_REFUSED = Counter(
+    "lookalike_requests_refused_total", "Requests that were let in to no route, by the code of their problem.", ["code"]
+)
+
 WATCHES = Gauge("lookalike_watches", "Watches that the watcher has taken up.")
 WATCH_MATCHES = Counter("lookalike_watch_matches_total", "Images that matched a watch and were told.")
 WEBHOOKS = Counter("lookalike_webhooks_total", "Attempts to send a match to a webhook, by outcome.", ["outcome"])

@@ -110,7 +110,7 @@ def _status(settings: "Settings", options: argparse.Namespace) -> int:
     from stack.state import read_state
 
     states = [state for group in groups.GROUPS if (state := read_state(settings, group)) is not None]
-    stalled = told_stalled(settings.api_address) if states else ""
+    stalled = told_stalled(settings.api_address, settings.api_tls_certificate_file) if states else ""
     is_ready = all(state.is_ready for state in states)
     if options.json:
         told = {"is_ready": bool(states) and is_ready, "stalled": stalled, "groups": [_described(s) for s in states]}

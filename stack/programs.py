@@ -1,10 +1,12 @@
 """Our own processes, in the order in which they are started."""
 
 import json
+import ssl
 import sys
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from contract.collections import DEFAULT_COLLECTION
 from contract.errors import ConfigurationError
@@ -68,23 +70,27 @@ def api(settings: Settings) -> Service:
     return replace(
         _python(settings, "api", "api", "serve"),
         ports={f"{PREFIX}API_PORT": settings.api_port},
-        is_ready=lambda: answers_ready(settings.api_address),
+        is_ready=lambda: answers_ready(settings.api_address, settings.api_tls_certificate_file),
     )
 
 
-def answers_ready(address: str) -> bool:
-    """Whether the API says that it can answer searches."""
+def answers_ready(address: str, certificate: Path | None = None) -> bool:
+    """Whether the API says that it can answer searches.
+
+    Args:
+        certificate: that it speaks TLS with.
+    """
     try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0) as answer:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0, context=_trusting(certificate)) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def told_stalled(address: str) -> str:
+def told_stalled(address: str, certificate: Path | None = None) -> str:
     """A sentence when the API says that coverage stands still; "" when it does not, or there is no API."""
     try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0) as answer:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0, context=_trusting(certificate)) as answer:
             stalled = json.load(answer).get("stalled")
     except (OSError, ValueError):
         return ""
@@ -95,6 +101,16 @@ def told_stalled(address: str) -> str:
         f"The index stands still since {since} although images wait: look at the {stalled['part']}, "
         f"`python -m stack logs {stalled['part']}`. Searches are answered from what it covers."
     )
+
+
+def _trusting(certificate: Path | None) -> ssl.SSLContext | None:
+    """Trusts this certificate alone, whoever signed it, and under any name: it is reached by an address of this machine."""
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _python(settings: Settings, name: str, *arguments: str) -> Service:

@@ -13,6 +13,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
+from api.access.listening import tls_options
 from api.app import create_app
 from contract.record_key import RecordKey
 from contract.settings import Settings, load_settings
@@ -113,7 +114,12 @@ def free_port() -> int:
 def running_api(settings: Settings) -> Iterator[str]:
     """The API on its port, from a thread of this process; yields its address."""
     config = uvicorn.Config(
-        create_app(settings), port=settings.api_port, log_config=None, access_log=False, timeout_graceful_shutdown=2
+        create_app(settings),
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        **tls_options(settings),
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -123,7 +129,7 @@ def running_api(settings: Settings) -> Iterator[str]:
             lambda: server.started or not thread.is_alive(), "the API has started", 90.0
         )  # it may compile its search
         assert server.started
-        yield f"http://127.0.0.1:{settings.api_port}"
+        yield settings.api_address
     finally:
         server.should_exit = True
         thread.join()

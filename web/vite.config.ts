@@ -2,6 +2,8 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 export default defineConfig({
+  // The page may lie below any path.
+  base: "./",
   plugins: [react()],
   build: {
     // Nothing is inlined: the page's policy lets scripts and fetches come from its own origin alone.

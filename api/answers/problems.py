@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
@@ -94,14 +95,15 @@ def _described(description: str) -> dict[str, Any]:
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
-def _response(problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem_response(problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer that tells a problem."""
     body = problem.body().model_dump(mode="json")
     return JSONResponse(body, problem.status, headers={**problem.headers, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 async def _answer_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return _response(error)
+    return problem_response(error)
 
 
 async def _answer_rejected(request: Request, error: Exception) -> Response:
@@ -125,7 +127,7 @@ async def _answer_damaged(request: Request, error: Exception) -> Response:
     assert isinstance(error, IndexDamagedError)
     logger.error("index damaged", path=request.url.path, detail=str(error))
     detail = f"{error} Searches without a filter work. Restart the indexer with `--rebuild`."
-    return _response(ProblemError(503, "index-damaged", detail))
+    return problem_response(ProblemError(503, "index-damaged", detail))
 
 
 async def _answer_validation(_: Request, error: Exception) -> Response:
@@ -133,32 +135,36 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     name = str(first["loc"][-1])
     if first["type"] == "missing":
-        return _response(
+        return problem_response(
             ProblemError(400, f"missing-{_kebab(name)}", f"The parameter {name} is missing; see /docs for its meaning.")
         )
     given = repr(first["input"])[:200]
     detail = f"{name} is {given}: {first['msg']}. See /docs for its meaning."
-    return _response(ProblemError(400, f"bad-{_kebab(name)}", detail))
+    return problem_response(ProblemError(400, f"bad-{_kebab(name)}", detail))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:
-        return _response(ProblemError(404, "unknown-route", f"There is nothing at {path}; /docs lists all routes."))
+        return problem_response(
+            ProblemError(404, "unknown-route", f"There is nothing at {path}; /docs lists all routes.")
+        )
     if error.status_code == 405:
         methods = ", ".join(_methods(request))
         detail = f"{path} does not take {request.method}, it takes {methods}; see /docs."
-        return _response(ProblemError(405, "method-not-allowed", detail), {"Allow": methods})
+        return problem_response(ProblemError(405, "method-not-allowed", detail), {"Allow": methods})
     phrase = HTTPStatus(error.status_code).phrase
-    return _response(ProblemError(error.status_code, _kebab(phrase), f"{error.detail}. See /docs."), error.headers)
+    return problem_response(
+        ProblemError(error.status_code, _kebab(phrase), f"{error.detail}. See /docs."), error.headers
+    )
 
 
 def _methods(request: Request) -> list[str]:
     """What the path of this request takes, whatever stands in its parameters."""
     for path, operations in request.app.openapi()["paths"].items():
         # The first: a name such as `events` stands before the parameter whose place it takes.
-        if compile_path(path)[0].match(request.url.path):
+        if compile_path(path)[0].match(get_route_path(request.scope)):
             return [method.upper() for method in operations]
     return ["GET"]
 
@@ -171,7 +177,7 @@ async def _answer_nobody(_: Request, __: Exception) -> Response:
 async def _answer_bug(request: Request, error: Exception) -> Response:
     logger.error("request failed", path=request.url.path, exc_info=error)
     detail = "This is a bug in the service; its log has the details. Other requests work."
-    return _response(ProblemError(500, "internal-error", detail))
+    return problem_response(ProblemError(500, "internal-error", detail))
 
 
 def _kebab(name: str) -> str:

@@ -1,5 +1,6 @@
 """What answers say of the Kafka record that brought an image. Times are milliseconds since 1970, as Kafka counts them."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
@@ -13,6 +14,9 @@ from contract.messages import ID_SIZE_BYTES_MAX
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
 from gallery.store.rows import ImageRecord
+
+# The path below which a proxy serves us, which every link begins with: of the request that is answered.
+ROOT_PATH: ContextVar[str] = ContextVar("root_path", default="")
 
 ImageId = Annotated[
     str,
@@ -64,13 +68,17 @@ def record_text(key: RecordKey) -> str:
     return f"{key.log}:{key.partition}:{key.offset}"
 
 
-@lru_cache(maxsize=65536)
 def image_url(collection: str, image_id: str, key: RecordKey, what: str, as_of: str = "") -> str:
     """Address of an image's thumbnail, original or timeline in a collection, of that very record.
 
     Args:
         as_of: the earlier time at which the id meant it, "" for now.
     """
+    return f"{ROOT_PATH.get()}{_image_path(collection, image_id, key, what, as_of)}"
+
+
+@lru_cache(maxsize=65536)
+def _image_path(collection: str, image_id: str, key: RecordKey, what: str, as_of: str) -> str:
     below = "/v1" if collection == DEFAULT_COLLECTION else f"/v1/collections/{collection}"
     query = {"id": image_id, "at": record_text(key), **({"as_of": as_of} if as_of else {})}
     return f"{below}/images/{what}?{urlencode(query)}"

@@ -40,6 +40,7 @@ class DuplicateRuns:
         self._settings = settings
         self._clock = clock
         self._child: subprocess.Popen[bytes] | None = None
+        self._starting = asyncio.Lock()
         self._failed_s = 0.0
         self._read: tuple[Path, tuple[int, int], FoundDuplicates] | None = None
         self._by_id: tuple[str, dict[str, list[int]]] | None = None
@@ -94,6 +95,10 @@ class DuplicateRuns:
     async def start(self, max_distance: float) -> None:
         """Begin a run, unless one of this process is going on or has just failed."""
         self._is_wanted = True
+        async with self._starting:  # of two who ask at once, one begins it
+            await self._start(max_distance)
+
+    async def _start(self, max_distance: float) -> None:
         if self._is_running() or self._clock() - self._failed_s < FAILED_PAUSE_S:
             return
         if await asyncio.to_thread(read_progress, self._settings.duplicates_dir) is not None:

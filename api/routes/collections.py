@@ -7,8 +7,10 @@ import anyio.to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
+from api.access.guard import access_of
 from api.answers.collections import CollectionAnswer, CollectionsAnswer, CollectionState, NewCollection
 from api.answers.problems import ProblemError, describe_problems
+from api.answers.records import ROOT_PATH
 from api.live.collections import collections_of
 from api.live.services import Services
 from api.routes.bodies import read_body
@@ -38,12 +40,13 @@ async def look_for_collection(request: Request, collection: Name) -> None:
 
 @router.get("/collections", responses=describe_problems())
 async def list_collections(request: Request) -> CollectionsAnswer:
-    """All collections, in the order of their names."""
-    collections = collections_of(request)
+    """All collections that the key is for, in the order of their names."""
+    collections, access = collections_of(request), access_of(request)
     default = collections.of(DEFAULT_COLLECTION).settings
     answers = [_answer(services) for services in collections.all()]
     answers += [_dropping(default, each) for each in collections.dropping.values()]
-    return CollectionsAnswer(collections=sorted(answers, key=lambda answer: answer.name))
+    shown = [answer for answer in answers if access.is_for(answer.name)]
+    return CollectionsAnswer(collections=sorted(shown, key=lambda answer: answer.name))
 
 
 @router.get("/collections/{collection}", responses=describe_problems(404, 503))
@@ -87,7 +90,7 @@ async def create(request: Request, response: Response) -> CollectionAnswer:
     except ConfigurationError as error:
         raise ProblemError(400, "bad-collection", str(error)) from error
     await collections.refresh()
-    response.headers["Location"] = f"/v1/collections/{made.name}"
+    response.headers["Location"] = f"{ROOT_PATH.get()}/v1/collections/{made.name}"
     return _answer(collections.of(made.name))
 
 

@@ -26,14 +26,20 @@ def render(document: dict[str, Any]) -> str:
     bodies = [_schema(name, schema) for name, schema in sorted(schemas.items())]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{escape(info["title"])}: routes</title><link rel="stylesheet" href="/docs.css"></head><body><main>'
+        f'<title>{escape(info["title"])}: routes</title><link rel="stylesheet" href="docs.css"></head><body><main>'
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])}</p>"
-        '<p><a href="/">The page</a> · <a href="/openapi.json">This as OpenAPI</a></p>'
+        '<p><a href="./">The page</a> · <a href="openapi.json">This as OpenAPI</a></p>'
         f"<h2>Routes</h2>{''.join(routes)}<h2>Bodies</h2>{''.join(bodies)}</main></body></html>"
     )
 
 
 def _route(method: str, path: str, operation: dict[str, Any]) -> str:
+    scopes = operation.get("security", [{}])[0].get("key", [])
+    needs = (
+        f"<p>Needs a key{f' with the scope <code>{scopes[0]}</code>' if scopes else ''}.</p>"
+        if "security" in operation
+        else ""
+    )
     parameters = [
         (parameter["name"], _type(parameter["schema"]), parameter.get("description", ""))
         for parameter in operation.get("parameters", [])
@@ -44,7 +50,7 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> str:
         for status, answer in operation["responses"].items()
     ]
     return (
-        f"<section><h3><code>{method.upper()} {escape(path)}</code></h3>{_paragraphs(operation.get('description', ''))}"
+        f"<section><h3><code>{method.upper()} {escape(path)}</code></h3>{_paragraphs(operation.get('description', ''))}{needs}"
         f"{_table(('Parameter', 'Type', 'Meaning'), parameters)}"
         f"{f'<p>Body: <code>{escape(sends)}</code></p>' if sends else ''}"
         f"{_table(('Status', 'Body', 'Meaning'), answers)}</section>"

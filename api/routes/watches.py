@@ -7,11 +7,13 @@ import numpy as np
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
+from starlette._utils import get_route_path
 
 from api.answers.images import unknown_image
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.queries import Query as SearchQuery
 from api.answers.questions import ByEmbedding, ById, Question
+from api.answers.records import ROOT_PATH
 from api.answers.watches import (
     NAME_MAX,
     WEBHOOK_MAX,
@@ -112,7 +114,7 @@ async def create_watch(
         webhook=webhook,
         filter_text=wanted.text if wanted else "",
     )
-    response.headers["Location"] = f"{request.url.path}/{watch.id}"
+    response.headers["Location"] = f"{ROOT_PATH.get()}{get_route_path(request.scope)}/{watch.id}"
     return CreatedWatch(**watch_answer(watch).model_dump(), secret=watch.secret)
 
 

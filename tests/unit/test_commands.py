@@ -49,7 +49,7 @@ VERBS = {
         "evaluate",
         "import",
     ),
-    *("bench", "completion", "collections"),
+    *("bench", "completion", "collections", "keys"),
 }
 # They want no options, or are asked for below other verbs.
 WITHOUT_EXAMPLE = {"topics", "fetch", "wipe"}

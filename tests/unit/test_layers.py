@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BOTTOM = {"contract", "runtime"}
 GALLERY = {"gallery", "gallery.store", "gallery.generations", "gallery.nearest", "gallery.duplicates"}
-API = {"api", "api.routes", "api.live", "api.answers"}
+API = {"api", "api.access", "api.routes", "api.live", "api.answers"}
 # What an encoder is and does with a picture; how one is made, model.training, is not in the container's image.
 MODEL = {"model", "model.pictures", "model.verdicts", "model.networks"}
 CLIENT = {"lookalike_client"}
@@ -43,8 +43,9 @@ ROOMS = {
     "workers.watcher": BOTTOM | GALLERY | MODEL | {"topics"},
     "workers": BOTTOM | GALLERY | MODEL | {"topics", "workers.embedder", "workers.watcher"},
     "api.answers": BOTTOM | GALLERY | MODEL | {"topics"},
+    "api.access": BOTTOM | {"api.answers"},
     "api.live": BOTTOM | GALLERY | MODEL | {"topics", "api.answers"},
-    "api.routes": BOTTOM | GALLERY | MODEL | {"topics", "api.answers", "api.live"},
+    "api.routes": BOTTOM | GALLERY | MODEL | {"topics", "api.access", "api.answers", "api.live"},
     "api": BOTTOM | GALLERY | MODEL | API | CLIENT | {"topics"},
     "lookalike_client": set(),
     "stack": ALL | CLIENT,

@@ -2,7 +2,7 @@ import { lazy, Suspense, useCallback } from "react";
 
 import { AddView } from "./add/AddView";
 import { addressOf, usePlace, type View } from "./address";
-import { COLLECTION, type Question } from "./api/calls";
+import { BASE, COLLECTION, type Question, type Session } from "./api/calls";
 import { Switch, Unknown } from "./collections/Switch";
 import { useCollections } from "./collections/useCollections";
 import { LiveView } from "./live/LiveView";
@@ -18,7 +18,7 @@ const VIEWS: [View, string][] = [
 const DuplicatesView = lazy(async () => ({ default: (await import("./duplicates/DuplicatesView")).DuplicatesView }));
 const WatchesView = lazy(async () => ({ default: (await import("./watches/WatchesView")).WatchesView }));
 
-export function App() {
+export function App({ session, signOut }: { session: Session; signOut: () => void }) {
   const [place, go] = usePlace();
   const feed = useIndex();
   const collections = useCollections(feed.isConnected);
@@ -60,7 +60,10 @@ export function App() {
       </main>
       <footer>
         Exact neighbours, and every answer says what it covers.
-        <span><a href="/docs">API</a> <a href="/openapi.json">OpenAPI</a> <a href="/metrics">Metrics</a></span>
+        <span>
+          {session.name !== null && <button onClick={signOut}>Sign out {session.name}</button>}
+          <a href={`${BASE}docs`}>API</a> <a href={`${BASE}openapi.json`}>OpenAPI</a> <a href={`${BASE}metrics`}>Metrics</a>
+        </span>
       </footer>
     </>
   );

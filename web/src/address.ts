@@ -1,7 +1,7 @@
 /** What the page shows is in its address where it can be, so that back, forward, reload and links work. */
 import { useCallback, useEffect, useState } from "react";
 
-import { COLLECTION, DEFAULT_COLLECTION, type Effort, type Question } from "./api/calls";
+import { BASE, COLLECTION, DEFAULT_COLLECTION, type Effort, type Question } from "./api/calls";
 
 const VIEWS = ["search", "duplicates", "watches", "live", "add"] as const;
 export type View = (typeof VIEWS)[number];
@@ -36,7 +36,7 @@ export function addressOf({ view, question, k, effort }: Place, collection = COL
   if (question?.kind === "id" && view === "search") query.set("id", question.id);
   if (k !== K) query.set("k", String(k));
   if (effort !== "normal") query.set("effort", effort);
-  return `/${query.size ? `?${query}` : ""}`;
+  return `${BASE}${query.size ? `?${query}` : ""}`;
 }
 
 function readPlace(): Place {

@@ -1,6 +1,6 @@
 import { createRoot } from "react-dom/client";
 
-import { App } from "./App";
+import { Door } from "./session/Door";
 import "./styles.css";
 
-createRoot(document.getElementById("page")!).render(<App />);
+createRoot(document.getElementById("page")!).render(<Door />);

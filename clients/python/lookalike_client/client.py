@@ -296,5 +296,5 @@ class Client(Requests):
     def follow_matches(self, *, watch_id: str | None = None, after: int | None = None) -> Iterator[Matched]:
         """What matches any watch, or this one, as it is told; ends with ApiError when the connection does."""
         return match_events(
-            f"{self._address}/v1{self._collection}", watch=watch_id, after=after, timeout_s=self._timeout_s
+            self._request("GET", "/watches/events", {"watch": watch_id, "after": after}), self._timeout_s
         )

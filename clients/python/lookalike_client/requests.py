@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from lookalike_client.problems import ApiError, not_lookalike, refusal
 
 TIMEOUT_S = 30.0
+# Read where no key is given.
+KEY_VARIABLE = "LOOKALIKE_API_KEY"
+KEY_FILE_VARIABLE = "LOOKALIKE_API_KEY_FILE"
 _DEFAULT = "default"
 
 _Value = TypeVar("_Value")
@@ -23,6 +28,7 @@ class Requests:
 
     Args:
         collection: that is asked about.
+        api_key: opens the API where it needs one; by default what LOOKALIKE_API_KEY says, or the file that LOOKALIKE_API_KEY_FILE names.
     """
 
     def __init__(
@@ -31,9 +37,11 @@ class Requests:
         timeout_s: float = TIMEOUT_S,
         *,
         collection: str = _DEFAULT,
+        api_key: str | None = None,
     ) -> None:
         self._address = address.rstrip("/")
         self._timeout_s = timeout_s
+        self._api_key = api_key
         self._collection = "" if collection == _DEFAULT else f"/collections/{quote(collection, safe='')}"
 
     def _read(
@@ -54,6 +62,28 @@ class Requests:
         except (ValueError, KeyError, TypeError) as error:
             raise not_lookalike(200) from error
 
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: bytes | None = None,
+        kind: str = "",
+        *,
+        is_of_all: bool = False,
+    ) -> urllib.request.Request:
+        path = f"/v1{'' if is_of_all else self._collection}{path}"
+        given = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
+        request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
+        if kind:
+            request.add_header("Content-Type", kind)
+        if self._api_key is None:
+            self._api_key = _key_of_environment()
+        if self._api_key:
+            # Not sent to where an answer redirects to.
+            request.add_unredirected_header("Authorization", f"Bearer {self._api_key}")
+        return request
+
     def _call(
         self,
         method: str,
@@ -64,11 +94,7 @@ class Requests:
         *,
         is_of_all: bool = False,
     ) -> bytes:
-        path = f"/v1{'' if is_of_all else self._collection}{path}"
-        given = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
-        request = urllib.request.Request(f"{self._address}{path}?{given}", body, method=method)
-        if kind:
-            request.add_header("Content-Type", kind)
+        request = self._request(method, path, query, body, kind, is_of_all=is_of_all)
         try:
             try:
                 with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
@@ -80,3 +106,15 @@ class Requests:
             raise ApiError(
                 0, "unreachable", f"{self._address} does not answer ({error}). Is it running? `python -m api serve`"
             ) from error
+
+
+def _key_of_environment() -> str:
+    """The key that the environment names, "" without one."""
+    file = os.environ.get(KEY_FILE_VARIABLE)
+    key = os.environ.get(KEY_VARIABLE)
+    if key or not file:
+        return (key or "").strip()
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ApiError(0, "no-key-file", f"{KEY_FILE_VARIABLE}={file} cannot be read ({error}).") from error

@@ -54,7 +54,7 @@ def watch(
                 lines = panel(index, address, list(rates), collection, names) if is_terminal else lines
                 status = 0
             except ApiError as error:
-                if error.code == "unknown-collection":
+                if error.code == "unknown-collection" or error.status in (401, 403):
                     print(error.detail, file=sys.stderr)
                     return 1
                 status, lines = 1, [f"{address} does not answer, trying again: {_reason(error)}"[:WIDTH]]

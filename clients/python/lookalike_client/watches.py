@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-from urllib.parse import urlencode
 
 from lookalike_client.bodies import AnyQuery, json_body
 from lookalike_client.problems import ApiError, refusal
@@ -65,15 +64,15 @@ def new_watch(
     return {}, json_body({**about, **wanted}, asked), "application/json"
 
 
-def match_events(address: str, *, watch: str | None, after: int | None, timeout_s: float) -> Iterator[Matched]:
+def match_events(request: urllib.request.Request, timeout_s: float) -> Iterator[Matched]:
     """The matches as they are told, for as long as the connection holds.
 
     Raises:
         ApiError: the API refused, or the connection broke off.
     """
-    query = {name: value for name, value in (("watch", watch), ("after", after)) if value is not None}
+    address = request.full_url
     try:
-        with urllib.request.urlopen(f"{address}/watches/events?{urlencode(query)}", timeout=timeout_s) as response:
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:
             for line in response:
                 if line.startswith(b"data:"):
                     yield matched_of(json.loads(line[5:]))

@@ -21,11 +21,15 @@ export type Rejected = Schemas["RejectedAnswer"];
 export type Watch = Schemas["WatchAnswer"];
 export type Matched = Schemas["MatchAnswer"];
 export type Collection = Schemas["CollectionAnswer"];
+export type Session = Schemas["SessionAnswer"];
 
 export const DEFAULT_COLLECTION = "default";
 /** The collection that the address names. Another one is another load of the page, so nothing under way can end up in it. */
 export const COLLECTION = new URLSearchParams(location.search).get("collection") ?? DEFAULT_COLLECTION;
-const ROOT = COLLECTION === DEFAULT_COLLECTION ? "/v1" : `/v1/collections/${encodeURIComponent(COLLECTION)}`;
+/** Where the page lies, with a slash at its end: a proxy may serve it below a path. */
+export const BASE = location.pathname.replace(/[^/]*$/, "");
+const ALL = `${BASE}v1`;
+const ROOT = COLLECTION === DEFAULT_COLLECTION ? ALL : `${ALL}/collections/${encodeURIComponent(COLLECTION)}`;
 
 /** The API refused, or did not answer: then `status` is 0. */
 export class Refusal extends Error {
@@ -60,7 +64,7 @@ export async function search(question: Question, k: number, { sort, effort, isEx
   }
   if (question.kind === "address") {
     query.set("url", question.url);
-    return call(`/v1/search?${query}`, "POST", undefined, undefined, signal);
+    return call(`${ALL}/search?${query}`, "POST", undefined, undefined, signal);
   }
   if (question.minOffsets) {
     query.set("min_offsets", question.minOffsets);
@@ -79,7 +83,7 @@ export function rejected(limit: number): Promise<Rejected> {
 
 /** Those that can be asked, in the order of their names. */
 export async function collections(): Promise<Collection[]> {
-  const { collections: all } = await call<Schemas["CollectionsAnswer"]>("/v1/collections");
+  const { collections: all } = await call<Schemas["CollectionsAnswer"]>(`${ALL}/collections`);
   return all.filter(({ state }) => state !== "dropping");
 }
 
@@ -155,15 +159,26 @@ export const thumbnailUrl = (id: string): string => `${ROOT}/images/thumbnail?${
 const original = (id: string, signal?: AbortSignal): Promise<Blob> =>
   call(originalUrl(id), "GET", undefined, undefined, signal, (response) => response.blob());
 
+export const session = (): Promise<Session> => call(`${ALL}/session`);
+
+/** From here on the browser sends the key by itself, also for pictures and event streams; no script can read it. */
+export const signIn = (key: string): Promise<Session> =>
+  call(`${ALL}/session`, "POST", undefined, undefined, undefined, undefined, { Authorization: `Bearer ${key}` });
+
+export const signOut = (): Promise<null> => call(`${ALL}/session`, "DELETE", undefined, undefined, undefined, async () => null);
+
+/** Sent to the window when the API wants a key that it was not given, or gives no more. */
+export const KEY_WANTED = "key-wanted";
+
 async function call<T>(
   address: string, method = "GET", body?: BodyInit, contentType?: string, signal?: AbortSignal,
-  read: (response: Response) => Promise<unknown> = (response) => response.json(),
+  read: (response: Response) => Promise<unknown> = (response) => response.json(), headers: Record<string, string> = {},
 ): Promise<T> {
   let response: Response;
   let answer: unknown;
   try {
     response = await fetch(address, {
-      method, body: body ?? null, signal: signal ?? null, headers: contentType ? { "Content-Type": contentType } : {},
+      method, body: body ?? null, signal: signal ?? null, headers: contentType ? { ...headers, "Content-Type": contentType } : headers,
     });
     answer = await (response.ok ? read(response) : response.json().catch(() => null));
   } catch (error) {
@@ -173,5 +188,6 @@ async function call<T>(
   if (response.ok) return answer as T;
   const { code = "failed", detail = `The service answered with status ${response.status}.` } =
     (answer ?? {}) as Partial<Schemas["Problem"]>;
+  if (response.status === 401) dispatchEvent(new Event(KEY_WANTED));
   throw new Refusal(response.status, code, detail);
 }

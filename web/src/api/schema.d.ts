@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List Collections
-         * @description All collections, in the order of their names.
+         * @description All collections that the key is for, in the order of their names.
          */
         get: operations["list_collections_v1_collections_get"];
         put?: never;
@@ -52,6 +52,36 @@ export interface paths {
          *     The answer comes when all is gone. A drop that was interrupted goes on when it is asked for again.
          */
         delete: operations["drop_v1_collections__collection__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Session
+         * @description What the key that this request is sent with is good for.
+         */
+        get: operations["session_v1_session_get"];
+        put?: never;
+        /**
+         * Sign In
+         * @description Have the browser send the key of this request's Authorization by itself, until it is closed.
+         *
+         *     It keeps the key in a cookie that no script reads and no other site's page has sent.
+         */
+        post: operations["sign_in_v1_session_post"];
+        /**
+         * Sign Out
+         * @description Have the browser forget its key. The key stays good elsewhere.
+         */
+        delete: operations["sign_out_v1_session_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1927,6 +1957,32 @@ export interface components {
             knows_drawings: boolean;
         };
         /**
+         * SessionAnswer
+         * @description The key that a request was sent with.
+         */
+        SessionAnswer: {
+            /**
+             * Key
+             * @description Its id; null where no key is needed.
+             */
+            key: string | null;
+            /**
+             * Name
+             * @description What it is called; null where no key is needed.
+             */
+            name: string | null;
+            /**
+             * Scopes
+             * @description What it may do: `search`, `publish`, `admin`.
+             */
+            scopes: string[];
+            /**
+             * Collections
+             * @description The only collections that it is for; null for all.
+             */
+            collections: string[] | null;
+        };
+        /**
          * ShownImage
          * @description An image that a person saw.
          */
@@ -2370,6 +2426,136 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    session_v1_session_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in_v1_session_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out_v1_session_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
