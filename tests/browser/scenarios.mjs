@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 
 import { collectionScenarios } from "./collection_scenarios.mjs";
 import { duplicateScenarios } from "./duplicate_scenarios.mjs";
+import { keyScenarios } from "./key_scenarios.mjs";
 import { photoScenarios } from "./photo_scenarios.mjs";
 import { DIGITS, drawOn } from "./strokes.mjs";
 import { watchScenarios } from "./watch_scenarios.mjs";
@@ -15,6 +16,7 @@ export const scenarios = {
   ...collectionScenarios,
   ...photoScenarios,
   ...duplicateScenarios,
+  ...keyScenarios,
   ...watchScenarios,
 
   async "search by file"({ open, args }) {

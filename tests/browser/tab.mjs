@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-export async function openTab(browser, address, { path = "/", tolerated = null, before = null, ...options }) {
+export async function openTab(browser, address, { path = "/", tolerated = null, before = null, ready = ".standing[data-state=well]", ...options }) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: "en-US", ...options });
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
@@ -20,7 +20,7 @@ export async function openTab(browser, address, { path = "/", tolerated = null, 
   });
   if (before) await page.addInitScript(before);
   await page.goto(address + path);
-  await page.waitForSelector(".standing[data-state=well]");
+  await page.waitForSelector(ready);
   return {
     page,
     problems,

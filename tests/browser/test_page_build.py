@@ -37,7 +37,7 @@ def test_types_are_those_of_the_openapi_document(web: Path, tmp_path: Path) -> N
 def test_what_is_loaded_at_first_is_at_most_120_kilobytes_gzipped() -> None:
     files = contents(WEB / "dist")
     html = files["index.html"].decode()
-    first = [content for name, content in files.items() if name == "index.html" or f'"/{name}"' in html]
+    first = [content for name, content in files.items() if name == "index.html" or f'"./{name}"' in html]
     assert len(first) >= 3
     assert sum(len(gzip.compress(content)) for content in first) <= SIZE_BYTES_MAX
 
@@ -45,7 +45,7 @@ def test_what_is_loaded_at_first_is_at_most_120_kilobytes_gzipped() -> None:
 def test_page_has_no_inline_code_and_no_foreign_address() -> None:
     html = (WEB / "dist" / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", html)
-    assert all(address.startswith("/") for address in re.findall(r'(?:src|href)="([^"]*)"', html))
+    assert all(address.startswith("./") for address in re.findall(r'(?:src|href)="([^"]*)"', html))
 
 
 @pytest.mark.parametrize("folder", [WEB, Path(__file__).parent], ids=["web", "browser"])
