@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.guard import Guard
 from api.access.needs import need_of
+from api.access.streams import BoundedStreams
 from api.answers.problems import Problem, add_problem_handlers
 from api.answers.records import ROOT_PATH
 from api.bootstrap import open_collections
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.frontend("/", directory=PAGE, fallback=None)
     add_problem_handlers(app)
     app.add_middleware(LimitedBodies)
+    app.add_middleware(BoundedStreams)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

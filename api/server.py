@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 
@@ -11,6 +12,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from api.access.listening import check_listening, tls_options
+from api.connections import BoundedProtocol
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from contract.telemetry import configure_logging
@@ -28,6 +30,7 @@ def serve(settings: Settings, processes: int) -> int:
         ConfigurationError: the port is taken; others than this machine would reach the API, and it has no keys; TLS is not set up.
     """
     configure_logging()
+    _raise_open_files()
     check_listening(settings)
     tls = tls_options(settings)
     give_way_unless_first(settings, "searches")
@@ -41,6 +44,8 @@ def serve(settings: Settings, processes: int) -> int:
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
         **tls,
     )
     with _listen(settings) as listener:
@@ -59,6 +64,12 @@ def serve(settings: Settings, processes: int) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             server.run([listener])
         return 0 if server.started else 1
+
+
+def _raise_open_files() -> None:
+    """As many files as the system allows: the usual 1,024 would not do for the connections and an index beside them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -57,6 +57,9 @@ FRESHNESS_SECONDS = Histogram(
 REQUESTS_REFUSED = Counter(
     "lookalike_requests_refused_total", "Requests that were let in to no route, by the code of their problem.", ["code"]
 )
+CONNECTIONS_ENDED = Counter(
+    "lookalike_connections_ended_total", "Connections that the API ended or refused, by reason.", ["reason"]
+)
 
 WATCHES = Gauge("lookalike_watches", "Watches that the watcher has taken up.")
 WATCH_MATCHES = Counter("lookalike_watch_matches_total", "Images that matched a watch and were told.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from api.access.listening import tls_options
 from api.app import create_app
+from api.connections import BoundedProtocol, ConnectionLimits
 from contract.record_key import RecordKey
 from contract.settings import Settings, load_settings
 from gallery.generations.next_base import build_base
@@ -111,7 +112,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_api(settings: Settings) -> Iterator[str]:
+def running_api(settings: Settings, limits: ConnectionLimits = BoundedProtocol.limits) -> Iterator[str]:
     """The API on its port, from a thread of this process; yields its address."""
     config = uvicorn.Config(
         create_app(settings),
@@ -119,6 +120,8 @@ def running_api(settings: Settings) -> Iterator[str]:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=2,
+        http=type("Protocol", (BoundedProtocol,), {"limits": limits}),
+        ws="none",
         **tls_options(settings),
     )
     server = uvicorn.Server(config)
