@@ -143,9 +143,10 @@ class CassandraSession:
 
 def _is_busy(failure: Exception) -> bool:
     """Whether the driver did not send a request because the socket's buffer was full, as large originals make it."""
-    return isinstance(failure, NoHostAvailable) and all(
-        isinstance(reason, ConnectionBusy) for reason in dict(failure.errors).values()
-    )
+    if not isinstance(failure, NoHostAvailable):
+        return False
+    reasons = dict(failure.errors).values()  # none where no host is up
+    return bool(reasons) and all(isinstance(reason, ConnectionBusy) for reason in reasons)
 
 
 def _batches(statement: PreparedStatement, rows: list[tuple[Any, ...]]) -> Iterator[BatchStatement]:

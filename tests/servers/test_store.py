@@ -1,6 +1,7 @@
 """The store on a real Cassandra: rows come back as they were written, in Kafka's order, whatever the holes."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
+from tests.relay import Relay
 from tests.waiting import wait_for
 
 ENCODER = "0123456789abcdef"
@@ -131,3 +133,27 @@ def test_an_image_has_its_own_rows_in_order_and_no_others(store: Store) -> None:
     assert is_all
     assert rows == [replace(row, embedding=None, metadata=None) for row in own]
     assert store.feed.of_image("unknown", "history", fingerprint=ENCODER) == ([], True)
+
+
+def test_write_while_no_host_is_up_fails(stack: Settings) -> None:
+    """The driver then names no reason at all, which is not to be taken for a socket that is busy for a moment."""
+    with Relay(stack.cassandra_port) as relay, ThreadPoolExecutor() as pool:
+        behind = Store.connect(stack.model_copy(update={"cassandra_port": relay.port}))
+        relay.cut()
+        try:
+            wait_for(lambda: names_no_host(behind) or None)
+            writing = pool.submit(behind.feed.write, [feed_row("cut off", 0)], fingerprint=ENCODER)
+            with pytest.raises(DependencyError, match="writing the feed"):
+                writing.result(30)
+        finally:
+            relay.mend()
+            behind.close()
+
+
+def names_no_host(store: Store) -> bool:
+    """Whether a question fails without any host having been asked."""
+    try:
+        store.feed.read(RecordKey("cut off", 0, 0), 1, fingerprint=ENCODER)
+    except DependencyError as error:
+        return error.detail.endswith("{})")
+    return False
