@@ -15,7 +15,7 @@ COSTLY_S = 0.001
 PART_S = 0.05
 # What helpers may take together with the first child is to fit beside it, so they leave large images to it.
 HELPER_MEMORY_LIMIT_BYTES = 448 * 1024**2
-HELPER_IMAGE_SIZE_BYTES_MAX = 4 * 1024 * 1024
+HELPER_IMAGE_SIZE_BYTES_MAX = 8 * 1024 * 1024
 
 
 class Decoders:
