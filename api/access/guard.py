@@ -17,6 +17,7 @@ from api.access.key_file import KeyFile
 from api.access.keys import Keyring, StoredKey
 from api.access.listening import is_loopback
 from api.access.needs import Need, need_of
+from api.answers.fair_queue import ASKED_BY
 from api.answers.problems import ProblemError, problem_response
 from contract.errors import ConfigurationError
 from contract.settings import Settings
@@ -83,6 +84,7 @@ class Guard:
             await problem_response(problem)(scope, receive, send)
             return
         scope[_PLACE] = access
+        ASKED_BY.set(access.key.id if access.key else (scope.get("client") or ("",))[0])
         if access.key is None:
             await self._app(scope, receive, send)
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections import deque
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +12,28 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from api.answers.bounded_work import BoundedWork, busy
+from api.answers.fair_queue import ASKED_BY, FairQueue, over_share
 from contract.errors import RejectedError
 from contract.messages import check_value
 from model.encoder import load_encoder
-from model.pictures.decoder import QUESTION_SIZE_BYTES_MAX, Decoder
+from model.pictures.decoder import Decoder
 from model.verdicts.frames import Kind, Shown
 
 # An image takes well under a millisecond, a hostile one seconds: then waiting longer helps nobody.
 QUERIES_WAITING_MAX = 64
-# A query with its hypotheses costs as much as 24.
-THOROUGH_WAITING_MAX = 8
-# What one question to the child holds at most, beside its bytes: with more, the first of a crowd would wait for the last.
+# A query with its hypotheses costs as much as 24, a large image as much as many small ones: they have a child of their own.
+LARGE_QUERY_SIZE_BYTES = 1024 * 1024
+LARGE_WAITING_MAX = 16
+# So few of them wait that none does so for much longer than this, but as many in any case.
+LARGE_WAIT_S = 1.0
+LARGE_WAITING_MIN = 2
+# How much the last one counts in what one of them takes.
+_LATEST_WEIGHT = 0.2
+LARGE_WAITING_SIZE_BYTES_MAX = 64 * 1024 * 1024
+# What any image costs, told in bytes.
+_LEAST_COST = 64 * 1024
+_THOROUGH_COST = 24
+# What one question to the child holds at most, beside LARGE_QUERY_SIZE_BYTES: with more, the first of a crowd would wait for the last.
 QUESTION_IMAGES_MAX = 8
 # While the child works on one, the next one's answer is taken and another one put.
 QUESTIONS_MAX = 2
@@ -52,13 +62,30 @@ class Query:
 
 class _Waiting(NamedTuple):
     value: bytes
+    with_hypotheses: bool
     answer: asyncio.Future[Query]
+
+
+class _Child:
+    """A decoder child with those who wait for it."""
+
+    def __init__(self, decoder: Decoder, waiting: FairQueue[_Waiting], questions_max: int) -> None:
+        self.decoder, self.waiting, self.questions_max = decoder, waiting, questions_max
+        self.draining: set[asyncio.Task[None]] = set()
+        self._took_s = 0.0
+
+    def note(self, took_s: float) -> None:
+        """Let so many wait as may be answered soon, when one takes so long."""
+        self._took_s += (took_s - self._took_s) * (_LATEST_WEIGHT if self._took_s else 1.0)
+        soon = int(LARGE_WAIT_S / max(self._took_s, 1e-3))
+        self.waiting.count_max = max(LARGE_WAITING_MIN, min(LARGE_WAITING_MAX, soon))
 
 
 class QueryEncoder:
     """Owns the decoder child. Images that come while it works are its next question together: one hop to a thread for all.
 
-    Queries with their hypotheses go to a child of their own, which starts with the first of them: they take long, and others need not wait.
+    Large images, and queries with their hypotheses, go to a child of their own, which starts with the first of them: they take long,
+    and others need not wait. Clients take turns.
 
     Used on the event loop only.
 
@@ -73,12 +100,10 @@ class QueryEncoder:
         self.name, self.fingerprint = encoder, loaded.fingerprint
         self.knows_drawings = bool(loaded.card["knows_drawings"])
         self.kind: Kind = "digits" if self.knows_drawings else "photographs"
-        self._decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
-        self._thorough_decoder = Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated)
-        self._thorough_work = BoundedWork(1, THOROUGH_WAITING_MAX)
-        self._thorough_count = 0
-        self._waiting: deque[_Waiting] = deque()
-        self._draining: set[asyncio.Task[None]] = set()
+        decoders = [Decoder(encoder, encoders_dir=encoders_dir, accept_truncated=accept_truncated) for _ in range(2)]
+        all_small = QUERIES_WAITING_MAX * (LARGE_QUERY_SIZE_BYTES + _LEAST_COST)
+        self._quick = _Child(decoders[0], FairQueue(QUERIES_WAITING_MAX, all_small), QUESTIONS_MAX)
+        self._slow = _Child(decoders[1], FairQueue(LARGE_WAITING_MAX, LARGE_WAITING_SIZE_BYTES_MAX), 1)
         self._is_retired = False
 
     async def encode(self, value: bytes) -> Query:
@@ -87,32 +112,16 @@ class QueryEncoder:
         Raises:
             RejectedError: the image would not be indexed either, for the same reason.
             DependencyError: no decoder child can be started.
-            ProblemError: 503 ``busy``.
+            ProblemError: 503 ``busy``, 429 ``over-share``.
         """
-        check_value(value)
-        if len(self._waiting) >= QUERIES_WAITING_MAX:
-            raise busy(len(self._waiting))
-        answer: asyncio.Future[Query] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(value, answer))
-        if len(self._draining) < QUESTIONS_MAX:
-            self._draining.add(asyncio.create_task(self._drain()))
-        return await answer
+        return await self._ask(self._slow if len(value) > LARGE_QUERY_SIZE_BYTES else self._quick, value)
 
     async def encode_thoroughly(self, value: bytes) -> Query:
         """The query that an encoded image makes, with its hypotheses.
 
         Raises: as `encode`.
         """
-        check_value(value)
-        self._thorough_count += 1
-        try:
-            (answer,), _ = await self._thorough_work.run(lambda: self._answer([value], with_hypotheses=True))
-        finally:
-            self._thorough_count -= 1
-            await self._stop_if_retired()
-        if isinstance(answer, RejectedError):
-            raise answer
-        return answer
+        return await self._ask(self._slow, value, with_hypotheses=True)
 
     def warm_up(self) -> None:
         """Start the child now, so that the first query need not wait for it. Blocks; any thread may call it.
@@ -120,7 +129,7 @@ class QueryEncoder:
         Raises:
             DependencyError: no decoder child can be started.
         """
-        self._decoder.decode([])
+        self._quick.decoder.decode([])
 
     async def retire(self) -> None:
         """End the child as soon as nobody uses it. Who asks later is answered too, by a child that ends after that."""
@@ -129,20 +138,37 @@ class QueryEncoder:
 
     def close(self) -> None:
         """End the children. Blocks; any thread may call it."""
-        self._decoder.close()
-        self._thorough_decoder.close()
+        self._quick.decoder.close()
+        self._slow.decoder.close()
 
     async def stop(self) -> None:
         """End the child."""
         await anyio.to_thread.run_sync(self.close)
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            batch = self._next_batch()
+    async def _ask(self, child: _Child, value: bytes, *, with_hypotheses: bool = False) -> Query:
+        check_value(value)
+        waiting = _Waiting(value, with_hypotheses, asyncio.get_running_loop().create_future())
+        cost = (len(value) + _LEAST_COST) * (_THOROUGH_COST if with_hypotheses else 1)
+        for other in child.waiting.put(waiting, ASKED_BY.get(), min(cost, LARGE_WAITING_SIZE_BYTES_MAX / 8)):
+            if not other.answer.done():
+                other.answer.set_exception(over_share(len(child.waiting)))
+        if len(child.draining) < child.questions_max:
+            child.draining.add(asyncio.create_task(self._drain(child)))
+        return await waiting.answer
+
+    async def _drain(self, child: _Child) -> None:
+        while child.waiting:
+            batch = _next_batch(child.waiting)
+            if not batch:
+                continue  # all of them went away
             # Whatever goes wrong, each of those who asked gets it: none waits for ever.
             values = [waiting.value for waiting in batch]
-            answering = asyncio.gather(anyio.to_thread.run_sync(self._answer, values), return_exceptions=True)
+            began_s = time.perf_counter()
+            asking = anyio.to_thread.run_sync(_answer, child.decoder, values, batch[0].with_hypotheses)
+            answering = asyncio.gather(asking, return_exceptions=True)
             told: list[Query | RejectedError] | BaseException = (await answering)[0]
+            if child is self._slow:
+                child.note(time.perf_counter() - began_s)
             answers = [told] * len(batch) if isinstance(told, BaseException) else told
             for waiting, answer in zip(batch, answers, strict=True):
                 if waiting.answer.done():
@@ -151,39 +177,49 @@ class QueryEncoder:
                     waiting.answer.set_exception(answer)
                 else:
                     waiting.answer.set_result(answer)
-        self._draining.discard(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        child.draining.discard(task)
         await self._stop_if_retired()
 
     async def _stop_if_retired(self) -> None:
-        if self._is_retired and not self._draining and not self._thorough_count:
+        if self._is_retired and not self._quick.draining and not self._slow.draining:
             await self.stop()
 
-    def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        size_bytes = len(batch[0].value)
-        while self._waiting and len(batch) < QUESTION_IMAGES_MAX:
-            size_bytes += len(self._waiting[0].value)
-            if size_bytes > QUESTION_SIZE_BYTES_MAX:
-                break
-            batch.append(self._waiting.popleft())
-        return batch
 
-    def _answer(self, values: list[bytes], with_hypotheses: bool = False) -> list[Query | RejectedError]:
-        """For each its query, or why its image makes none."""
-        decoder = self._thorough_decoder if with_hypotheses else self._decoder
-        told = decoder.decode(values, with_hypotheses=with_hypotheses)
-        decode_ms, encode_ms = (seconds * 1000 / len(values) for seconds in (told.decode_s, told.encode_s))
-        return [
-            RejectedError(verdict.reason, verdict.detail)
-            if verdict.reason
-            else Query(
-                np.frombuffer(verdict.embedding, "<f4"),
-                hashlib.sha256(value).digest(),
-                verdict.pixels_sha256,
-                Shown(value, verdict.width, verdict.height),
-                {name: np.frombuffer(embedding, "<f4") for name, embedding in verdict.hypotheses.items()},
-                decode_ms,
-                encode_ms,
-            )
-            for value, verdict in zip(values, told.images, strict=True)
-        ]
+def _next_batch(queue: FairQueue[_Waiting]) -> list[_Waiting]:
+    """Those who are answered together next, without those who went away."""
+    batch: list[_Waiting] = []
+    size_bytes = 0
+    while queue and len(batch) < QUESTION_IMAGES_MAX:
+        following, _ = queue.first()
+        size_bytes += len(following.value)
+        is_alone = size_bytes > LARGE_QUERY_SIZE_BYTES or following.with_hypotheses
+        if batch and is_alone:
+            break
+        queue.pop()
+        if not following.answer.done():
+            batch.append(following)
+        if is_alone:
+            break
+    return batch
+
+
+def _answer(decoder: Decoder, values: list[bytes], with_hypotheses: bool) -> list[Query | RejectedError]:
+    """For each its query, or why its image makes none."""
+    told = decoder.decode(values, with_hypotheses=with_hypotheses)
+    decode_ms, encode_ms = (seconds * 1000 / len(values) for seconds in (told.decode_s, told.encode_s))
+    return [
+        RejectedError(verdict.reason, verdict.detail)
+        if verdict.reason
+        else Query(
+            np.frombuffer(verdict.embedding, "<f4"),
+            hashlib.sha256(value).digest(),
+            verdict.pixels_sha256,
+            Shown(value, verdict.width, verdict.height),
+            {name: np.frombuffer(embedding, "<f4") for name, embedding in verdict.hypotheses.items()},
+            decode_ms,
+            encode_ms,
+        )
+        for value, verdict in zip(values, told.images, strict=True)
+    ]

@@ -1,5 +1,6 @@
 """What a search asks: an image, an id of the gallery, or an embedding; and how it is to be answered."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from api.answers.efforts import Effort, effort_needs_image
 from api.answers.explanations import explain_needs_image
 from api.answers.ordering import Sort
 from api.answers.problems import ProblemError
+from api.answers.queries import LARGE_QUERY_SIZE_BYTES
 from api.answers.records import ImageId
 from contract.embeddings import DIMENSIONS_MAX
 from gallery.filters import Filter
@@ -90,3 +92,19 @@ class Wanted:
             raise explain_needs_image()
         if self.effort == "thorough" and not isinstance(question, bytes):
             raise effort_needs_image()
+
+
+def asked_together(questions: Sequence[Question], count_max: int) -> Iterator[list[Question]]:
+    """The questions in order, in parts that are asked at once. A large image is asked alone, or a batch would be in its own way."""
+    part: list[Question] = []
+    for question in questions:
+        is_large = isinstance(question, bytes) and len(question) > LARGE_QUERY_SIZE_BYTES
+        if part and (is_large or len(part) == count_max):
+            yield part
+            part = []
+        part.append(question)
+        if is_large:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -19,7 +19,7 @@ from api.answers.matches import SearchMatch
 from api.answers.ordering import larger_by, ordered
 from api.answers.problems import ProblemError, rejected_problem
 from api.answers.queries import Query
-from api.answers.questions import ById, Question, Wanted
+from api.answers.questions import ById, Question, Wanted, asked_together
 from api.answers.records import image_url, metadata_object, source_of
 from api.answers.search import BatchAnswer, QueryAnswer, SearchAnswer, Timing
 from api.answers.served_generation import ServedGeneration
@@ -116,8 +116,7 @@ class Searcher:
         past = await self.past(served.snapshot, wanted.as_of)
         selection = await self._selection(served.snapshot, past, wanted)
         answered: list[_Found | ProblemError] = []
-        for at in range(0, len(questions), BATCH_CONCURRENCY):
-            part = questions[at : at + BATCH_CONCURRENCY]
+        for part in asked_together(questions, BATCH_CONCURRENCY):
             answered += await asyncio.gather(
                 *(self._find_or_problem(each, served, wanted, past, selection) for each in part)
             )
@@ -200,7 +199,7 @@ class Searcher:
         except RejectedError as error:
             return rejected_problem(error)
         except ProblemError as error:
-            if error.status >= 500 or error.code == "bad-embedding":  # not this question's fault, or no question at all
+            if error.status >= 429 or error.code == "bad-embedding":  # not this question's fault, or no question at all
                 raise
             return error
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from api.answers.problems import ProblemError
-from api.routes.body_memory import BodyMemory
+from api.routes.body_memory import CLIENT_WAITING_MAX, BodyMemory
 
 SIZE_BYTES = 100
 
@@ -63,5 +63,27 @@ def test_who_waits_too_long_is_told_to_come_again() -> None:
         with pytest.raises(ProblemError, match="try again later") as refused:
             await memory.take(1)
         assert (refused.value.status, refused.value.code, refused.value.headers) == (503, "busy", {"Retry-After": "1"})
+
+    asyncio.run(run())
+
+
+def test_a_client_with_its_share_lets_others_pass_and_is_refused_when_too_many_of_its_own_wait() -> None:
+    async def run() -> None:
+        memory, order = BodyMemory(SIZE_BYTES, wait_s_max=5), []
+
+        async def hold(client: str, size_bytes: int) -> None:
+            await memory.take(size_bytes, client)
+            order.append(client)
+            await asyncio.sleep(0.01)
+            memory.give_back(size_bytes, client)
+
+        greedy = [asyncio.create_task(hold("greedy", 30)) for _ in range(1 + CLIENT_WAITING_MAX)]
+        await asyncio.sleep(0)
+        with pytest.raises(ProblemError, match="with fewer at once") as refused:
+            await memory.take(30, "greedy")
+        assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "5"})
+        await asyncio.gather(*greedy, *(hold(name, 30) for name in ("a", "b")))
+        assert order[:3] == ["greedy", "a", "b"]
+        await asyncio.wait_for(memory.take(SIZE_BYTES, "greedy"), 1)  # all is free again, and one body may be as large
 
     asyncio.run(run())

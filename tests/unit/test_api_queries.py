@@ -6,8 +6,16 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
+from api.answers.fair_queue import ASKED_BY
 from api.answers.problems import ProblemError
-from api.answers.queries import QUERIES_WAITING_MAX, Query, QueryEncoder
+from api.answers.queries import (
+    LARGE_QUERY_SIZE_BYTES,
+    LARGE_WAITING_MAX,
+    LARGE_WAITING_MIN,
+    QUERIES_WAITING_MAX,
+    Query,
+    QueryEncoder,
+)
 from contract.errors import RejectedError
 from model import mnist
 from model.encoder import load_encoder
@@ -64,3 +72,32 @@ def test_a_crowd_beyond_the_limit_is_told_to_come_again() -> None:
     refused = [answer for answer in asyncio.run(ask()) if isinstance(answer, ProblemError)]
     assert len(refused) in range(1, 41)
     assert {error.code for error in refused} == {"busy"}
+
+
+def test_small_images_do_not_wait_behind_large_ones_and_no_client_takes_all_places() -> None:
+    # Digits behind each of which so much follows that they count as large: the decoder reads no further than a picture's end.
+    large = mnist.png(DIGITS[0]) + bytes(LARGE_QUERY_SIZE_BYTES)
+
+    async def ask(encoder: QueryEncoder, client: str, value: bytes) -> tuple[str, Query | BaseException]:
+        ASKED_BY.set(client)
+        return client, (await asyncio.gather(encoder.encode(value), return_exceptions=True))[0]
+
+    async def run() -> list[tuple[str, Query | BaseException]]:
+        async with started() as encoder:
+            await encoder.encode(large)  # starts the child for large ones
+            asked = [asyncio.create_task(ask(encoder, "greedy", large)) for _ in range(LARGE_WAITING_MAX + 10)]
+            await asyncio.sleep(0)
+            asked += [
+                asyncio.create_task(ask(encoder, "modest", large)),
+                asyncio.create_task(ask(encoder, "small", mnist.png(DIGITS[1]))),
+            ]
+            return [await done for done in asyncio.as_completed(asked)]
+
+    answers = asyncio.run(run())
+    refused = [(client, answer.code) for client, answer in answers if isinstance(answer, ProblemError)]
+    assert refused
+    assert {client for client, _ in refused} == {"greedy"}
+    answered = [client for client, answer in answers if isinstance(answer, Query)]
+    assert answered.index("modest") <= 3, "one that is being worked on, and one turn"
+    assert answered.index("small") <= 3
+    assert answered.count("greedy") >= LARGE_WAITING_MIN
