@@ -6,9 +6,11 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from api.access.listening import check_listening, tls_options
@@ -18,13 +20,17 @@ from contract.settings import Settings
 from contract.telemetry import configure_logging
 from runtime.priority import give_way_unless_first
 
+APPLICATION = "api.app:app_from_environment"
 SHUTDOWN_TIMEOUT_S = 2
 
 logger = structlog.get_logger()
 
 
-def serve(settings: Settings, processes: int) -> int:
+def serve(settings: Settings, processes: int, application: str | Callable[[], FastAPI] = APPLICATION) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status.
+
+    Args:
+        application: what makes it, in each process anew; its name where there are several processes.
 
     Raises:
         ConfigurationError: the port is taken; others than this machine would reach the API, and it has no keys; TLS is not set up.
@@ -35,7 +41,7 @@ def serve(settings: Settings, processes: int) -> int:
     tls = tls_options(settings)
     give_way_unless_first(settings, "searches")
     config = uvicorn.Config(
-        "api.app:app_from_environment",
+        application,
         factory=True,
         host=settings.api_host,
         port=settings.api_port,

@@ -154,7 +154,7 @@ VERBS = (
         "http",
         measures.http,
         bench.options.add_http,
-        "searches with images by one client and by many at once",
+        "searches with images by one client and by many at once, and beside a route that only echoes",
         "--clients 32",
     ),
     _verb(

@@ -127,6 +127,7 @@ GOALS = (
     Goal("the same, p99", 700, " ms", True, _fresh(1000, 4, "p99_ms")),
     Goal("HTTP search with an image, 16 clients", 1000, " searches/s", False, lambda r: row(r, "http", "16 clients")["per_s"]),
     Goal("the same, p99", 60, " ms", True, lambda r: row(r, "http", "16 clients")["p99_ms"]),
+    Goal("HTTP searches / echoes of FastAPI alone, 16 clients", 0.6, "×", False, lambda r: r["http"]["search_to_echo"]),
     Goal("HTTP search with an image, one client, p50", 4, " ms", True, lambda r: row(r, "http", "one client")["p50_ms"]),
     Goal("photograph of 300 x 500: decode to embedding / LiteRT alone", 0.65, "×", False, lambda r: r["photos"]["whole_to_litert_alone"]),
     Goal("photographs of 300 x 500, topic → searchable / decode and LiteRT alone on all cores", 0.75, "×", False, lambda r: r["photo-road"]["topic_to_searchable_to_alone"]),

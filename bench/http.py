@@ -1,20 +1,33 @@
-"""What a search costs over HTTP: one client after another and many at once, each on a connection that it keeps."""
+"""What a search costs over HTTP, by one client and by many at once, and beside a route that only echoes: what is ours of it."""
 
 import asyncio
+import contextlib
 import random
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import psutil
 
 from bench.machine import machine, versions
 from contract.errors import DependencyError
 from contract.settings import Settings
 from lookalike_client import ApiError, Client
 from model import mnist
+from stack.ports import free_ports
+from stack.process import start_child
+from stack.programs import api
+from stack.service import is_taken
 
 QUERIES = 2000
 ENDLESS, DAY_S = 1_000_000_000, 86_400.0
+TURN_S = 1.0  # searches and echoes take turns of this length
+ECHO_START_S = 30.0
 
 
 def measure_http(settings: Settings, clients: int, seconds: float, searches: int = QUERIES) -> dict[str, Any]:
@@ -42,7 +55,91 @@ def measure_http(settings: Settings, clients: int, seconds: float, searches: int
     ):
         found = asyncio.run(load(settings, requests, count, count=most, seconds=longest_s))
         figures["rows"].append({"method": name, "clients": count, **found})
-    return figures
+    return figures | _beside_echo(settings, requests, clients, max(1, round(seconds)))
+
+
+def _beside_echo(settings: Settings, requests: list[bytes], clients: int, turns: int) -> dict[str, Any]:
+    """Our route and one that only reads the same bodies and answers as many bytes, in turns: searches and CPU of the server."""
+    size_bytes = asyncio.run(_answer_size_bytes(settings, requests[0]))
+    rates: dict[str, list[float]] = {"search": [], "echo": []}
+    cpu_ms: dict[str, list[float]] = {"search": [], "echo": []}
+    with _echo(settings, size_bytes) as echo:
+        servers = {"search": settings, "echo": echo}
+        processes = {name: _listening(each) for name, each in servers.items()}
+        for _ in range(turns):
+            for name, server in servers.items():
+                before_s = _cpu_s(processes[name])
+                found = asyncio.run(load(server, requests, clients, seconds=TURN_S))
+                rates[name].append(found["per_s"])
+                cpu_ms[name].append((_cpu_s(processes[name]) - before_s) * 1000 / found["searches"])
+    ratios = [ours / theirs for ours, theirs in zip(rates["search"], rates["echo"], strict=True)]
+    return {
+        "answer_bytes": size_bytes,
+        "search_per_s": round(statistics.median(rates["search"]), 1),
+        "echo_per_s": round(statistics.median(rates["echo"]), 1),
+        "search_to_echo": round(statistics.median(ratios), 3),
+        "search_server_cpu_ms": round(statistics.median(cpu_ms["search"]), 3),
+        "echo_server_cpu_ms": round(statistics.median(cpu_ms["echo"]), 3),
+    }
+
+
+@contextlib.contextmanager
+def _echo(settings: Settings, size_bytes: int) -> Iterator[Settings]:
+    """Settings that lead to a server like ours with the echoing route; it is stopped at the end.
+
+    Raises:
+        DependencyError: it does not start.
+    """
+    with TemporaryDirectory(prefix="lookalike-echo-") as folder:
+        own = settings.model_copy(
+            update={"api_host": "127.0.0.1", "api_port": free_ports(1)[0], "var_dir": Path(folder)}
+        )
+        command = [sys.executable, "-m", "bench.echo", str(size_bytes)]
+        child = start_child(replace(api(own), name="echo", command=lambda: command))
+        try:
+            deadline = time.monotonic() + ECHO_START_S
+            while not is_taken(own.api_port):
+                if child.exit_code() is not None or time.monotonic() > deadline:
+                    raise DependencyError("echo", f"It does not listen. {child.last_words()}")
+                time.sleep(0.05)
+            yield own
+        finally:
+            child.stop(5.0)
+
+
+def _listening(settings: Settings) -> list[psutil.Process]:
+    """The server processes, which hold the port; its decoders do not.
+
+    Raises:
+        DependencyError: they are another user's, or on another machine.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(
+                each.laddr.port == settings.api_port and each.status == psutil.CONN_LISTEN
+                for each in process.net_connections("tcp")
+            ):
+                found.append(process)
+    if not found:
+        raise DependencyError(
+            "api", f"no process of ours listens on port {settings.api_port}. Start the stack here: `make up`."
+        )
+    return found
+
+
+def _cpu_s(processes: list[psutil.Process]) -> float:
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+
+async def _answer_size_bytes(settings: Settings, request: bytes) -> int:
+    reader, writer = await asyncio.open_connection(settings.api_host, settings.api_port)
+    writer.write(request)
+    status, body = await _response(reader)
+    writer.close()
+    if status != 200:
+        raise DependencyError("api", f"it answered {status}: {body[:300]!r}")
+    return len(body)
 
 
 def require_api(settings: Settings) -> dict[str, Any]:

@@ -1,22 +1,17 @@
 """`with`: which fields of a match are asked for. Those that are left out are absent from the answer, and not looked up."""
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from api.answers.matches import SearchMatch
 from api.answers.problems import ProblemError
 from api.answers.questions import Wanted
-from api.answers.search import SearchAnswer
+from api.answers.search import SEARCH_ANSWER, SearchAnswer
 
 ALWAYS = ("id", "distance")
 CHOSEN = tuple(field.name for field in fields(SearchMatch) if field.name not in ALWAYS)
 # What the index itself knows; all else comes from the store.
 _INDEXED = frozenset({"thumbnail_url", "source", "hypothesis"})
-
-_as_json: Callable[..., dict[str, Any]] = TypeAdapter(SearchAnswer).dump_python
 
 
 def read_fields(text: str | None) -> frozenset[str] | None:
@@ -42,7 +37,7 @@ def needs_records(wanted: Wanted) -> bool:
 
 def with_fields(answer: SearchAnswer, names: frozenset[str]) -> dict[str, Any]:
     """An answer's body whose matches have these fields, id and distance, and no others."""
-    body = _as_json(answer, mode="json")
+    body: dict[str, Any] = SEARCH_ANSWER.dump_python(answer, mode="json")
     body["matches"] = [
         {name: value for name, value in match.items() if name in names or name in ALWAYS} for match in body["matches"]
     ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from api.answers.coverage import Coverage
 from api.answers.matches import SearchMatch
@@ -29,6 +29,9 @@ class SearchAnswer:
     coverage: Coverage
     degraded: Degraded
     timing_ms: Timing
+
+
+SEARCH_ANSWER = TypeAdapter(SearchAnswer)
 
 
 class QueryAnswer(BaseModel):

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import BaseModel
 
 from api.answers.efforts import Effort
 from api.answers.ordering import Sort
@@ -122,3 +123,21 @@ SortBy = Annotated[
         )
     ),
 ]
+
+
+class SearchParameters(BaseModel):
+    """What the query string of a search says."""
+
+    k: K = 10
+    max_distance: MaxDistance = None
+    min_offsets: MinOffsets = None
+    wait_ms: WaitMs = 0
+    explain: Explain = False
+    sort: SortBy = "best"
+    effort: HowThorough = "normal"
+    url: Address = None
+    as_of: AsOfTime = None
+    filter_text: FilterText = None
+    offset: Offset = 0
+    generation: Generation = None
+    fields: With = None

@@ -10,27 +10,14 @@ from api.answers.fields import read_fields, with_fields
 from api.answers.ordering import check_sort
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.questions import Question, Wanted
-from api.answers.search import BatchAnswer, SearchAnswer
+from api.answers.search import SEARCH_ANSWER, BatchAnswer, SearchAnswer
 from api.live.collections import services_of
 from api.live.services import Services
 from api.routes.bodies import content_type, read_body, read_upload, read_uploads
 from api.routes.body_memory import take_memory
 from api.routes.offsets import read_asked_as_of, read_min_offsets, wait_covered
-from api.routes.parameters import (
-    Address,
-    AsOfTime,
-    Explain,
-    FilterText,
-    Generation,
-    HowThorough,
-    K,
-    MaxDistance,
-    MinOffsets,
-    Offset,
-    SortBy,
-    WaitMs,
-    With,
-)
+from api.routes.parameters import AsOfTime, FilterText, K, MaxDistance, MinOffsets, SearchParameters, WaitMs
+from api.routes.query_string import described_query, read_query
 from api.routes.questions import described_body, read_asked_filter, read_question, read_questions
 from api.routes.writers import check_writer
 from contract.messages import IMAGE_SIZE_BYTES_MAX
@@ -49,48 +36,36 @@ router = APIRouter()
     "/search",
     response_model=SearchAnswer,
     responses=describe_problems(400, 403, 404, 409, 410, 412, 413, 415, 422, 502, 503),
-    openapi_extra=described_body(),
+    openapi_extra={**described_body(), "parameters": described_query(SearchParameters)},
 )
-async def search(
-    request: Request,
-    k: K = 10,
-    max_distance: MaxDistance = None,
-    min_offsets: MinOffsets = None,
-    wait_ms: WaitMs = 0,
-    explain: Explain = False,
-    sort: SortBy = "best",
-    effort: HowThorough = "normal",
-    url: Address = None,
-    as_of: AsOfTime = None,
-    filter_text: FilterText = None,
-    offset: Offset = 0,
-    generation: Generation = None,
-    fields: With = None,
-) -> SearchAnswer | Response:
+async def search(request: Request) -> Response:
     """Find the nearest images: exact, Euclidean, ties by id.
 
     The body is an image (PNG, JPEG, WebP, AVIF, HEIC, GIF, BMP or TIFF), a form with the field `file`, `{"image_id": …}` or `{"embedding": [numbers]}`.
     With `url` there is none. A form or JSON may have `filter` too.
     """
     began_s = time.perf_counter()
-    check_sort(sort, is_explained=explain)
+    given = read_query(request, SearchParameters)
+    check_sort(given.sort, is_explained=given.explain)
     services = services_of(request)
-    if generation is not None and min_offsets:
+    if given.generation is not None and given.min_offsets:
         raise ProblemError(
             400, "generation-and-min-offsets", "generation and min_offsets may name different states: give one of them."
         )
-    asked, names = read_asked_as_of(as_of, services), read_fields(fields)
-    offsets = read_min_offsets(min_offsets, services)
-    question, told = await (_read_question(request) if url is None else _fetch(request, url, services))
+    asked, names = read_asked_as_of(given.as_of, services), read_fields(given.fields)
+    offsets = read_min_offsets(given.min_offsets, services)
+    question, told = await (_read_question(request) if given.url is None else _fetch(request, given.url, services))
     wanted = Wanted(
-        k=k, max_distance=max_distance, explain=explain, sort=sort, effort=effort, as_of=asked,
-        filter=read_asked_filter(filter_text, told), offset=offset, fields=names,
+        k=given.k, max_distance=given.max_distance, explain=given.explain, sort=given.sort, effort=given.effort,
+        as_of=asked, filter=read_asked_filter(given.filter_text, told), offset=given.offset, fields=names,
     )  # fmt: skip
     wanted.check(question)
-    await wait_covered(offsets, wait_ms, services, asked)
-    served = await services.generation(generation)
+    await wait_covered(offsets, given.wait_ms, services, asked)
+    served = await services.generation(given.generation)
     answer = await services.searcher.answer(question, served, wanted, began_s=began_s)
-    return answer if names is None else JSONResponse(with_fields(answer, names))
+    if names is not None:
+        return JSONResponse(with_fields(answer, names))
+    return Response(SEARCH_ANSWER.dump_json(answer), media_type="application/json")
 
 
 @router.post(
