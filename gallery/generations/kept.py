@@ -65,7 +65,7 @@ class Kept:
         place = np.full(end, -1)
         place[numbers] = np.arange(len(numbers))
         added = np.flatnonzero(place[entries:] >= 0)
-        metadata = [self._tail.entries[number].entry.metadata for number in added.tolist()]
+        metadata = [self._tail.metadata(number) for number in added.tolist()]
         return merge_columns(
             [
                 (base.columns, place[live:deleted]),

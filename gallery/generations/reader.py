@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -13,8 +14,11 @@ from gallery.generations.files import open_file
 from gallery.generations.manifest import CURRENT, Manifest, TailFile, current_name, read_manifest
 from gallery.generations.selection import Selections
 from gallery.generations.snapshot import Snapshot
-from gallery.generations.tail import Tail, decode_entries
+from gallery.generations.tail import Tail, read_entries
 from runtime.failpoints import failpoint
+
+# Of a tail file, so that reading a large one takes little memory.
+_PIECE_BYTES, _ENTRIES_AT_ONCE = 256 * 1024, 512
 
 logger = structlog.get_logger()
 
@@ -101,7 +105,7 @@ class Reader:
             self._open = None
             raise
         self._open = opened
-        if len(opened.tail.entries) != manifest.tail.entries or opened.tail.count != manifest.count:
+        if opened.tail.count_of_entries != manifest.tail.entries or opened.tail.count != manifest.count:
             self._open = None
             raise IndexDamagedError(f"Generation {manifest.generation} does not hold {manifest.count} images.")
         return Snapshot(manifest, opened.tail, opened.selections)
@@ -136,17 +140,23 @@ def _read_on(path: Path, wanted: TailFile, opened: _OpenTail) -> None:
     Raises:
         IndexDamagedError: the file is too short or its hash differs.
     """
+    found_bytes, new = opened.size_bytes, opened.sha256.copy()
     try:
         with open_file(path) as file:
             file.seek(opened.size_bytes)
-            blob = file.read(wanted.size_bytes - opened.size_bytes)
+            while piece := file.read(min(_PIECE_BYTES, wanted.size_bytes - found_bytes)):
+                new.update(piece)
+                found_bytes += len(piece)
+            if new.hexdigest() != wanted.sha256 or found_bytes != wanted.size_bytes:
+                raise IndexDamagedError(
+                    f"{path} has SHA-256 {new.hexdigest()} over {found_bytes} bytes, its manifest says {wanted.sha256} over "
+                    f"{wanted.size_bytes}."
+                )
+            # Read once more, a few at a time: a new tail may have 20 MB, which as objects would take several times as much.
+            file.seek(opened.size_bytes)
+            entries = read_entries(file, wanted.size_bytes - opened.size_bytes, opened.tail.dimensions)
+            while some := list(islice(entries, _ENTRIES_AT_ONCE)):
+                opened.tail.append(some)
     except OSError as error:
         raise IndexDamagedError(f"{path} cannot be read: {error}.") from error
-    opened.sha256.update(blob)
-    if opened.sha256.hexdigest() != wanted.sha256 or opened.size_bytes + len(blob) != wanted.size_bytes:
-        raise IndexDamagedError(
-            f"{path} has SHA-256 {opened.sha256.hexdigest()} over {opened.size_bytes + len(blob)} bytes, its manifest "
-            f"says {wanted.sha256} over {wanted.size_bytes}."
-        )
-    opened.tail.append(decode_entries(blob, opened.tail.dimensions))
-    opened.size_bytes = wanted.size_bytes
+    opened.sha256, opened.size_bytes = new, wanted.size_bytes

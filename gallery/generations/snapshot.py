@@ -63,8 +63,7 @@ class Snapshot:
         self.manifest = manifest
         self._tail = tail
         self._selections = selections
-        self._entry_count = n = len(tail.entries)
-        self._entries = tail.entries
+        self._entry_count = n = tail.count_of_entries
         self._appended = tail.appended.first(n)
         nothing_replaced = np.zeros(len(tail.base.replaced.puts), np.bool_)
         is_live = frozen(tail.is_live[:n].copy())
@@ -188,7 +187,7 @@ class Snapshot:
         """
         chosen, base, name = selection or self._now, self.base, image_id.encode()
         for number in self._tail.numbers(image_id, chosen.tail).tolist():
-            return self._image(image_id, self._entries[number].entry.position, self._appended.embeddings[number])
+            return self._image(image_id, self._tail.position(number), self._appended.embeddings[number])
         for table, neighbours, is_chosen in (
             (base.live, base.neighbours, chosen.base),
             (base.replaced.puts, base.replaced.neighbours, chosen.replaced),
@@ -201,7 +200,7 @@ class Snapshot:
     def newest(self, n: int) -> list[Match]:
         """Up to n images of the tail that arrived last, newest first; their distance is 0."""
         numbers = np.flatnonzero(self._now.tail)[-n:][::-1].tolist()
-        entries = [self._entries[number].entry for number in numbers]
+        entries = map(self._tail.entry, numbers)
         return [self._match(entry.image_id, 0.0, entry.position) for entry in entries]
 
     def contents(self) -> Iterator[tuple[str, tuple[Position, bytes]]]:
@@ -211,7 +210,7 @@ class Snapshot:
         for row, embedding in zip(rows.tolist(), self.base.neighbours.embeddings_of(rows), strict=True):
             yield self.base.live.id_bytes(row).decode(), (self.base.live.position(row), embedding.tobytes())
         for number in numbers.tolist():
-            entry = self._entries[number].entry
+            entry = self._tail.entry(number)
             yield entry.image_id, (entry.position, self._appended.embeddings[number].tobytes())
 
     def metadata_checksums(self) -> Iterator[tuple[str, int]]:
@@ -220,7 +219,7 @@ class Snapshot:
         for row in np.flatnonzero(self._now.base).tolist():
             yield self.base.live.id_bytes(row).decode(), int(told[row])
         for number in np.flatnonzero(self._now.tail).tolist():
-            entry = self._entries[number].entry
+            entry = self._tail.entry(number)
             yield entry.image_id, metadata_checksum(entry.metadata)
 
     def kept(self) -> Kept:

@@ -5,8 +5,9 @@ the row of the base that has its id, so that a reader need not look ids up. A fi
 """
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,30 +39,45 @@ def encode_entries(entries: Iterable[TailEntry]) -> bytes:
     return b"".join(parts)
 
 
-def decode_entries(blob: bytes, dimensions: int) -> Iterator[TailEntry]:
-    """Read entries back.
+def read_entries(file: BinaryIO, size_bytes: int, dimensions: int) -> Iterator[TailEntry]:
+    """Read the entries that take the next `size_bytes` of a file, one after the other.
 
     Raises:
         IndexDamagedError: the bytes do not end with an entry, or hold one of an unknown kind.
+        OSError: the file cannot be read.
     """
     at = 0
     try:
-        while at < len(blob):
-            kind, id_size, metadata_size, *numbers, base_row = _HEAD.unpack_from(blob, at)
+        while at < size_bytes:
+            kind, id_size, metadata_size, *numbers, base_row = _HEAD.unpack(file.read(_HEAD.size))
             if kind > _IS_PUT + _IS_LATE:
                 raise struct.error(f"the entry is of kind {kind}")
-            id_end = at + _HEAD.size + id_size
-            metadata_end = id_end + metadata_size
-            end = metadata_end + (dimensions * 4 if kind & _IS_PUT else 0)
-            if end > len(blob):
+            metadata_end = id_size + metadata_size
+            size = metadata_end + (dimensions * 4 if kind & _IS_PUT else 0)
+            body = file.read(size)
+            if len(body) < size or at + _HEAD.size + size > size_bytes:
                 raise struct.error("the last entry is cut short")
-            image_id, metadata = blob[at + _HEAD.size : id_end].decode(), blob[id_end:metadata_end].decode()
-            embedding = blob[metadata_end:end] if kind & _IS_PUT else None
+            image_id, metadata = body[:id_size].decode(), body[id_size:metadata_end].decode()
+            embedding = body[metadata_end:] if kind & _IS_PUT else None
             entry = Entry(image_id, Position(*numbers), embedding, metadata, bool(kind & _IS_LATE))
             yield TailEntry(entry, base_row)
-            at = end
+            at += _HEAD.size + size
     except (struct.error, UnicodeDecodeError) as error:
         raise IndexDamagedError(f"The tail cannot be read at byte {at}: {error}.") from error
+
+
+class _Texts:
+    """Texts one after the other, 8 bytes and their own UTF-8 each: as objects they take 60 bytes more. Grows at its end only."""
+
+    def __init__(self) -> None:
+        self._blob, self._ends = bytearray(), array("q", [0])
+
+    def append(self, text: str) -> None:
+        self._blob += text.encode()
+        self._ends.append(len(self._blob))
+
+    def __getitem__(self, number: int) -> bytes:
+        return bytes(self._blob[self._ends[number] : self._ends[number + 1]])
 
 
 class Tail:
@@ -69,7 +85,7 @@ class Tail:
 
     Attributes:
         dimensions: of an embedding.
-        entries: all entries, superseded ones too; a put's embedding is b"" here, since `appended` holds it.
+        count_of_entries: superseded ones too.
         appended: their embeddings, one an entry; zeros for a delete.
         is_live: (capacity,) bool: a put that no later entry supersedes.
         base_is_live: (rows of the base,) bool: rows that no entry supersedes.
@@ -81,17 +97,18 @@ class Tail:
 
     def __init__(self, base: Base) -> None:
         self.base = base
-        self.entries: list[TailEntry] = []
+        self.count_of_entries = 0
         self.dimensions = base.neighbours.embeddings.shape[1]
         self.appended = AppendedEmbeddings(self.dimensions, base.neighbours.contraction)
         self.is_live = np.zeros(256, bool)
         self.base_is_live = np.ones(len(base.live), bool)
         self.base_dead_count = 0
-        self.is_put = np.zeros(256, bool)
+        self.is_put, self._is_late = np.zeros(256, bool), np.zeros(256, bool)
         self.positions = np.zeros((256, len(Position._fields)), np.int64)
         self.id_numbers = np.zeros(256, np.int64)
+        self._ids, self._metadata = _Texts(), _Texts()
         self._last: dict[str, int] = {}
-        self.asked = AskedEntries(lambda number: self.entries[number].entry)
+        self.asked = AskedEntries(self.entry)
 
     def append(self, entries: Iterable[TailEntry]) -> None:
         """Take entries in the order of the file.
@@ -101,8 +118,8 @@ class Tail:
         """
         added = list(entries)
         embeddings = _embeddings_of(added, self.dimensions)
-        while len(self.entries) + len(added) > len(self.is_live):
-            self.is_live, self.is_put = doubled(self.is_live), doubled(self.is_put)
+        while self.count_of_entries + len(added) > len(self.is_live):
+            self.is_live, self.is_put, self._is_late = map(doubled, (self.is_live, self.is_put, self._is_late))
             self.positions, self.id_numbers = doubled(self.positions), doubled(self.id_numbers)
         for tail_entry in added:
             self._take(tail_entry)
@@ -112,12 +129,22 @@ class Tail:
         """Say which row of the base has the id of each entry."""
         return [TailEntry(entry, self.base.row(entry.image_id.encode())) for entry in entries]
 
+    def entry(self, number: int) -> Entry:
+        """An entry; a put's embedding is b"" here, since `appended` holds it."""
+        embedding = b"" if self.is_put[number] else None
+        image_id, metadata = self._ids[number].decode(), self.metadata(number)
+        return Entry(image_id, self.position(number), embedding, metadata, bool(self._is_late[number]))
+
+    def metadata(self, number: int) -> str:
+        """An entry's metadata."""
+        return self._metadata[number].decode()
+
     def entries_from(self, number: int) -> list[Entry]:
         """Entry `number` and all behind it, with their embeddings."""
-        embeddings = self.appended.embeddings[number:]
+        entries, embeddings = map(self.entry, range(number, self.count_of_entries)), self.appended.embeddings[number:]
         return [
             entry if entry.embedding is None else entry._replace(embedding=embedding.astype("<f4").tobytes())
-            for (entry, _), embedding in zip(self.entries[number:], embeddings, strict=True)
+            for entry, embedding in zip(entries, embeddings, strict=True)
         ]
 
     def numbers(self, image_id: str, among: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -128,16 +155,16 @@ class Tail:
 
     def id_bytes(self, number: int) -> bytes:
         """An entry's image id in UTF-8."""
-        return self.entries[number].entry.image_id.encode()
+        return self._ids[number]
 
     def position(self, number: int) -> Position:
         """An entry's record."""
-        return self.entries[number].entry.position
+        return Position(*self.positions[number].tolist())
 
     def latest(self, image_id: str) -> Position | None:
         """The record that `image_id` means in tail and base together, a delete included."""
         number = self._last.get(image_id)
-        return self.base.position(image_id.encode()) if number is None else self.entries[number].entry.position
+        return self.base.position(image_id.encode()) if number is None else self.position(number)
 
     @property
     def count(self) -> int:
@@ -146,8 +173,9 @@ class Tail:
 
     def _take(self, tail_entry: TailEntry) -> None:
         entry, base_row = tail_entry
-        number, last = len(self.entries), self._last.get(entry.image_id)
+        number, last = self.count_of_entries, self._last.get(entry.image_id)
         self.is_put[number], self.positions[number] = entry.embedding is not None, entry.position
+        self._is_late[number] = entry.is_late
         if last is not None:
             self.id_numbers[number] = self.id_numbers[last]
         else:
@@ -160,7 +188,9 @@ class Tail:
                 self.base_is_live[base_row] = False
                 self.base_dead_count += 1
             self._last[entry.image_id] = number
-        self.entries.append(TailEntry(entry._replace(embedding=None if entry.embedding is None else b""), base_row))
+        self._ids.append(entry.image_id)
+        self._metadata.append(entry.metadata)
+        self.count_of_entries += 1
 
 
 def _embeddings_of(entries: list[TailEntry], dimensions: int) -> NDArray[np.float32]:

@@ -141,7 +141,7 @@ class Writer:
 
     def oldest_history_ms(self) -> int | None:
         """Effective time of the first record that replaced one that is still kept; None where none is."""
-        kept = Kept(self.tail, len(self.tail.entries))
+        kept = Kept(self.tail, self.tail.count_of_entries)
         return first_replaced_ms(kept.ids, kept.positions)
 
     def current_name(self) -> str:
@@ -220,7 +220,7 @@ class Writer:
 
     def _publish(self, base: BaseFiles) -> Manifest:
         """Files first, then the manifest, then the rename that makes it current."""
-        tail = self._tail_file.described(len(self.tail.entries))
+        tail = self._tail_file.described(self.tail.count_of_entries)
         self.manifest = Manifest(
             index_id=self.manifest.index_id,
             generation=self.manifest.generation + 1,

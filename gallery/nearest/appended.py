@@ -16,6 +16,8 @@ from gallery.nearest.lanes import BYTE_ROWS, byte_blocks, put_bytes
 from gallery.nearest.neighbours import Nearest, nearest_of
 from gallery.nearest.tree import frozen
 
+CODED_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class AppendedPrefix:
@@ -73,13 +75,19 @@ class AppendedEmbeddings:
 
     def first(self, n: int) -> AppendedPrefix:
         """The first n embeddings; codes those that have none yet, so that who only appends does not pay for it."""
-        if self._contraction is not None and n > self._coded:
-            new = self._contraction.apply(self._embeddings[self._coded : n])
-            put_bytes(self._blocks, self._coded, self._contraction.codes(new))
-            self._coded = n
+        if self._contraction is not None:
+            # A few at a time: in float64, what becomes of 40,000 takes 200 MB.
+            for start in range(self._coded, n, CODED_AT_ONCE):
+                new = self._contraction.apply(self._embeddings[start : min(start + CODED_AT_ONCE, n)])
+                put_bytes(self._blocks, start, self._contraction.codes(new))
+            self._coded = max(n, self._coded)
         return AppendedPrefix(frozen(self._embeddings[:n]), frozen(self._blocks), self._contraction)
 
 
 def doubled(array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
     """The array with as many zeros behind it."""
-    return np.concatenate([array, np.zeros_like(array)], axis)
+    shape = list(array.shape)
+    shape[axis] *= 2
+    grown = np.zeros(shape, array.dtype)  # pages that nobody wrote to take no memory
+    grown[(slice(None),) * axis + (slice(array.shape[axis]),)] = array
+    return grown

@@ -1,6 +1,8 @@
 """Compiles the search when a program starts, so that no query waits for it."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numba
@@ -11,22 +13,45 @@ from gallery.nearest.appended import AppendedEmbeddings
 from gallery.nearest.neighbours import ChosenRows, Neighbours
 from gallery.nearest.tree import build_tree, frozen
 
+# In the folder where another process has compiled all of it.
+DONE = "done"
+ROOT = Path(__file__).parents[2]
+
 
 def compile_search(cache_dir: Path) -> None:
     """Compile what searches: some 10 s the first time, then read from `cache_dir` in a fraction of a second.
 
-    Where that folder cannot be written, as in a container with a read-only root, it is compiled at each start.
+    The first time another process compiles, since that takes 70 MB which this one would keep. Where the folder cannot be
+    written, as in a container with a read-only root, this one compiles at each start.
     """
     sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, pick, skim, walk)]
     # numba looks for changes in the file of a function alone, not in those that it calls.
     folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
+    if _is_cached_in(folder) and not (folder / DONE).exists():
+        command = [sys.executable, "-m", __name__, str(folder.resolve())]
+        subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)  # what it did not do is done here
+    _use_once()
+
+
+def _compile_for_others(folder: Path) -> None:
+    if _is_cached_in(folder):
+        _use_once()
+        (folder / DONE).touch()
+
+
+def _is_cached_in(folder: Path) -> bool:
+    """Have numba keep what it compiles in a folder; whether it can."""
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     skimmed = skim.aim_codes, skim.first_coordinates, skim.distances_of, skim.skim
     for function in (walk.walk_tree, walk.scan, *skimmed, pick.pick):
         try:
             function.enable_caching()
         except RuntimeError:  # numba's word for a folder that it cannot write to
-            break
+            return False
+    return True
+
+
+def _use_once() -> None:
     embeddings = np.zeros((1, 1), np.float32)
     tree, row_of = build_tree(embeddings)
     live = frozen(np.ones(1, np.bool_))
@@ -37,3 +62,7 @@ def compile_search(cache_dir: Path) -> None:
         appended = AppendedEmbeddings(1, base)
         appended.append(embeddings)
         appended.first(1).nearest(embeddings[0], 1, live)
+
+
+if __name__ == "__main__":
+    _compile_for_others(Path(sys.argv[1]))
