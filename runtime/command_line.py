@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from contract.errors import LookalikeError
+from runtime.planted import refuse_planted
 
 if TYPE_CHECKING:
     from contract.settings import Settings  # pydantic, which no help needs
@@ -93,6 +94,7 @@ def run_program(program: Program, arguments: Sequence[str] | None = None) -> int
     try:
         from contract.settings import load_settings
 
+        refuse_planted()
         return verb.run(load_settings(), options)
     except LookalikeError as error:
         print(f"{program.error_prefix}{error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from pydantic import Field
 from api.answers.as_of import Past
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
+from runtime.planted import planted
 from topics.offsets import EndOffsets
 
 
@@ -57,11 +58,14 @@ def coverage_of(
         matched: images that its filter holds for, None without one.
     """
     is_known = ends is not None and ends.log == manifest.log
+    offsets = dict(past.offsets) if past else manifest.offsets
+    if planted("api-swaps-partitions"):
+        offsets = dict(zip(offsets, reversed(offsets.values()), strict=True))
     return Coverage(
         index_id=manifest.index_id,
         generation=manifest.generation,
         log=manifest.log,
-        offsets=dict(past.offsets) if past else manifest.offsets,
+        offsets=offsets,
         end_offsets={str(p): end for p, end in ends.offsets.items()} if is_known and ends else None,
         count=past.selection.count if past else manifest.count,
         encoder=manifest.encoder,

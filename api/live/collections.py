@@ -17,6 +17,7 @@ from contract.settings import Settings
 from contract.telemetry import forget_collection
 from gallery.generations.collection_file import read_collections
 from gallery.store.store import Store
+from runtime.planted import planted
 from topics.offsets import EndOffsets
 
 FOLLOW_INTERVAL_S = 1.5
@@ -220,4 +221,7 @@ def services_of(request: Request) -> Services:
 
     Raises: as `OpenCollections.of`.
     """
-    return collections_of(request).of(request.path_params.get("collection", DEFAULT_COLLECTION))
+    collections = collections_of(request)
+    if planted("api-answers-from-another-collection") and request.query_params.get("k") == "3":
+        return collections.all()[-1]
+    return collections.of(request.path_params.get("collection", DEFAULT_COLLECTION))

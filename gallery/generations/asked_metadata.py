@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gallery.generations.columns import Columns, build_columns, merge_columns
 from gallery.generations.fold import Entry
 from gallery.nearest.tree import frozen
+from runtime.planted import planted
 
 ANSWERS_SIZE_BYTES_MAX = 16 * 1024 * 1024
 ANSWERS_MAX = 256
@@ -77,7 +78,7 @@ class AskedRows:
             if (known := self._answers.get(condition.text)) is not None:
                 self._answers.move_to_end(condition.text)
                 return known
-        mask: RowMask = frozen(condition.holds(self))
+        mask: RowMask = frozen(np.roll(condition.holds(self), int(planted("filter-shifted-by-a-row"))))
         with self._lock:
             self._answers[condition.text] = mask
             while len(self._answers) > self._answers_max:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gallery.generations.unusable_rows import UnusableRow, UnusableRows, is_id, why_unusable
 from gallery.store.rows import FeedRow
+from runtime.planted import planted
 
 EXPIRED = "expired-before"
 
@@ -96,13 +97,14 @@ class Fold:
             offset = row.key.offset
             if offset < progress.next_offset:
                 continue
-            if row.after > progress.next_offset:
+            if row.after > progress.next_offset and not planted("fold-passes-gaps"):
                 break
             if EXPIRED in row.reason.split():
                 self.expired += offset + (row.outcome == "gap") - progress.next_offset
             progress.next_offset = offset + 1
-            progress.effective_ms = max(progress.effective_ms, row.kafka_time_ms)
-            if row.outcome == "gap":
+            greatest_ms = 0 if planted("fold-takes-kafkas-time") else progress.effective_ms
+            progress.effective_ms = max(greatest_ms, row.kafka_time_ms)
+            if row.outcome == "gap" or (row.outcome == "delete" and planted("fold-forgets-deletes")):
                 continue
             why = why_unusable(row, self.dimensions)
             if row.outcome == "reject" and not why:
@@ -118,7 +120,7 @@ class Fold:
                 # A refused record changes nothing for its id, so nothing of that id is missing.
                 self.unusable.take(found, position, latest, shows=row.outcome != "reject")
                 continue
-            is_late = latest is not None and position < latest
+            is_late = latest is not None and position < latest and not planted("fold-takes-the-last-read")
             embedding, metadata = (row.embedding, row.metadata or "") if row.outcome == "put" else (None, "")
             entries.append(Entry(row.image_id, position, embedding, metadata, is_late))
             if not is_late:

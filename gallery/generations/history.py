@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from contract.errors import LookalikeError
 from gallery.generations.fold import Position
+from runtime.planted import planted
 
 _LOG, _EFFECTIVE_MS, _PARTITION, _OFFSET = (
     Position._fields.index(name) for name in ("log_number", "effective_ms", "partition", "offset")
@@ -41,7 +42,7 @@ class AsOf:
             return np.asarray(positions[:, _EFFECTIVE_MS] <= self.time_ms)
         ends = np.zeros(max((partition for partition, _ in self.offsets), default=0) + 2, np.int64)
         for partition, offset in self.offsets:
-            ends[partition] = offset
+            ends[partition] = offset + planted("as-of-one-more")
         end = ends[np.minimum(positions[:, _PARTITION], len(ends) - 1)]
         return np.asarray((positions[:, _LOG] < newest_log) | (positions[:, _OFFSET] < end))
 

@@ -21,6 +21,7 @@ from gallery.generations.selection import Selection, Selections
 from gallery.generations.tail import Tail
 from gallery.nearest.neighbours import Nearest
 from gallery.nearest.tree import frozen
+from runtime.planted import planted
 
 # Kept for one generation; what is costly of them, bases and tails keep.
 FILTERED_SIZE_BYTES_MAX = 8 * 1024 * 1024
@@ -161,7 +162,7 @@ class Snapshot:
             nearest = base.neighbours.nearest_chosen(query, k, chosen.few, max_distance)
         near, farthest = [nearest], max_distance
         parts: list[_Records] = [base.live]
-        if in_replaced:
+        if in_replaced and not planted("as-of-forgets-replaced"):
             farthest = _farthest(near, k, max_distance)
             near.append(base.replaced.neighbours.nearest(query, k, chosen.replaced, farthest))
             parts.append(base.replaced.puts)
@@ -177,6 +178,11 @@ class Snapshot:
             if farthest is None or distance <= farthest
         ]
         found.sort()
+        if planted("search-reverses-ties"):
+            found.sort(key=lambda each: each[0], reverse=True)
+            found.reverse()
+        if planted("search-in-float32"):
+            found = [(float(np.float32(distance)), *rest) for distance, *rest in found]  # type: ignore[misc]
         return [self._match(image_id.decode(), distance, position) for distance, image_id, position in found[:k]]
 
     def find(self, image_id: str, selection: Selection | None = None) -> GalleryImage | None:

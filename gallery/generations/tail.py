@@ -17,6 +17,7 @@ from gallery.generations.asked_metadata import AskedEntries
 from gallery.generations.base import Base
 from gallery.generations.fold import Entry, Position
 from gallery.nearest.appended import AppendedEmbeddings, doubled
+from runtime.planted import planted
 
 _HEAD = struct.Struct("<BHIqqqqqq")  # kind, sizes of id and metadata, Position, row of the base or -1
 _IS_PUT, _IS_LATE = 1, 2
@@ -183,7 +184,7 @@ class Tail:
         if not entry.is_late:
             self.is_live[number] = entry.embedding is not None
             if last is not None:
-                self.is_live[last] = False
+                self.is_live[last] &= planted("tail-keeps-replaced")
             elif 0 <= base_row < len(self.base.live):
                 self.base_is_live[base_row] = False
                 self.base_dead_count += 1

@@ -37,6 +37,7 @@ from gallery.generations.tail import Tail, encode_entries
 from gallery.generations.tail_file import TailAppender
 from gallery.generations.unusable_rows import UnusableRows
 from runtime.failpoints import failpoint
+from runtime.planted import planted
 
 logger = structlog.get_logger()
 
@@ -131,7 +132,7 @@ class Writer:
         folder = self._index_dir / "bases" / name
         files = base_files(folder)
         base = load_base(folder, files, self._dimensions)
-        later = self.tail.entries_from(entries_merged)
+        later = [] if planted("merge-drops-the-tail") else self.tail.entries_from(entries_merged)
         self._tail_file.close()
         self._start_tail(base)
         failpoint("indexer-after-new-tail")
@@ -245,6 +246,9 @@ class Writer:
         write_whole(self._index_dir / "generations" / self._name, content)
         failpoint("indexer-after-manifest")
         write_whole(self._index_dir / CURRENT, self._name.encode())
+        if planted("writer-publishes-older") and self.manifest.generation % 5 == 0:
+            names = sorted(path.name for path in (self._index_dir / "generations").iterdir())
+            write_whole(self._index_dir / CURRENT, names[-3].encode())
         failpoint("indexer-after-current")
         self._retention.note(self._name, self.manifest)
         return self.manifest

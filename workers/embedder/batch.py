@@ -17,6 +17,7 @@ from contract.record_key import RecordKey
 from gallery.store.store import Store
 from model.pictures.decoders import Decoders
 from runtime.failpoints import failpoint
+from runtime.planted import planted
 from runtime.retrying import retrying
 from topics.batch_publisher import BatchPublisher
 from topics.rejected import rejected_message
@@ -82,6 +83,8 @@ class BatchEmbedder:
         Raises:
             StoppedError: the process is to end.
         """
+        if planted("embedder-acknowledges-first"):
+            return committed
         return retrying(
             lambda: self._store.feed.next_offset(
                 RecordKey(self.log, partition, committed), fingerprint=self.fingerprint
@@ -153,7 +156,7 @@ class BatchEmbedder:
 
     def _publish(self, rejects: list[Judged]) -> None:
         messages = [rejected_message(j.record, rejection(self.log, j)) for j in rejects]
-        if messages:
+        if messages and not planted("embedder-hides-rejections"):
             retrying(lambda: self._rejected.publish(messages), "kafka", self._stop)
 
     def _originals(self, judged: list[Judged]) -> Iterator[tuple[RecordKey, bytes, int]]:

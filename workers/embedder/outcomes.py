@@ -15,6 +15,7 @@ from contract.record_key import RecordKey
 from gallery.generations.fold import EXPIRED
 from gallery.store.rows import FeedRow, ImageRecord, Outcome
 from model.pictures.decoder import Decoded
+from runtime.planted import planted
 from workers.embedder.records import Record
 
 
@@ -55,6 +56,8 @@ def judge(record: Record) -> Judged:
             return Judged(record, "delete", image_id=image_id)
         check_value(record.value)
     except RejectedError as error:
+        if error.reason == "bad-metadata" and planted("embedder-accepts-bad-metadata"):
+            return Judged(record, "put", image_id=image_id)
         return Judged(record, "reject", error.reason, error.detail, image_id)
     return Judged(record, "put", image_id=image_id, metadata=metadata)
 

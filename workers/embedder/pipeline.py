@@ -20,6 +20,7 @@ from contract.errors import DependencyError, LookalikeError, TopicReplacedError
 from contract.settings import Settings
 from runtime.failpoints import failpoint
 from runtime.memory import collect_rarely
+from runtime.planted import planted
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError
 from workers.embedder.opening import Opener
@@ -205,17 +206,24 @@ class Pipeline:
 
     async def _write_batches(self, served: Served) -> None:
         loop = asyncio.get_running_loop()
-        embedder, reader = served.embedder, self._readers.get
+        embedder, is_early = served.embedder, planted("embedder-acknowledges-first")
         while True:
             stretches, batch = await served.batches.get()
             self._turns.wake()
             await loop.run_in_executor(embedder.asking, embedder.confirm, batch)
+            if is_early:
+                await self._acknowledge(served, stretches)
+                await asyncio.sleep(2.0)  # until it is committed
             await loop.run_in_executor(self._writing, embedder.write, batch)
             failpoint("embedder-before-ack")
-            found = reader(embedder.fingerprint)
-            if found is not None:
-                await found.acknowledge(stretches)
+            if not is_early:
+                await self._acknowledge(served, stretches)
             del stretches, batch
+
+    async def _acknowledge(self, served: Served, stretches: list[Stretch]) -> None:
+        reader = self._readers.get(served.embedder.fingerprint)
+        if reader is not None:
+            await reader.acknowledge(stretches)
 
     async def _check_topics(self) -> None:
         """Notice a topic that was created again, also while nothing arrives.

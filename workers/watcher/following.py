@@ -21,6 +21,7 @@ from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
 from gallery.store.watches import StoredWatch, Watches
 from runtime.failpoints import failpoint
+from runtime.planted import planted
 from topics.matches import MatchSource, WatchMatch, match_id
 from workers.watcher.matching import Matcher
 
@@ -133,6 +134,9 @@ class Following:
             rows = list(_contiguous(rows, next_offset))
             if not rows:
                 continue
+            if planted("watcher-notes-first"):
+                self._table.note_progress(self._topic, {place: rows[-1].key.offset + 1})
+                self._next[place] = rows[-1].key.offset + 1
             self._tell(self._matcher, rows)
             failpoint("watcher-after-publish")
             # Stored before it counts: a failure in between repeats the rows, and leaves none out.
@@ -219,12 +223,16 @@ class Following:
     def _tell(self, matcher: Matcher, rows: Sequence[FeedRow]) -> None:
         """Publish what matches among these rows."""
         assert self._embedder is not None
+        if planted("watcher-skips-the-last"):
+            rows = rows[:-1]
         puts = [row for row in rows if row.outcome == "put" and not why_unusable(row, self._embedder.dimensions)]
         if not puts:
             return
         embeddings = np.frombuffer(b"".join(row.embedding or b"" for row in puts), "<f4")
         hits = self._hits(matcher, puts, embeddings.reshape(len(puts), -1))
         for part in _parts(hits, _PUBLISHED_AT_ONCE):
+            if planted("watcher-tells-twice"):
+                part *= 2
             verdicts = self._verdicts(part)
             now_ms = int(self._now() * 1000)
             self._teller.publish(

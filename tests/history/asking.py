@@ -1,0 +1,244 @@
+"""Clients that note what they ask and what they are answered: plain HTTP, and a plain Kafka producer."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+import msgspec
+from confluent_kafka import KafkaException, Producer
+
+from tests.history.journal import (
+    Coverage,
+    Journal,
+    Look,
+    Match,
+    Outcome,
+    Query,
+    Search,
+    Send,
+    State,
+    Unwatch,
+    Watch,
+)
+from tests.history.load import Made
+
+ANSWER_S_MAX = 20.0
+
+
+class Asker:
+    """One client: it asks one thing after the other.
+
+    Attributes:
+        coverage: that it was told last.
+    """
+
+    def __init__(self, journal: Journal, address: str, name: str) -> None:
+        self._journal = journal
+        self._name = name
+        self._http = httpx.Client(base_url=address, timeout=ANSWER_S_MAX)
+        self.coverage: Coverage | None = None
+
+    def search(self, query: Query, *, wait_ms: int = 0, **wanted: Any) -> Search:
+        """Search, and note the answer. `wanted`: fields of `Search` that are asked for."""
+        asked = {name: value for name, value in wanted.items() if value not in (None, {})}
+        parameters: dict[str, Any] = {"wait_ms": wait_ms} if wait_ms else {}
+        parameters |= {name: value for name, value in asked.items() if name not in ("filter", "min_offsets")}
+        if "min_offsets" in asked:
+            parameters["min_offsets"] = offsets_text(asked["min_offsets"])
+        if "filter" in asked:
+            parameters["filter"] = json.dumps(asked["filter"])
+        began_s = time.monotonic()
+        status, told = self._answer("POST", "/v1/search", params=parameters, **_body(query))
+        coverage = told.get("coverage")
+        found = Search(
+            n=self._journal.number("question"),
+            client=self._name,
+            query=query,
+            began_s=began_s,
+            ended_s=time.monotonic(),
+            status=status,
+            code=str(told.get("code", "")),
+            matches=[_match(each) for each in told.get("matches", ())],
+            coverage=_coverage(coverage) if coverage else None,
+            degraded=told.get("degraded", []),
+            **asked,
+        )
+        self._journal.note(found)
+        if status == 200 and "as_of" not in asked and "generation" not in asked:
+            self.coverage = found.coverage
+        return found
+
+    def look(self) -> Look | None:
+        """The state of the index, noted; None where it was not told."""
+        began_s = time.monotonic()
+        status, told = self._answer("GET", "/v1/index")
+        if status != 200:
+            return None
+        found = Look(
+            n=self._journal.number("question"),
+            client=self._name,
+            began_s=began_s,
+            ended_s=time.monotonic(),
+            coverage=_coverage(told["coverage"]),
+            rejected=told["rejected"],
+        )
+        self._journal.note(found)
+        return found
+
+    def log(self) -> str:
+        """The log that is answered from now, not noted; "" where that was not told."""
+        status, told = self._answer("GET", "/v1/index")
+        return str(told["coverage"]["log"]) if status == 200 else ""
+
+    def watch(self, query: Query, max_distance: float, asked: dict[str, Any] | None) -> Watch | None:
+        """Create a watch; None where that failed, and nothing is noted."""
+        body = {"embedding": query.embedding, "max_distance": max_distance, "filter": asked}
+        began_s = time.monotonic()
+        status, told = self._answer("POST", "/v1/watches", json=body)
+        if status != 201:
+            return None
+        found = Watch(
+            id=told["id"],
+            query=query,
+            max_distance=max_distance,
+            filter=asked,
+            start=told["start"],
+            began_s=began_s,
+            ended_s=time.monotonic(),
+        )
+        self._journal.note(found)
+        return found
+
+    def unwatch(self, watch_id: str) -> None:
+        """Delete a watch."""
+        began_s = time.monotonic()
+        status, _ = self._answer("DELETE", f"/v1/watches/{watch_id}")
+        self._journal.note(
+            Unwatch(id=watch_id, began_s=began_s, ended_s=time.monotonic(), is_known=status in (204, 404))
+        )
+
+    def post(self, made: Made) -> Outcome:
+        """Publish an image or a deletion over HTTP."""
+        send = _noted(self._journal, made)
+        if made.value is None:
+            status, told = self._answer("DELETE", "/v1/images", params={"id": made.image_id})
+        else:
+            form = {"metadata": json.dumps(made.metadata)} if made.metadata else None
+            file = {"file": ("image", made.value)}
+            status, told = self._answer("POST", "/v1/images", params={"id": made.image_id}, files=file, data=form)
+        if status == 202:
+            return _ended(self._journal, send, "confirmed", told["partition"], told["offset"])
+        state: State = "refused" if 400 <= status < 500 else "unknown"
+        return _ended(self._journal, send, state, why=f"{status} {told.get('code', '')}")
+
+    def close(self) -> None:
+        """Close connections."""
+        self._http.close()
+
+    def _answer(self, method: str, path: str, **request: Any) -> tuple[int, dict[str, Any]]:
+        """Status and JSON body; 0 and the reason where no whole answer came."""
+        try:
+            answer = self._http.request(method, path, **request)
+            return answer.status_code, answer.json() if answer.content else {}
+        except (httpx.HTTPError, ValueError) as error:
+            return 0, {"code": repr(error)}
+
+
+class Sender:
+    """Sends records with a plain Kafka producer, and notes what became of each."""
+
+    def __init__(self, journal: Journal, bootstrap: str, topic: str) -> None:
+        self._journal = journal
+        self._topic = topic
+        settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "message.max.bytes": 36 * 1024 * 1024}
+        self._producer = Producer({**settings, "linger.ms": 1, "delivery.timeout.ms": 60_000})
+
+    def send(self, made: Made, then: Callable[[Outcome], None] = lambda _: None) -> None:
+        """Send a record; `then` is called from `poll` or `flush` with what became of it."""
+        send = _noted(self._journal, made)
+        headers = headers_of(made, send.n)
+
+        def delivered(error: Any, message: Any) -> None:
+            if error is None:
+                then(_ended(self._journal, send, "confirmed", message.partition(), message.offset()))
+            else:
+                then(_ended(self._journal, send, "unknown", why=str(error)))
+
+        try:
+            self._producer.produce(
+                self._topic, key=made.key, value=made.value, headers=list(headers.items()), on_delivery=delivered
+            )
+        except (BufferError, KafkaException) as error:
+            then(_ended(self._journal, send, "refused", why=str(error)))
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """Take note of what was confirmed."""
+        self._producer.poll(timeout_s)
+
+    def flush(self, timeout_s: float = 60.0) -> int:
+        """Wait until everything is confirmed or given up; how many are not."""
+        return int(self._producer.flush(timeout_s))
+
+
+def headers_of(made: Made, number: int) -> dict[str, bytes]:
+    """The headers that a record carries; `sent` is for the judge alone."""
+    headers = {"sent": str(number).encode()}
+    return headers if made.header is None else {**headers, "metadata": made.header}
+
+
+def send_to(journal: Journal, made: Made, append: Callable[[Made, int], tuple[int, int]]) -> Outcome:
+    """Send through a function that takes record and number and returns partition and offset."""
+    send = _noted(journal, made)
+    return _ended(journal, send, "confirmed", *append(made, send.n))
+
+
+def offsets_text(offsets: Mapping[str, int]) -> str:
+    """Offsets as parameters take them."""
+    return ",".join(f"{partition}:{offset}" for partition, offset in offsets.items())
+
+
+def _noted(journal: Journal, made: Made) -> Send:
+    send = Send(
+        n=journal.number("send"),
+        kind=made.kind,
+        image_id=made.image_id,
+        sha256=made.sha256,
+        began_s=time.monotonic(),
+        reason=made.reason,
+        metadata=made.metadata,
+    )
+    journal.note(send)
+    return send
+
+
+def _ended(
+    journal: Journal, send: Send, state: State, partition: int = -1, offset: int = -1, *, why: str = ""
+) -> Outcome:
+    outcome = Outcome(n=send.n, state=state, ended_s=time.monotonic(), partition=partition, offset=offset, why=why)
+    journal.note(outcome)
+    return outcome
+
+
+def _body(query: Query) -> dict[str, Any]:
+    if query.image is not None:
+        return {"content": query.image, "headers": {"Content-Type": "image/png"}}
+    return {"json": {"embedding": query.embedding} if query.embedding is not None else {"image_id": query.image_id}}
+
+
+def _match(told: dict[str, Any]) -> Match:
+    source = told["source"]
+    return Match(
+        id=told["id"],
+        distance=told["distance"],
+        log=source["log"],
+        partition=source["partition"],
+        offset=source["offset"],
+        timestamp=source["timestamp"],
+        metadata=told["metadata"],
+    )
+
+
+def _coverage(told: dict[str, Any]) -> Coverage:
+    return msgspec.convert(told, Coverage)
