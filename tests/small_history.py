@@ -112,12 +112,13 @@ class _History:
             self._send(self._load.record())
         if step % 5 == 1:
             self._watch()
-        pipeline.embed()
+        # Each partition falls behind for a while, so that what replaces an image is read before that image.
+        pipeline.embed(behind=step // 7 % PARTITIONS if step % 7 < 5 else -1)
         pipeline.cassandra.show(chance, 0.7)
         pipeline.index()
         if step % 4 in (1, 2):
             pipeline.merge()
-        pipeline.kafka.failing = int(step % 7 == 3)
+        pipeline.kafka.failing = int(step % 3 == 1)
         pipeline.tell()
         for _ in range(5):
             self._ask(chance.choice(self._askers))

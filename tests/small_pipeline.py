@@ -210,9 +210,11 @@ class SmallPipeline:
             clock=lambda: self._time_s,
         )
 
-    def embed(self, *, is_all: bool = False) -> None:
-        """Embed some records of some partitions, or all that there are."""
+    def embed(self, *, behind: int = -1, is_all: bool = False) -> None:
+        """Embed some records of the partitions that are not `behind`, or all that there are."""
         for partition, records in enumerate(self.kafka.records):
+            if partition == behind:
+                continue
             begin = self._next[partition]
             end = len(records) if is_all else self._chance.randint(begin, len(records))
             batch = [

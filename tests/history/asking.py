@@ -153,7 +153,8 @@ class Sender:
         self._journal = journal
         self._topic = topic
         settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "message.max.bytes": 36 * 1024 * 1024}
-        self._producer = Producer({**settings, "linger.ms": 1, "delivery.timeout.ms": 60_000})
+        quiet = {"log_level": 0}  # that a broker is away is what is tried
+        self._producer = Producer({**settings, **quiet, "linger.ms": 1, "delivery.timeout.ms": 60_000})
 
     def send(self, made: Made, then: Callable[[Outcome], None] = lambda _: None) -> None:
         """Send a record; `then` is called from `poll` or `flush` with what became of it."""

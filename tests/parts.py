@@ -1,0 +1,85 @@
+"""Servers and programs of one test's own, each a child that can be killed and started again."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from contract.settings import Settings
+from stack import programs
+from stack.cassandra import cassandra
+from stack.kafka import kafka
+from stack.process import Child, start_child
+from stack.service import Service
+from tests.waiting import wait_for
+
+SERVERS = ("kafka", "cassandra")
+PROGRAMS = ("embedder", "indexer", "watcher")
+
+
+class Parts:
+    """All parts of a pipeline. Thread-safe.
+
+    Args:
+        api_ports: of an API each, named `api-PORT`; they share the index folder.
+    """
+
+    def __init__(self, settings: Settings, api_ports: list[int]) -> None:
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._children: dict[str, Child] = {}
+        made = [kafka(settings), cassandra(settings), programs.embedder(settings), programs.indexer(settings)]
+        made += [programs.watcher(settings), *(_api(settings, port) for port in api_ports)]
+        self.services: dict[str, Service] = {service.name: service for service in made}
+        self.apis = tuple(f"api-{port}" for port in api_ports)
+
+    def start(self, *names: str, environment: dict[str, str] | None = None) -> None:
+        """Start parts, with further environment variables."""
+        with self._lock:
+            for name in names:
+                service = self.services[name]
+                told = {**service.environment, **(environment or {})}
+                self._children[name] = start_child(replace(service, environment=told))
+
+    def wait_ready(self, *names: str) -> None:
+        """Wait until parts say that they are."""
+        for name in names:
+            is_ready = self.services[name].is_ready
+            if is_ready is not None:
+                wait_for(_asked(is_ready), timeout_s=180)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait for its end."""
+        with self._lock:
+            child = self._children[name]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+            wait_for(child.exit_code)
+
+    def exit_code(self, name: str) -> int | None:
+        """None while it runs."""
+        return self._children[name].exit_code()
+
+    def restart_what_ended(self) -> list[str]:
+        """As a supervisor would; the names of those that had ended."""
+        with self._lock:
+            ended = [name for name, child in self._children.items() if child.exit_code() is not None]
+            self.start(*ended)
+            return ended
+
+    def stop(self) -> None:
+        """Stop all."""
+        with self._lock:
+            for name in reversed(list(self._children)):
+                self._children[name].stop(self.services[name].stop_s)
+
+
+def _asked(is_ready: Callable[[], bool]) -> Callable[[], bool | None]:
+    return lambda: is_ready() or None
+
+
+def _api(settings: Settings, port: int) -> Service:
+    made = programs.api(settings.model_copy(update={"api_port": port}))
+    return replace(made, name=f"api-{port}", log=made.log.with_stem(f"api-{port}"))
