@@ -11,13 +11,14 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 IMAGES ?= 10000
+MINUTES ?= 30
 # Tests that start no servers and install nothing: two at once.
 UNIT := $(filter-out $(patsubst %,tests/unit/test_%.py,asyncapi bench_smoke containers),$(wildcard tests/unit/test_*.py))
 export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help venv demo test lint up down bench bench-deps train faults web pictures lock onnx
+.PHONY: help venv demo test lint up down bench bench-deps train faults soak web pictures lock onnx
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -48,6 +49,10 @@ lint: venv ## ruff and mypy
 faults: venv ## all tests that kill, cut off and damage things, and all that take long; LOOKALIKE_TEST_SEED=n repeats a run
 	@$(RUN) -m stack fetch
 	@$(RUN) -m pytest -m "faults or thorough" $(ARGS)
+
+soak: venv ## kill parts at random for MINUTES=30 while images come and searches go on, and judge every answer; SEED=n repeats it
+	@$(RUN) -m stack fetch
+	@$(RUN) -m tests.soak --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 bench: venv $(VENV)/.bench ## measure everything, an hour: bench/results, docs/plots, goals; ARGS="--only search-60000" for a part
 	@$(RUN) -m stack fetch

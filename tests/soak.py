@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from contract.settings import DIGITS_ENCODER, load_settings
 from stack.ports import free_ports, own_ports
 from tests.conftest import COMPILED_DIR
 from tests.history.asking import Asker, Sender
-from tests.history.held import Held, log_of_topic, read_held
-from tests.history.journal import End, Fault, Journal, Look, Outcome, Query, Run, Watch, read_journal
+from tests.history.held import HELD_FILE, Held, log_of_topic, read_held
+from tests.history.journal import JOURNAL_FILE, End, Fault, Journal, Look, Outcome, Query, Run, Watch, read_journal
 from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load
 from tests.parts import PROGRAMS, SERVERS, Parts
@@ -62,7 +64,7 @@ class Soak:
         self.settings = parts.settings
         self.folder = folder
         self.embedder = Embedder(self.settings.encoder)
-        self.journal = Journal(folder / "journal.jsonl")
+        self.journal = Journal(folder / JOURNAL_FILE)
         self.kills = self.questions = self.unanswered = 0
         self._chance = random.Random(seed)
         self._load = Load(random.Random(f"{seed} load"), ids=400, pictures=200)
@@ -115,6 +117,7 @@ class Soak:
         asker.close()
         self.journal.close()
         held = read_held(self.settings.kafka_bootstrap, self.settings.kafka_topic)
+        (self.folder / HELD_FILE).write_bytes(msgspec.json.encode(held))
         judgement = judge(read_journal(self.journal.path), held, self.embedder)
         return Result(judgement, self.kills, self.questions, self.unanswered)
 
@@ -263,6 +266,7 @@ def main() -> int:
     print(result)
     for finding in result.judgement.findings[:50]:
         print(f"  {finding}")
+    print(f"Judge it again: python -m tests.history {folder}")
     return 0 if result.is_good else 1
 
 

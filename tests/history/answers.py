@@ -32,7 +32,7 @@ class AnswerJudge:
         coverage = search.coverage
         where = f"answer {search.n} of {search.client}"
         assert coverage is not None, where
-        if coverage.log != self._log:
+        if coverage.log not in (self._log, ""):  # without a log it covers nothing
             yield Finding("other-log", where, f"it is of {coverage.log}, asked was {self._log}.")
             return
         yield from self._asked_for(search, coverage, where)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
+HELD_FILE = "held.json"
+
 
 class HeldRecord(NamedTuple):
     """A record of the topic of images; `headers` of one name: the last one's value."""

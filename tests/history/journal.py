@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+JOURNAL_FILE = "journal.jsonl"
+
 Kind = Literal["put", "delete", "bad"]
 State = Literal["confirmed", "refused", "unknown"]
 
