@@ -53,7 +53,7 @@ class SmallKafka:
     def append(self, key: bytes | None, value: bytes | None, headers: dict[str, bytes]) -> tuple[int, int]:
         """Partition and offset of a record. Records of one id are on any partition, as those of several producers are."""
         partition = self._chance.randrange(PARTITIONS)
-        self._now_ms += self._chance.choice((0, 0, 1, 1, 2, 5, -3))
+        self._now_ms += self._chance.choice((0, 0, 1, 1, 2, 9, -3, -6))
         offset = len(self.records[partition])
         self.records[partition].append(HeldRecord(partition, offset, self._now_ms, key, value, headers))
         return partition, offset

@@ -78,7 +78,9 @@ class AskedRows:
             if (known := self._answers.get(condition.text)) is not None:
                 self._answers.move_to_end(condition.text)
                 return known
-        mask: RowMask = frozen(np.roll(condition.holds(self), int(planted("filter-shifted-by-a-row"))))
+        mask: RowMask = frozen(condition.holds(self))
+        if planted("filter-shifted-by-a-row"):
+            mask = frozen(np.roll(mask, 1))
         with self._lock:
             self._answers[condition.text] = mask
             while len(self._answers) > self._answers_max:

@@ -124,8 +124,8 @@ class Load:
 
     def watched(self, embed: Any) -> tuple[Query, float, dict[str, Any] | None]:
         """What a watch is created with: query, distance and filter."""
-        near = self._chance.choice((0.0, 0.8, 1.1))
-        asked = self._chance.choice(_FILTERS) if self._chance.random() < 0.5 else None
+        near = self._chance.choice((0.0, 1.0, 1.2))
+        asked = self._chance.choice(_FILTERS) if self._chance.random() < 0.3 else None
         return Query(embedding=[float(x) for x in embed(self.picture())]), near, asked
 
     def _bad(self) -> Made:
