@@ -102,6 +102,10 @@ class Soak:
             self._sender.send(self._load.record())
         assert self._sender.flush() == 0
 
+    def note_killed(self, name: str) -> None:
+        """Note that a part is killed: what it was at may be done twice."""
+        self.journal.note(Fault(part=name.partition("-")[0], what="killed", at_s=time.monotonic()))
+
     def end(self, settle_s: float = SETTLE_S_MAX) -> Result:
         """Let everything come through, read all again from Kafka, and judge."""
         self.parts.restart_what_ended()
@@ -210,7 +214,7 @@ class Soak:
             self.parts.restart_what_ended()
 
     def _kill(self, name: str) -> None:
-        self.journal.note(Fault(part=name.partition("-")[0], what="killed", at_s=time.monotonic()))
+        self.note_killed(name)
         self.parts.kill(name)
         self.kills += 1
 

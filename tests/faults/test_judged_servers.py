@@ -22,7 +22,7 @@ def test_while_everything_is_killed_in_turn_no_rule_is_broken(tmp_path: Path) ->
         parts.stop()
     print(result)
     assert result.judgement.findings == []
-    assert result.kills >= 10 and result.judgement.records > 1000
+    assert result.kills >= 10 and result.judgement.records > 500
     assert result.unanswered <= (1 - ANSWERED_SHARE_MIN) * result.questions + 1
 
 
@@ -42,6 +42,7 @@ def test_an_embedder_that_dies_loses_records_only_if_it_acknowledges_what_it_has
             return parts.exit_code("embedder")
 
         wait_for(died, timeout_s=60)
+        soak.note_killed("embedder")
         parts.start("embedder", environment={PLANTED_VARIABLE: bug})
         soak.send(10)
         result = soak.end(settle_s=20 if bug else 120)

@@ -152,9 +152,15 @@ class Sender:
     def __init__(self, journal: Journal, bootstrap: str, topic: str) -> None:
         self._journal = journal
         self._topic = topic
-        settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "message.max.bytes": 36 * 1024 * 1024}
-        quiet = {"log_level": 0}  # that a broker is away is what is tried
-        self._producer = Producer({**settings, **quiet, "linger.ms": 1, "delivery.timeout.ms": 60_000})
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "message.max.bytes": 36 * 1024 * 1024,
+            "linger.ms": 1,
+            "delivery.timeout.ms": 60_000,
+            "log_level": 0,  # that a broker is away is what is tried
+        }
+        self._producer = Producer(self._settings)
 
     def send(self, made: Made, then: Callable[[Outcome], None] = lambda _: None) -> None:
         """Send a record; `then` is called from `poll` or `flush` with what became of it."""
@@ -171,8 +177,12 @@ class Sender:
             self._producer.produce(
                 self._topic, key=made.key, value=made.value, headers=list(headers.items()), on_delivery=delivered
             )
-        except (BufferError, KafkaException) as error:
+        except BufferError as error:
             then(_ended(self._journal, send, "refused", why=str(error)))
+        except KafkaException as error:
+            # A producer that has failed for good; what it had not sent yet stays unknown.
+            then(_ended(self._journal, send, "refused", why=str(error)))
+            self._producer = Producer(self._settings)
 
     def poll(self, timeout_s: float = 0.0) -> None:
         """Take note of what was confirmed."""
