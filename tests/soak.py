@@ -196,6 +196,8 @@ class Soak:
         for asker in askers:
             found = asker.search(query, **wanted)  # type: ignore[arg-type]
             if found.status not in (0, 429, 503):
+                if found.matches and found.as_of is None:
+                    asker.fetch(found.matches[-1])
                 return
         self.unanswered += 1
 

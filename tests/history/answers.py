@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.history.journal import Coverage, Match, Search, Send
+from tests.history.journal import Coverage, Fetch, Match, Search, Send
 from tests.history.rules import Finding
 from tests.history.truth import Embedding, Place, Truth, time_ms_of
 
 # Sums of up to 512 squares in float64, whatever the order of additions, differ by less; float32 differs by some 1e-7.
 ROUNDING = 1e-12
+# What may be asked again.
+PUT_OFF = (412, 429, 503)
 
 
 class AnswerJudge:
@@ -48,6 +50,20 @@ class AnswerJudge:
             return
         wrong = list(self._matches(search, coverage, meant, set(among.tolist()), query, where))
         yield from wrong or self._order(search, coverage, among, query, where)
+
+    def fetched(self, fetch: Fetch) -> Iterator[Finding]:
+        """What is wrong with the original of a match."""
+        place = fetch.partition, fetch.offset
+        where = f"original {fetch.n} of {fetch.client}, {fetch.image_id!r} ({place[0]}:{place[1]})"
+        numbers, number = self._truth.of_id.get(fetch.image_id, []), self._truth.places.get(place, -1)
+        later = [self._truth.said[each] for each in numbers if each > number]
+        may_be_gone = any(self._sends[said.partition, said.offset].began_s < fetch.ended_s for said in later)
+        if fetch.status == 200 and fetch.sha256 != self._sends[place].sha256:
+            yield Finding("original", where, f"its SHA-256 is {fetch.sha256}, sent was {self._sends[place].sha256}.")
+        elif fetch.status == 404 and not may_be_gone:
+            yield Finding("original", where, "it is not there, and nothing replaced or deleted it.")
+        elif fetch.status not in (0, 200, 404, *PUT_OFF):
+            yield Finding("refused", where, f"it was refused with {fetch.status} {fetch.code}.")
 
     def _meant(self, search: Search, coverage: Coverage) -> NDArray[np.int64]:
         if search.as_of is not None and ":" in search.as_of and "T" in search.as_of:

@@ -1,5 +1,6 @@
 """Clients that note what they ask and what they are answered: plain HTTP, and a plain Kafka producer."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from confluent_kafka import KafkaException, Producer
 
 from tests.history.journal import (
     Coverage,
+    Fetch,
     Journal,
     Look,
     Match,
@@ -68,6 +70,31 @@ class Asker:
         self._journal.note(found)
         if status == 200 and "as_of" not in asked and "generation" not in asked:
             self.coverage = found.coverage
+        return found
+
+    def fetch(self, match: Match) -> Fetch:
+        """The original of a match, by its record."""
+        at = f"{match.log}:{match.partition}:{match.offset}"
+        began_s, status, code, sha256 = time.monotonic(), 0, "", ""
+        try:
+            answer = self._http.get("/v1/images/original", params={"id": match.id, "at": at})
+            status = answer.status_code
+            sha256, code = hashlib.sha256(answer.content).hexdigest(), answer.text[:200] if status != 200 else ""
+        except httpx.HTTPError as error:
+            code = repr(error)
+        found = Fetch(
+            n=self._journal.number("question"),
+            client=self._name,
+            image_id=match.id,
+            partition=match.partition,
+            offset=match.offset,
+            began_s=began_s,
+            ended_s=time.monotonic(),
+            status=status,
+            code=code,
+            sha256=sha256,
+        )
+        self._journal.note(found)
         return found
 
     def look(self) -> Look | None:

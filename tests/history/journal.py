@@ -125,6 +125,21 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, tag="search"):
     degraded: list[str] = []
 
 
+class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch"):
+    """The original of a match, asked for by the place of its record; `sha256` in hex of what came with status 200."""
+
+    n: int
+    client: str
+    image_id: str
+    partition: int
+    offset: int
+    began_s: float
+    ended_s: float
+    status: int
+    code: str = ""
+    sha256: str = ""
+
+
 class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look"):
     """The state of the index, as a client was told it; `rejected` counts records by reason."""
 
@@ -171,7 +186,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
     look: Look
 
 
-Event = Run | Send | Outcome | Search | Look | Watch | Unwatch | Fault | End
+Event = Run | Send | Outcome | Search | Fetch | Look | Watch | Unwatch | Fault | End
 
 
 class Journal:

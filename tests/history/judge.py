@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from tests.history.answers import AnswerJudge
+from tests.history.answers import PUT_OFF, AnswerJudge
 from tests.history.held import Held, HeldRecord
 from tests.history.journal import (
     Coverage,
     End,
     Event,
     Fault,
+    Fetch,
     Look,
     Outcome,
     Run,
@@ -26,7 +27,6 @@ from tests.history.rules import Finding
 from tests.history.told import WatchJudge
 from tests.history.truth import Embedding, Place, Truth
 
-PUT_OFF = (412, 429, 503)
 # After which parts' faults a rejection or a match may be there twice.
 _REPEATING = ("kafka", "cassandra", "embedder", "watcher")
 
@@ -162,6 +162,8 @@ class _History:
         newest: dict[str, Coverage] = {}
         generations: dict[tuple[str, int], Coverage] = {}
         for event in self._events:
+            if isinstance(event, Fetch):
+                yield from answers.fetched(event)
             if not isinstance(event, Search | Look):
                 continue
             where = f"answer {event.n} of {event.client}"

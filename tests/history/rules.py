@@ -20,6 +20,7 @@ RULES = {
     "ties": "Matches are ordered by distance, those of equal distance by id.",
     "missing": "Nothing is missing: the matches are those of brute force over everything that the coverage names.",
     "metadata": "A match has the metadata and the time of its record.",
+    "original": "The original of a match is what was sent, as long as nothing replaced or deleted it.",
     "refused": "A question that can be answered is answered, or put off with 412, 429 or 503.",
     "watch-start": "A watch begins between the last record before it was created and the first one after.",
     "told-wrongly": "A watch is told only of what lies within its distance and filter, from its start on.",

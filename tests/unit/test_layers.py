@@ -86,3 +86,9 @@ def test_room_imports_only_what_lies_below_it(room: str) -> None:
         if room_of(module) not in ROOMS[room] | {room, None}
     ]
     assert not wrong
+
+
+def test_the_judge_of_histories_shares_nothing_with_what_it_judges_but_the_encoder() -> None:
+    paths = (ROOT / "tests" / "history").glob("*.py")
+    imported = {module for path in paths for module in imported_modules(path) if room_of(module) is not None}
+    assert imported == {"model", "model.encoder", "model.pictures.images"}
