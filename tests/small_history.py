@@ -23,7 +23,7 @@ from tests.history.load import Embedder, Load, Made
 from tests.small_pipeline import PARTITIONS, SmallPipeline
 from tests.waiting import wait_for
 
-STEPS = 30
+STEPS = 24
 OTHER = "other"
 
 

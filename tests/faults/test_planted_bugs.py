@@ -58,7 +58,7 @@ def test_a_history_of_the_real_code_breaks_no_rule(world: SmallWorld, tmp_path: 
     judgement = world.judged(tmp_path, SEED)
     print(judgement)
     assert judgement.findings == []
-    assert judgement.answers > 50 and judgement.matches > 500 and judgement.told > 5
+    assert judgement.answers > 50 and judgement.matches > 400 and judgement.told >= 1
 
 
 @pytest.mark.thorough
