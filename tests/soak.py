@@ -8,6 +8,7 @@ means that no rule was broken and that at least 99.9 % of the searches were answ
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -262,6 +263,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long it sends and asks (default: 30)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of all chance")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: what was started is stopped
     folder = Path(tempfile.mkdtemp(prefix="lookalike-soak-"))
     print(f"seed {options.seed}, folder {folder}", flush=True)
     parts = started(folder)

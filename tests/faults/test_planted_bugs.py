@@ -38,7 +38,7 @@ BROKEN = {
 ON_SERVERS = {"embedder-acknowledges-first"}
 # One of each part, for every run of the tests.
 QUICK = ("fold-forgets-deletes", "merge-drops-the-tail", "api-ignores-min-offsets", "watcher-notes-first")
-HISTORIES_MAX = 8
+HISTORIES_MAX = 12
 
 
 @pytest.fixture(scope="module")
