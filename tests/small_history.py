@@ -15,11 +15,12 @@ from contract.settings import Settings
 from gallery.generations.collection_file import write_collection
 from model.pictures.decoder import Decoder
 from tests.api_gallery import Gallery, digit, running_api, settings_for
-from tests.history.asking import Asker, headers_of, send_to
+from tests.history.asking import Asker
 from tests.history.held import Held
 from tests.history.journal import End, Event, Journal, Run, Unwatch, Watch, read_journal
 from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load, Made
+from tests.history.sending import headers_of, send_to
 from tests.small_pipeline import PARTITIONS, SmallPipeline
 from tests.waiting import wait_for
 
@@ -130,6 +131,9 @@ class _History:
     def _ask(self, asker: Asker) -> None:
         if self._chance.random() < 0.15:
             asker.look()
+            return
+        if self._chance.random() < 0.05:
+            asker.batch(*self._load.batch(self._world.embedder))
             return
         wanted = self._load.wanted(asker.coverage, self._times_ms())
         query = self._load.query(self._world.embedder)

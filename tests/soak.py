@@ -23,11 +23,12 @@ import msgspec
 from contract.settings import DIGITS_ENCODER, load_settings
 from stack.ports import free_ports, own_ports
 from tests.conftest import COMPILED_DIR
-from tests.history.asking import Asker, Sender
+from tests.history.asking import Asker
 from tests.history.held import HELD_FILE, Held, log_of_topic, read_held
 from tests.history.journal import JOURNAL_FILE, End, Fault, Journal, Look, Outcome, Query, Run, Watch, read_journal
 from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load
+from tests.history.sending import Sender
 from tests.parts import PROGRAMS, SERVERS, Parts
 from topics.topic import ensure_topics
 
@@ -177,8 +178,9 @@ class Soak:
             began_s = time.time()
             while not self._stop.wait(0.05):
                 first = chance.choice(askers)
-                if chance.random() < 0.05:
-                    first.look()
+                draw = chance.random()
+                if draw < 0.1:
+                    first.look() if draw < 0.05 else first.batch(*load.batch(self.embedder))
                     continue
                 over_ms = int((time.time() - began_s) * 1000) - 2000  # by then Kafka's ends are known
                 times_ms = [int(began_s * 1000) + chance.randint(0, over_ms)] if over_ms > 0 else []

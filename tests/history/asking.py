@@ -1,14 +1,13 @@
-"""Clients that note what they ask and what they are answered: plain HTTP, and a plain Kafka producer."""
+"""Clients that note what they ask over plain HTTP, and what they are answered."""
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 import msgspec
-from confluent_kafka import KafkaException, Producer
 
 from tests.history.journal import (
     Coverage,
@@ -19,12 +18,12 @@ from tests.history.journal import (
     Outcome,
     Query,
     Search,
-    Send,
     State,
     Unwatch,
     Watch,
 )
 from tests.history.load import Made
+from tests.history.sending import ended, noted
 
 ANSWER_S_MAX = 20.0
 
@@ -97,6 +96,34 @@ class Asker:
         self._journal.note(found)
         return found
 
+    def batch(self, queries: Sequence[Query], k: int, asked: dict[str, Any] | None) -> None:
+        """Ask for ids and embeddings at once; each query's answer is noted like one of its own, all with the same coverage."""
+        parameters = {"k": k} if asked is None else {"k": k, "filter": json.dumps(asked)}
+        began_s = time.monotonic()
+        body = {"queries": [_body(query)["json"] for query in queries]}
+        status, told = self._answer("POST", "/v1/search/batch", params=parameters, json=body)
+        answers = (
+            told["answers"]
+            if status == 200
+            else [{"matches": None, "problem": {**told, "status": status}}] * len(queries)
+        )
+        for query, answer in zip(queries, answers, strict=True):
+            problem = answer["problem"] or {}
+            found = Search(
+                n=self._journal.number("question"),
+                client=self._name,
+                query=query,
+                k=k,
+                filter=asked,
+                began_s=began_s,
+                ended_s=time.monotonic(),
+                status=problem.get("status", 200),
+                code=str(problem.get("code", "")),
+                matches=[_match(each) for each in answer["matches"] or ()],
+                coverage=_coverage(told["coverage"]) if status == 200 else None,
+            )
+            self._journal.note(found)
+
     def look(self) -> Look | None:
         """The state of the index, noted; None where it was not told."""
         began_s = time.monotonic()
@@ -148,7 +175,7 @@ class Asker:
 
     def post(self, made: Made) -> Outcome:
         """Publish an image or a deletion over HTTP."""
-        send = _noted(self._journal, made)
+        send = noted(self._journal, made)
         if made.value is None:
             status, told = self._answer("DELETE", "/v1/images", params={"id": made.image_id})
         else:
@@ -156,9 +183,9 @@ class Asker:
             file = {"file": ("image", made.value)}
             status, told = self._answer("POST", "/v1/images", params={"id": made.image_id}, files=file, data=form)
         if status == 202:
-            return _ended(self._journal, send, "confirmed", told["partition"], told["offset"])
+            return ended(self._journal, send, "confirmed", told["partition"], told["offset"])
         state: State = "refused" if 400 <= status < 500 else "unknown"
-        return _ended(self._journal, send, state, why=f"{status} {told.get('code', '')}")
+        return ended(self._journal, send, state, why=f"{status} {told.get('code', '')}")
 
     def close(self) -> None:
         """Close connections."""
@@ -173,90 +200,9 @@ class Asker:
             return 0, {"code": repr(error)}
 
 
-class Sender:
-    """Sends records with a plain Kafka producer, and notes what became of each."""
-
-    def __init__(self, journal: Journal, bootstrap: str, topic: str) -> None:
-        self._journal = journal
-        self._topic = topic
-        self._settings = {
-            "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
-            "message.max.bytes": 36 * 1024 * 1024,
-            "linger.ms": 1,
-            "delivery.timeout.ms": 60_000,
-            "log_level": 0,  # that a broker is away is what is tried
-        }
-        self._producer = Producer(self._settings)
-
-    def send(self, made: Made, then: Callable[[Outcome], None] = lambda _: None) -> None:
-        """Send a record; `then` is called from `poll` or `flush` with what became of it."""
-        send = _noted(self._journal, made)
-        headers = headers_of(made, send.n)
-
-        def delivered(error: Any, message: Any) -> None:
-            if error is None:
-                then(_ended(self._journal, send, "confirmed", message.partition(), message.offset()))
-            else:
-                then(_ended(self._journal, send, "unknown", why=str(error)))
-
-        try:
-            self._producer.produce(
-                self._topic, key=made.key, value=made.value, headers=list(headers.items()), on_delivery=delivered
-            )
-        except BufferError as error:
-            then(_ended(self._journal, send, "refused", why=str(error)))
-        except KafkaException as error:
-            # A producer that has failed for good; what it had not sent yet stays unknown.
-            then(_ended(self._journal, send, "refused", why=str(error)))
-            self._producer = Producer(self._settings)
-
-    def poll(self, timeout_s: float = 0.0) -> None:
-        """Take note of what was confirmed."""
-        self._producer.poll(timeout_s)
-
-    def flush(self, timeout_s: float = 60.0) -> int:
-        """Wait until everything is confirmed or given up; how many are not."""
-        return int(self._producer.flush(timeout_s))
-
-
-def headers_of(made: Made, number: int) -> dict[str, bytes]:
-    """The headers that a record carries; `sent` is for the judge alone."""
-    headers = {"sent": str(number).encode()}
-    return headers if made.header is None else {**headers, "metadata": made.header}
-
-
-def send_to(journal: Journal, made: Made, append: Callable[[Made, int], tuple[int, int]]) -> Outcome:
-    """Send through a function that takes record and number and returns partition and offset."""
-    send = _noted(journal, made)
-    return _ended(journal, send, "confirmed", *append(made, send.n))
-
-
 def offsets_text(offsets: Mapping[str, int]) -> str:
     """Offsets as parameters take them."""
     return ",".join(f"{partition}:{offset}" for partition, offset in offsets.items())
-
-
-def _noted(journal: Journal, made: Made) -> Send:
-    send = Send(
-        n=journal.number("send"),
-        kind=made.kind,
-        image_id=made.image_id,
-        sha256=made.sha256,
-        began_s=time.monotonic(),
-        reason=made.reason,
-        metadata=made.metadata,
-    )
-    journal.note(send)
-    return send
-
-
-def _ended(
-    journal: Journal, send: Send, state: State, partition: int = -1, offset: int = -1, *, why: str = ""
-) -> Outcome:
-    outcome = Outcome(n=send.n, state=state, ended_s=time.monotonic(), partition=partition, offset=offset, why=why)
-    journal.note(outcome)
-    return outcome
 
 
 def _body(query: Query) -> dict[str, Any]:

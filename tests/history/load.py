@@ -95,6 +95,12 @@ class Load:
         embedding: Embedding = embed(self.picture())
         return Query(embedding=[float(x) for x in embedding + noise[: len(embedding)]])
 
+    def batch(self, embed: Any) -> tuple[list[Query], int, dict[str, Any] | None]:
+        """Queries to ask at once, how many matches of each, and a filter."""
+        queries = [query for query in (self.query(embed) for _ in range(8)) if query.image is None]
+        asked = self._chance.choice(_FILTERS) if self._chance.random() < 0.5 else None
+        return queries or [Query(image_id=self._ids[0])], self._chance.choice((1, 10)), asked
+
     def wanted(self, coverage: Coverage | None, times_ms: Sequence[int]) -> dict[str, Any]:
         """How a question is to be answered, as `Asker.search` takes it.
 
