@@ -6,14 +6,18 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from contract.settings import Settings
+from contract.settings import DIGITS_ENCODER, Settings, load_settings
 from stack import programs
 from stack.cassandra import cassandra
 from stack.kafka import kafka
+from stack.ports import free_ports, own_ports
 from stack.process import Child, start_child
 from stack.service import Service
+from tests.conftest import COMPILED_DIR
 from tests.waiting import wait_for
+from topics.topic import ensure_topics
 
 SERVERS = ("kafka", "cassandra")
 PROGRAMS = ("embedder", "indexer", "watcher")
@@ -74,6 +78,41 @@ class Parts:
         with self._lock:
             for name in reversed(list(self._children)):
                 self._children[name].stop(self.services[name].stop_s)
+
+
+def started(
+    folder: Path, *, apis: int = 2, planted: dict[str, dict[str, str]] | None = None, **changes: object
+) -> Parts:
+    """Parts that run.
+
+    Args:
+        planted: further environment variables, by part.
+        changes: of settings, by field name.
+    """
+    settings = load_settings(
+        **own_ports(),
+        **{
+            "cassandra_heap_mib": 512,
+            "var_dir": folder / "var",
+            "index_dir": folder / "index",
+            "compiled_dir": COMPILED_DIR,
+            "encoder": DIGITS_ENCODER,
+            "rebuild_interval_s": 5,
+            **changes,
+        },
+    )
+    parts = Parts(settings, free_ports(apis))
+    try:
+        parts.start(*SERVERS)
+        parts.wait_ready(*SERVERS)
+        ensure_topics(settings)
+        for name in (*PROGRAMS, *parts.apis):
+            parts.start(name, environment=(planted or {}).get(name))
+        parts.wait_ready(*parts.apis)
+    except BaseException:
+        parts.stop()
+        raise
+    return parts
 
 
 def _asked(is_ready: Callable[[], bool]) -> Callable[[], bool | None]:

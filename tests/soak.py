@@ -20,17 +20,14 @@ from pathlib import Path
 
 import msgspec
 
-from contract.settings import DIGITS_ENCODER, load_settings
-from stack.ports import free_ports, own_ports
-from tests.conftest import COMPILED_DIR
+from stack.programs import answers_ready
 from tests.history.asking import Asker
 from tests.history.held import HELD_FILE, Held, log_of_topic, read_held
 from tests.history.journal import JOURNAL_FILE, End, Fault, Journal, Look, Outcome, Query, Run, Watch, read_journal
 from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load
 from tests.history.sending import Sender
-from tests.parts import PROGRAMS, SERVERS, Parts
-from topics.topic import ensure_topics
+from tests.parts import SERVERS, Parts, started
 
 KILL_INTERVAL_S = 5.0
 SETTLE_S_MAX = 180.0
@@ -219,44 +216,13 @@ class Soak:
             self.parts.restart_what_ended()
 
     def _kill(self, name: str) -> None:
+        """Kill a part, but no API while the other one is still starting: two are there so that one may die."""
+        others = [address for api, address in self._addresses.items() if api != name]
+        if name in self._addresses and not any(map(answers_ready, others)):
+            return
         self.note_killed(name)
         self.parts.kill(name)
         self.kills += 1
-
-
-def started(
-    folder: Path, *, apis: int = 2, planted: dict[str, dict[str, str]] | None = None, **changes: object
-) -> Parts:
-    """Parts that run.
-
-    Args:
-        planted: further environment variables, by part.
-        changes: of settings, by field name.
-    """
-    settings = load_settings(
-        **own_ports(),
-        **{
-            "cassandra_heap_mib": 512,
-            "var_dir": folder / "var",
-            "index_dir": folder / "index",
-            "compiled_dir": COMPILED_DIR,
-            "encoder": DIGITS_ENCODER,
-            "rebuild_interval_s": 5,
-            **changes,
-        },
-    )
-    parts = Parts(settings, free_ports(apis))
-    try:
-        parts.start(*SERVERS)
-        parts.wait_ready(*SERVERS)
-        ensure_topics(settings)
-        for name in (*PROGRAMS, *parts.apis):
-            parts.start(name, environment=(planted or {}).get(name))
-        parts.wait_ready(*parts.apis)
-    except BaseException:
-        parts.stop()
-        raise
-    return parts
 
 
 def main() -> int:

@@ -8,7 +8,8 @@ import pytest
 from runtime.failpoints import VARIABLE
 from runtime.planted import PLANTED_VARIABLE
 from tests.conftest import SEED
-from tests.soak import ANSWERED_SHARE_MIN, Soak, started
+from tests.parts import started
+from tests.soak import ANSWERED_SHARE_MIN, Soak
 from tests.waiting import wait_for
 
 

@@ -25,7 +25,7 @@ from tests.history.journal import (
 from tests.history.load import Made
 from tests.history.sending import ended, noted
 
-ANSWER_S_MAX = 20.0
+ANSWER_S_MAX = 10.0
 
 
 class Asker:
