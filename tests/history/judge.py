@@ -191,7 +191,8 @@ class _History:
                 yield Finding("too-early", where, f"it was refused although it covers {search.min_offsets}.")
         elif search.status == 404 and search.code == "unknown-image":
             image_id = search.query.image_id or ""
-            if newest is not None and search.as_of is None and self._is_there_for_good(image_id, newest):
+            is_of_newest = search.as_of is None and search.generation in (None, newest and newest.generation)
+            if newest is not None and is_of_newest and self._is_there_for_good(image_id, newest):
                 yield Finding("missing", where, f"{image_id!r} is not known, and {newest.offsets} hold it.")
         elif search.status not in (0, *PUT_OFF):
             yield Finding("refused", where, f"it was refused with {search.status} {search.code}.")

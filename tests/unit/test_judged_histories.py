@@ -266,6 +266,12 @@ def test_a_send_without_an_answer_may_be_there_or_not() -> None:
     assert "lost" in rules(events, without)
 
 
+def test_an_id_that_an_older_generation_does_not_have_is_not_missing() -> None:
+    unknown: dict[str, Any] = {"status": 404, "code": "unknown-image", "query": Query(image_id="c"), "coverage": None}
+    assert rules(*answer(5, generation=5, **unknown)(*history())) == set()
+    assert rules(*answer(5, generation=7, **unknown)(*history())) == {"missing"}
+
+
 def test_a_repeat_after_a_fault_is_none() -> None:
     events, held = history()
     held = replace(held, matches=held.matches * 2, rejections=held.rejections * 2)
