@@ -23,6 +23,7 @@ from gallery.store.rows import FeedRow
 from gallery.store.watches import StoredWatch, WatchStart
 from model.encoder import load_encoder
 from model.pictures.decoder import Decoder
+from model.pictures.decoders import Decoders
 from tests.history.held import Held, HeldMatch, HeldRecord, held_rejection
 from topics.batch_publisher import Message
 from topics.matches import WatchMatch
@@ -177,7 +178,7 @@ class SmallPipeline:
             fingerprint=self._encoder.fingerprint,
             topic=SimpleNamespace(verify=lambda log: None),  # type: ignore[arg-type]
             store=SimpleNamespace(records=cassandra, feed=cassandra),  # type: ignore[arg-type]
-            decoder=decoder,
+            decoders=Decoders(lambda _: decoder, 1),
             rejected=self.kafka,  # type: ignore[arg-type]
             clock=time.monotonic,
             stop=threading.Event(),

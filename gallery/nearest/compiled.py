@@ -14,8 +14,8 @@ from gallery.nearest.neighbours import ChosenRows, Neighbours
 from gallery.nearest.tree import build_tree, frozen
 
 # In the folder where another process has compiled all of it.
-DONE = "done"
-ROOT = Path(__file__).parents[2]
+_DONE = "done"
+_ROOT = Path(__file__).parents[2]
 
 
 def compile_search(cache_dir: Path) -> None:
@@ -27,16 +27,16 @@ def compile_search(cache_dir: Path) -> None:
     sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, pick, skim, walk)]
     # numba looks for changes in the file of a function alone, not in those that it calls.
     folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-    if _is_cached_in(folder) and not (folder / DONE).exists():
+    if _is_cached_in(folder) and not (folder / _DONE).exists():
         command = [sys.executable, "-m", __name__, str(folder.resolve())]
-        subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)  # what it did not do is done here
+        subprocess.run(command, cwd=_ROOT, stdin=subprocess.DEVNULL, check=False)  # what it did not do is done here
     _use_once()
 
 
 def _compile_for_others(folder: Path) -> None:
     if _is_cached_in(folder):
         _use_once()
-        (folder / DONE).touch()
+        (folder / _DONE).touch()
 
 
 def _is_cached_in(folder: Path) -> bool:
