@@ -6,6 +6,7 @@ import sys
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.client import HTTPResponse
 from pathlib import Path
 
 from contract.collections import DEFAULT_COLLECTION
@@ -81,7 +82,7 @@ def answers_ready(address: str, certificate: Path | None = None) -> bool:
         certificate: that it speaks TLS with.
     """
     try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0, context=_trusting(certificate)) as answer:
+        with _readyz(address, certificate) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -90,7 +91,7 @@ def answers_ready(address: str, certificate: Path | None = None) -> bool:
 def told_stalled(address: str, certificate: Path | None = None) -> str:
     """A sentence when the API says that coverage stands still; "" when it does not, or there is no API."""
     try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=2.0, context=_trusting(certificate)) as answer:
+        with _readyz(address, certificate) as answer:
             stalled = json.load(answer).get("stalled")
     except (OSError, ValueError):
         return ""
@@ -103,14 +104,21 @@ def told_stalled(address: str, certificate: Path | None = None) -> str:
     )
 
 
-def _trusting(certificate: Path | None) -> ssl.SSLContext | None:
-    """Trusts this certificate alone, whoever signed it, and under any name: it is reached by an address of this machine."""
+def _readyz(address: str, certificate: Path | None) -> HTTPResponse:
+    """The answer; with a certificate that one alone is trusted, whoever signed it, under any name: it is an address of this machine.
+
+    Raises:
+        OSError: there is none, or it is an error.
+    """
     if certificate is None:
-        return None
+        answer: HTTPResponse = urllib.request.urlopen(f"{address}/readyz", timeout=2.0)
+        return answer
     context = ssl.create_default_context(cafile=certificate)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    found: HTTPResponse = opener.open(f"{address}/readyz", timeout=2.0)
+    return found
 
 
 def _python(settings: Settings, name: str, *arguments: str) -> Service:

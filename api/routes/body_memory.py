@@ -18,9 +18,9 @@ SMALL_MEMORY_SIZE_BYTES = 16 * 1024 * 1024
 SMALL_SIZE_BYTES_MAX = 1024 * 1024
 # Smaller bodies are free: digits and most questions wait for nobody.
 FREE_SIZE_BYTES_MAX = 64 * 1024
-WAIT_S_MAX = 5.0
+WAIT_S_MAX = 10.0
 # A client that holds so much of the memory waits until it holds less, and others go first. The largest body fits.
-CLIENT_SHARE = 0.4
+CLIENT_SHARE = 0.6
 # So many bodies of one client wait; beyond that it is told to come again.
 CLIENT_WAITING_MAX = 4
 # Sending a large body again costs both sides, so not at once.

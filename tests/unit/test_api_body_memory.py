@@ -77,12 +77,12 @@ def test_a_client_with_its_share_lets_others_pass_and_is_refused_when_too_many_o
             await asyncio.sleep(0.01)
             memory.give_back(size_bytes, client)
 
-        greedy = [asyncio.create_task(hold("greedy", 30)) for _ in range(1 + CLIENT_WAITING_MAX)]
+        greedy = [asyncio.create_task(hold("greedy", 31)) for _ in range(1 + CLIENT_WAITING_MAX)]
         await asyncio.sleep(0)
         with pytest.raises(ProblemError, match="with fewer at once") as refused:
-            await memory.take(30, "greedy")
+            await memory.take(31, "greedy")
         assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "5"})
-        await asyncio.gather(*greedy, *(hold(name, 30) for name in ("a", "b")))
+        await asyncio.gather(*greedy, *(hold(name, 31) for name in ("a", "b")))
         assert order[:3] == ["greedy", "a", "b"]
         await asyncio.wait_for(memory.take(SIZE_BYTES, "greedy"), 1)  # all is free again, and one body may be as large
 
