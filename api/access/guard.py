@@ -43,6 +43,11 @@ class Access:
     key: StoredKey | None
     is_vouched: bool
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether every collection may be told of."""
+        return self.key is None or self.key.collections is None
+
     def is_for(self, collection: str) -> bool:
         """Whether this collection may be told of."""
         return self.key is None or self.key.is_for(collection)

@@ -202,10 +202,11 @@ class OpenCollections:
 def unknown_collection(name: str, known: list[str]) -> ProblemError:
     """404: there is no collection of this name."""
     shown = ", ".join(sorted(known)[:20])
+    others = f", only: {shown}{' …' if len(known) > 20 else ''}" if known else ""
     return ProblemError(
         404,
         "unknown-collection",
-        f"There is no collection {name[:80]!r}, only: {shown}{' …' if len(known) > 20 else ''}. Create it with POST "
+        f"There is no collection {name[:80]!r}{others}. Create it with POST "
         "/v1/collections, or: lookalike collections create NAME --encoder ENCODER",
     )
 

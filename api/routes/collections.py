@@ -11,7 +11,7 @@ from api.access.guard import access_of
 from api.answers.collections import CollectionAnswer, CollectionsAnswer, CollectionState, NewCollection
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.records import ROOT_PATH
-from api.live.collections import collections_of
+from api.live.collections import collections_of, unknown_collection
 from api.live.services import Services
 from api.routes.bodies import read_body
 from api.routes.writers import check_writer
@@ -34,8 +34,15 @@ router = APIRouter()
 
 async def look_for_collection(request: Request, collection: Name) -> None:
     """Before a route below a collection answers: it must be known, and another process may have created it a moment ago."""
-    await collections_of(request).look_for(collection)
-    collections_of(request).of(collection)
+    collections, access = collections_of(request), access_of(request)
+    await collections.look_for(collection)
+    try:
+        collections.of(collection)
+    except ProblemError as problem:
+        if problem.code != "unknown-collection" or access.is_for_all:
+            raise
+        # The key is for this one, but not for those that the detail names.
+        raise unknown_collection(collection, []) from problem
 
 
 @router.get("/collections", responses=describe_problems())

@@ -1,13 +1,19 @@
 """Keys as they are made, kept in their file, and changed on the command line."""
 
+import asyncio
 import json
 import threading
 from pathlib import Path
 
 import pytest
+from fastapi import Request
 
+from api.access.guard import Access
 from api.access.key_file import KeyFile
 from api.access.keys import Keyring, StoredKey, new_key
+from api.answers.problems import ProblemError
+from api.live.collections import unknown_collection
+from api.routes.collections import look_for_collection
 from commands.__main__ import main
 from contract.errors import ConfigurationError
 from lookalike_client import Client
@@ -136,3 +142,19 @@ def test_the_client_sends_no_key_to_where_it_is_redirected() -> None:
     request = Client("http://127.0.0.1:9", api_key="secret")._request("GET", "/index", {})
     assert request.get_header("Authorization") == "Bearer secret"
     assert "secret" not in str(request.headers), "urllib sends these on to another host"
+
+
+@pytest.mark.parametrize("collections", [["gone"], None])
+def test_a_key_for_one_collection_is_not_told_of_others_when_that_one_is_gone(collections: list[str] | None) -> None:
+    class Without:
+        async def look_for(self, _: str) -> None:
+            """It is not there."""
+
+        def of(self, name: str) -> None:
+            raise unknown_collection(name, ["default", "secret"])
+
+    _, key = new_key("x", ["search"], collections=collections)
+    scope = {"type": "http", "state": {"collections": Without()}, "access": Access(key, is_vouched=True)}
+    with pytest.raises(ProblemError, match="There is no collection 'gone'") as problem:
+        asyncio.run(look_for_collection(Request(scope), "gone"))
+    assert ("secret" in problem.value.detail) == (collections is None)
