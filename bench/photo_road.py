@@ -1,28 +1,19 @@
 """How many photographs a second go from the topic to being searchable, beside decoding and LiteRT alone on all cores."""
 
-import io
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from itertools import cycle, islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from bench.own_pipeline import own_pipeline, own_programs, publish_all
+from bench.photo_alone import ENCODER, alone_per_s
 from bench.photographs import photographs_of
 from bench.processor_time import pids_of, processor_time
 from contract.settings import Settings
-from model.encoder import Encoder, load_encoder
 
-ENCODER = "photo"
 SIZE_PX = (500, 300)
 DISTINCT = 300
 WARM_UP_IMAGES = 64
-# Of what is compared with, before and after.
-ALONE_IMAGES = 1000
 
 
 def measure_photo_road(settings: Settings, images: int, folder: Path | None = None) -> dict[str, Any]:
@@ -41,7 +32,7 @@ def measure_photo_road(settings: Settings, images: int, folder: Path | None = No
     """
     values = photographs_of(SIZE_PX, DISTINCT, folder)
     with_photo_encoder = settings.model_copy(update={"encoder": ENCODER, "next_encoder": ""})
-    before = _alone_per_s(values)
+    before_per_s = alone_per_s(values)
     with own_pipeline(with_photo_encoder, "photos") as own, own_programs(own, with_api=True) as children:
         publish_all(own, values[:WARM_UP_IMAGES], "warm")
         pids = pids_of(settings, "servers") | {name: child.pid for name, child in children.items()}
@@ -49,34 +40,13 @@ def measure_photo_road(settings: Settings, images: int, folder: Path | None = No
             began = time.perf_counter()
             publish_all(own, islice(cycle(values), images), "road")
             searchable_per_s = images / (time.perf_counter() - began)
-    alone_per_s = (before + _alone_per_s(values)) / 2
+    both_per_s = (before_per_s + alone_per_s(values)) / 2
     return {
         "road_images": images,
         "road_image_kb": round(sum(map(len, values)) / len(values) / 1000, 1),
         "topic_to_searchable_per_s": round(searchable_per_s, 1),
-        "decode_and_litert_alone_per_s": round(alone_per_s, 1),
-        "decode_and_litert_alone_before_per_s": round(before, 1),
-        "topic_to_searchable_to_alone": round(searchable_per_s / alone_per_s, 3),
+        "decode_and_litert_alone_per_s": round(both_per_s, 1),
+        "decode_and_litert_alone_before_per_s": round(before_per_s, 1),
+        "topic_to_searchable_to_alone": round(searchable_per_s / both_per_s, 3),
         "processor_us_per_image": {name: round(s * 1e6 / images) for name, s in taken_s.items()},
     }
-
-
-def _alone_per_s(values: list[bytes]) -> float:
-    cores = os.cpu_count() or 1
-    with ProcessPoolExecutor(cores, get_context("spawn"), initializer=_load) as pool:
-        list(pool.map(_embed, values[: 8 * cores]))  # each has loaded the network by then
-        began = time.perf_counter()
-        list(pool.map(_embed, islice(cycle(values), ALONE_IMAGES), chunksize=4))
-        return ALONE_IMAGES / (time.perf_counter() - began)
-
-
-_loaded: list[Encoder] = []
-
-
-def _load() -> None:
-    _loaded.append(load_encoder(ENCODER))
-
-
-def _embed(value: bytes) -> None:
-    encoder = _loaded[0]
-    encoder.embed(encoder.pixels(Image.open(io.BytesIO(value)).convert("RGB")))
