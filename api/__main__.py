@@ -11,6 +11,7 @@ from api.keys_command import KEYS_VERB
 from api.watches_command import WATCHES_VERB
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
+from contract.settings import API_PROCESSES_MAX
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
@@ -40,7 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("--processes", type=int, help="processes that share the port (LOOKALIKE_API_PROCESSES)")
+    serve.add_argument(
+        "--processes", type=_process_count, help="processes that share the port (LOOKALIKE_API_PROCESSES)"
+    )
+
+
+def _process_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= API_PROCESSES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {API_PROCESSES_MAX}")
+    return int(text)
 
 
 def _add_search(search: argparse.ArgumentParser) -> None:

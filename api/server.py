@@ -6,22 +6,27 @@ import os
 import resource
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from api.access.listening import check_listening, tls_options
 from api.connections import BoundedProtocol
 from contract.errors import ConfigurationError
 from contract.settings import Settings
-from contract.telemetry import configure_logging
+from contract.telemetry import SHARED_DIR, configure_logging
 from runtime.priority import give_way_unless_first
 
 APPLICATION = "api.app:app_from_environment"
 SHUTDOWN_TIMEOUT_S = 2
+# One of several processes that does not answer its parent for so long is replaced; on a busy machine starting takes longer than
+# uvicorn's 5 s.
+HUNG_TIMEOUT_S = 15
 
 logger = structlog.get_logger()
 
@@ -49,6 +54,7 @@ def serve(settings: Settings, processes: int, application: str | Callable[[], Fa
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        timeout_worker_healthcheck=HUNG_TIMEOUT_S,
         server_header=False,
         http=BoundedProtocol,
         ws="none",
@@ -61,9 +67,7 @@ def serve(settings: Settings, processes: int, application: str | Callable[[], Fa
             processes=processes,
         )
         if processes > 1:
-            # Children load the settings themselves, from the environment that they inherit.
-            Multiprocess(config, sockets=[listener]).run()
-            return 0
+            return _serve_by_several(config, listener)
         server = uvicorn.Server(config)
         # Once the server has ended as it should, it raises the signal that ended it once more.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -76,6 +80,18 @@ def _raise_open_files() -> None:
     """As many files as the system allows: the usual 1,024 would not do for the connections and an index beside them."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _serve_by_several(config: uvicorn.Config, listener: socket.socket) -> int:
+    """Several processes accept from one socket; one that ends is started again, and nothing of it is lost but what it worked on.
+
+    They load the settings themselves, from the environment that they inherit.
+    """
+    with tempfile.TemporaryDirectory(prefix="lookalike-metrics-") as folder:
+        os.environ[SHARED_DIR] = folder
+        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor.run()
+        return int(any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes))
 
 
 def _listen(settings: Settings) -> socket.socket:

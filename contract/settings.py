@@ -12,6 +12,7 @@ from contract.errors import ConfigurationError
 PREFIX = "LOOKALIKE_"
 # The encoder of what publishes MNIST: the digits' demo, measurements, tests.
 DIGITS_ENCODER = "contrast"
+API_PROCESSES_MAX = 64
 
 _OWN_PATHS = {"v1", "assets", "docs", "docs.css", "index.html", "openapi.json", "livez", "readyz", "metrics", "..", "."}
 
@@ -90,7 +91,9 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: Port = Field(8000, description="Port that the API listens on.")
-    api_processes: Annotated[int, Field(ge=1, le=64)] = Field(1, description="API processes that share the port.")
+    api_processes: Annotated[int, Field(ge=1, le=API_PROCESSES_MAX)] = Field(
+        1, description="API processes that share the port."
+    )
     api_allowed_hosts: Addresses = Field(
         "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
     )

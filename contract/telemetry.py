@@ -1,11 +1,15 @@
 """Every metric with its unit and meaning, and how a process writes its log."""
 
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import Literal, TextIO
 
+import psutil
 import structlog
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from contract.errors import ConfigurationError
 from contract.settings import PREFIX
@@ -26,26 +30,41 @@ STAGE_SECONDS = Histogram("lookalike_stage_seconds", "Time of one batch in one s
 DEPENDENCY_RETRIES = Counter(
     "lookalike_dependency_retries_total", "Failed calls that were tried again.", ["dependency"]
 )
-DEPENDENCY_UP = Gauge("lookalike_dependency_up", "1 while the last call to the dependency worked.", ["dependency"])
+DEPENDENCY_UP = Gauge(
+    "lookalike_dependency_up",
+    "1 while the last call to the dependency worked.",
+    ["dependency"],
+    multiprocess_mode="liveall",
+)
 IS_READY = Gauge("lookalike_ready", "1 while the process does its work, 0 while it starts or waits for something.")
 DEGRADED = Gauge("lookalike_degraded", "1 while the process is not ready because of this part.", ["part"])
 STALLED = Gauge(
     "lookalike_stalled",
     "1 while coverage stands still because of this part, though records wait.",
     ["collection", "part"],
+    multiprocess_mode="liveall",
 )
 PARTITIONS = Gauge("lookalike_partitions", "Partitions that this embedder reads.", ["collection"])
 CONSUMER_LAG = Gauge(
-    "lookalike_consumer_lag_records", "Records in Kafka that the index does not cover.", ["collection", "partition"]
+    "lookalike_consumer_lag_records",
+    "Records in Kafka that the index does not cover.",
+    ["collection", "partition"],
+    multiprocess_mode="livemostrecent",
 )
 SNAPSHOT_AGE = Gauge(
-    "lookalike_snapshot_age_seconds", "Time since the served generation was published.", ["collection"]
+    "lookalike_snapshot_age_seconds",
+    "Time since the served generation was published.",
+    ["collection"],
+    multiprocess_mode="livemostrecent",
 )
 GENERATION = Gauge(
-    "lookalike_generation", "Number of the generation that is served or was published last.", ["collection"]
+    "lookalike_generation",
+    "Number of the generation that is served or was published last.",
+    ["collection"],
+    multiprocess_mode="liveall",
 )
-INDEX_IMAGES = Gauge("lookalike_index_images", "Images that can be found.", ["collection"])
-TAIL_ENTRIES = Gauge("lookalike_tail_entries", "Entries of the tail.", ["collection"])
+INDEX_IMAGES = Gauge("lookalike_index_images", "Images that can be found.", ["collection"], multiprocess_mode="liveall")
+TAIL_ENTRIES = Gauge("lookalike_tail_entries", "Entries of the tail.", ["collection"], multiprocess_mode="liveall")
 REBUILDS = Counter("lookalike_base_rebuilds_total", "Bases built.", ["collection"])
 SEARCH_SECONDS = Histogram(
     "lookalike_search_seconds", "Time of one search request by stage.", ["stage"], buckets=SECONDS
@@ -82,8 +101,31 @@ _OF_COLLECTIONS = (
 )
 
 
+# prometheus_client's own name. Where it is set before a process starts, that keeps its metrics in files of this folder.
+SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def metrics_text() -> bytes:
+    """All metrics in Prometheus' text format: of this process, or of all that share a folder.
+
+    Then counters and times are sums, of processes that have ended too, and a gauge has a label `pid`; lag and age are as the
+    process that answers has just set them.
+    """
+    folder = os.environ.get(SHARED_DIR)
+    if folder is None:
+        return generate_latest()
+    for path in Path(folder).glob("gauge_live*_*.db"):
+        if not psutil.pid_exists(pid := int(path.stem.rpartition("_")[2])):
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
 def forget_collection(name: str) -> None:
-    """Drop the series of a collection that this process serves no longer."""
+    """Drop the series of a collection that this process serves no longer; not where processes share a folder, which cannot."""
+    if SHARED_DIR in os.environ:
+        return
     for metric in _OF_COLLECTIONS:
         metric.remove_by_labels({"collection": name})
 

@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.answers.health import Health
 from api.answers.problems import describe_problems
 from api.live.collections import collections_of, services_of
 from api.live.index_state import index_answer, stall_answer
+from contract.telemetry import metrics_text
 
 router = APIRouter()
 
@@ -40,8 +41,8 @@ async def readyz(request: Request) -> Health:
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=describe_problems())
 async def metrics(request: Request) -> Response:
-    """Metrics of the process that answers, in Prometheus' text format."""
+    """Metrics in Prometheus' text format, of all processes that share the port."""
     for services in collections_of(request).all():
         if services.served.snapshot is not None:
             index_answer(services)  # sets the gauges of age and lag
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics_text(), media_type=CONTENT_TYPE_LATEST)
