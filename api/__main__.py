@@ -11,7 +11,6 @@ from api.keys_command import KEYS_VERB
 from api.watches_command import WATCHES_VERB
 from contract.errors import LookalikeError
 from contract.formats import FORMATS
-from contract.settings import API_PROCESSES_MAX
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
 
 
 def _process_count(text: str) -> int:
+    from contract.settings import API_PROCESSES_MAX  # brings pydantic, which help does not need
+
     if not text.isdecimal() or not 1 <= int(text) <= API_PROCESSES_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {API_PROCESSES_MAX}")
     return int(text)

@@ -910,7 +910,7 @@ export interface paths {
         };
         /**
          * Metrics
-         * @description Metrics of the process that answers, in Prometheus' text format.
+         * @description Metrics in Prometheus' text format, of all processes that share the port.
          */
         get: operations["metrics_metrics_get"];
         put?: never;
