@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -160,14 +161,16 @@ class Load:
 
 
 class Embedder:
-    """The encoder, which says what an embedding is: the only thing that is shared with what is judged."""
+    """The encoder, which says what an embedding is: the only thing that is shared with what is judged. Any thread may call it."""
 
     def __init__(self, name: str) -> None:
         self._encoder = load_encoder(name)
+        self._lock = threading.Lock()  # an encoder is for one thread at a time
 
     def __call__(self, value: bytes) -> Embedding:
         """Embedding (d,) float32 of an encoded image."""
-        return self._encoder.embed(self._encoder.pixels(decode(value).image))
+        with self._lock:
+            return self._encoder.embed(self._encoder.pixels(decode(value).image))
 
 
 def rfc3339_of(time_ms: int) -> str:
