@@ -88,9 +88,8 @@ class DuplicateRuns:
             self._asked_for.add(found.max_distance)
         age_s = self._clock() - found.finished_at_ms / 1000
         is_changed = found.digest != digest or found.unjudged > 0
-        return (is_changed and age_s > max(AGE_MIN_S, AGE_OF_TOOK * found.took_s)) or (
-            found.max_distance in self._asked_for
-        )
+        is_old = age_s > max(AGE_MIN_S, AGE_OF_TOOK * found.took_s)
+        return found.max_distance in self._asked_for or (is_changed and is_old)
 
     async def start(self, max_distance: float) -> None:
         """Begin a run, unless one of this process is going on or has just failed."""

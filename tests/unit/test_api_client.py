@@ -5,10 +5,12 @@ import json
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -51,8 +53,10 @@ def test_a_client_of_a_collection_asks_that_one_for_everything_and_all_for_what_
     asked = []
 
     class Recording(Client):
-        def _call(self, method: str, path: str, *_: Any, is_of_all: bool = False) -> bytes:
-            asked.append((method, "" if is_of_all else self._collection, path))
+        def _call(self, request: urllib.request.Request) -> bytes:
+            path = urlsplit(request.full_url).path.removeprefix("/v1")
+            at = self._collection if path.startswith(f"{self._collection}/") else ""
+            asked.append((request.method, at, path.removeprefix(at)))
             return b'{"collections": [], "rejected": []}'
 
     for name in ("default", "holiday", "no/such ?"):

@@ -206,11 +206,11 @@ class Client(Requests):
 
     def original(self, image_id: str, *, as_of: str | None = None) -> bytes:
         """The bytes exactly as they were published."""
-        return self._call("GET", "/images/original", {"id": image_id, "as_of": as_of})
+        return self._call(self._request("GET", "/images/original", {"id": image_id, "as_of": as_of}))
 
     def thumbnail(self, image_id: str, *, as_of: str | None = None) -> bytes:
         """A small picture of the image."""
-        return self._call("GET", "/images/thumbnail", {"id": image_id, "as_of": as_of})
+        return self._call(self._request("GET", "/images/thumbnail", {"id": image_id, "as_of": as_of}))
 
     def timeline(self, image_id: str, *, written: Written | None = None) -> dict[str, Any]:
         """How far a record has come: the one that was `written`, or the one that the id means now."""
@@ -286,7 +286,7 @@ class Client(Requests):
 
     def remove_watch(self, watch_id: str) -> None:
         """Delete a watch."""
-        self._call("DELETE", f"/watches/{quote(watch_id, safe='')}", {})
+        self._call(self._request("DELETE", f"/watches/{quote(watch_id, safe='')}", {}))
 
     def matches(self, watch_id: str, *, limit: int = 50) -> list[Matched]:
         """What matched a watch last, newest first."""

@@ -56,7 +56,7 @@ class Requests:
         is_of_all: bool = False,
     ) -> _Value:
         """An answer's JSON body as `read` makes a value of it."""
-        said = self._call(method, path, query, body, kind, is_of_all=is_of_all)
+        said = self._call(self._request(method, path, query, body, kind, is_of_all=is_of_all))
         try:
             return read(json.loads(said))
         except (ValueError, KeyError, TypeError) as error:
@@ -84,17 +84,7 @@ class Requests:
             request.add_unredirected_header("Authorization", f"Bearer {self._api_key}")
         return request
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, object],
-        body: bytes | None = None,
-        kind: str = "",
-        *,
-        is_of_all: bool = False,
-    ) -> bytes:
-        request = self._request(method, path, query, body, kind, is_of_all=is_of_all)
+    def _call(self, request: urllib.request.Request) -> bytes:
         try:
             try:
                 with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
