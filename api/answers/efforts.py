@@ -39,8 +39,7 @@ async def search_hypotheses(
         known: dict[str, Match] = {}
 
         def search_each(asked: NDArray[np.float32]) -> Iterator[list[tuple[float, str]]]:
-            for embedding in asked:
-                answer = snapshot.search(embedding, k, max_distance, selection)
+            for answer in snapshot.search_all(asked, k, max_distance, selection):
                 known.update((match.image_id, match) for match in answer)
                 yield [(match.distance, match.image_id) for match in answer]
 

@@ -1,6 +1,6 @@
 """The bodies of answers to searches. What one search answers is not made of pydantic's models, which cost three times as much to make."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -19,6 +19,10 @@ class Timing:
     search: float = 0.0
     lookup: float = 0.0
     total: float = 0.0
+
+    def rounded(self) -> "Timing":
+        """The same to a microsecond."""
+        return Timing(*(round(getattr(self, stage.name), 3) for stage in fields(self)))
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,8 @@ from gallery.generations.snapshot import Match, Snapshot
 from gallery.store.rows import ImageRecord
 from model.verdicts.frames import Shown
 
-# So many of a batch's queries are worked on at once: others come in between.
-BATCH_CONCURRENCY = 16
+# So many of a batch's images are decoded at once, and so many of its queries searched together: others come in between.
+BATCH_CONCURRENCY, BATCH_TOGETHER = 16, 64
 _STAGE_SECONDS = {field.name: SEARCH_SECONDS.labels(field.name) for field in fields(Timing)}
 _EXPLAIN_SECONDS = SEARCH_SECONDS.labels("explain")
 
@@ -115,12 +116,13 @@ class Searcher:
         """
         past = await self.past(served.snapshot, wanted.as_of)
         selection = await self._selection(served.snapshot, past, wanted)
-        answered: list[_Found | ProblemError] = []
+        asked: list[Query | ProblemError] = []
         for part in asked_together(questions, BATCH_CONCURRENCY):
-            answered += await asyncio.gather(
-                *(self._find_or_problem(each, served, wanted, past, selection) for each in part)
-            )
-        found = [each for each in answered if isinstance(each, _Found)]
+            asked += await asyncio.gather(*(self._query_or_problem(each, served, past) for each in part))
+        queries = [each for each in asked if isinstance(each, Query)]
+        found = await self._find_all(queries, served.snapshot, wanted, selection)
+        each_found = iter(found)
+        answered = [next(each_found) if isinstance(each, Query) else each for each in asked]
         lookup_s = time.perf_counter()
         sources = {match.source for each in found for match in each.matches}
         records, is_complete = await self._records.records(list(sources))
@@ -175,27 +177,39 @@ class Searcher:
                 query, snapshot, k, max_distance, self._searches, selection
             )
             return _Found(query, matches[wanted.offset :], took_s * 1000, hypotheses)
-        if isinstance(question, bytes):
-            query = await served.queries.encode(question)
-        elif isinstance(question, ById):
-            query = await self._query_of(question.image_id, snapshot, past)
-        else:
-            question.check_encoder(snapshot.manifest.encoder, snapshot.dimensions)
-            query = Query(np.array(question.embedding, np.float32))
+        query = await self._query(question, served, past)
         matches, took_s = await self._searches.run(lambda: snapshot.search(query.embedding, k, max_distance, selection))
         return _Found(query, matches[wanted.offset :], took_s * 1000)
 
-    async def _find_or_problem(
-        self,
-        question: Question,
-        served: ServedGeneration,
-        wanted: Wanted,
-        past: Past | None,
-        selection: Selection | None,
-    ) -> _Found | ProblemError:
-        """What was found, or why this question alone cannot be answered."""
+    async def _find_all(
+        self, queries: Sequence[Query], snapshot: Snapshot, wanted: Wanted, selection: Selection | None
+    ) -> list[_Found]:
+        """What each of many queries found, in their order."""
+        found = []
+        for start in range(0, len(queries), BATCH_TOGETHER):
+            part = queries[start : start + BATCH_TOGETHER]
+            embeddings = np.stack([query.embedding for query in part])
+            search = partial(snapshot.search_all, embeddings, wanted.k, wanted.max_distance, selection)
+            answers, took_s = await self._searches.run(search, is_long=True)
+            found += [
+                _Found(query, matches, took_s * 1000 / len(part)) for query, matches in zip(part, answers, strict=True)
+            ]
+        return found
+
+    async def _query(self, question: Question, served: ServedGeneration, past: Past | None) -> Query:
+        if isinstance(question, bytes):
+            return await served.queries.encode(question)
+        if isinstance(question, ById):
+            return await self._query_of(question.image_id, served.snapshot, past)
+        question.check_encoder(served.snapshot.manifest.encoder, served.snapshot.dimensions)
+        return Query(np.array(question.embedding, np.float32))
+
+    async def _query_or_problem(
+        self, question: Question, served: ServedGeneration, past: Past | None
+    ) -> Query | ProblemError:
+        """The query that a question makes, or why this question alone cannot be answered."""
         try:
-            return await self._find(question, served, wanted, past, selection)
+            return await self._query(question, served, past)
         except RejectedError as error:
             return rejected_problem(error)
         except ProblemError as error:
@@ -279,14 +293,6 @@ def _match(
 
 def _timing(found: list[_Found], began_s: float, lookup_ms: float) -> Timing:
     """What each stage took for all of them; they were worked on side by side, so the total may be less than the sum."""
-    return Timing(
-        decode=_rounded(sum(each.query.decode_ms for each in found)),
-        encode=_rounded(sum(each.query.encode_ms for each in found)),
-        search=_rounded(sum(each.search_ms for each in found)),
-        lookup=_rounded(lookup_ms),
-        total=_rounded((time.perf_counter() - began_s) * 1000),
-    )
-
-
-def _rounded(milliseconds: float) -> float:
-    return round(milliseconds, 3)
+    queries, total_ms = [each.query for each in found], (time.perf_counter() - began_s) * 1000
+    decode_ms, encode_ms = sum(query.decode_ms for query in queries), sum(query.encode_ms for query in queries)
+    return Timing(decode_ms, encode_ms, sum(each.search_ms for each in found), lookup_ms, total_ms).rounded()

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -140,11 +140,7 @@ class Snapshot:
         return found
 
     def search(
-        self,
-        query: NDArray[np.float32],
-        k: int,
-        max_distance: float | None = None,
-        selection: Selection | None = None,
+        self, query: NDArray[np.float32], k: int, max_distance: float | None = None, selection: Selection | None = None
     ) -> list[Match]:
         """The k nearest images, nearest first, ties in the byte order of their ids.
 
@@ -154,28 +150,39 @@ class Snapshot:
             max_distance: leave out what is farther away.
             selection: what may be found; None for all that ids mean now.
         """
+        return self.search_all(query[np.newaxis], k, max_distance, selection)[0]
+
+    def search_all(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        max_distance: float | None = None,
+        selection: Selection | None = None,
+    ) -> list[list[Match]]:
+        """What `search` finds for each of some queries (b, d); where all of a base is read, it is read once for all of them."""
         chosen, base = selection or self._now, self.base
         _, in_tail, in_replaced = chosen.counts
-        if chosen.few is None:
-            nearest = base.neighbours.nearest(query, k, chosen.base, max_distance)
-        else:
-            nearest = base.neighbours.nearest_chosen(query, k, chosen.few, max_distance)
-        near, farthest = [nearest], max_distance
-        parts: list[_Records] = [base.live]
+        limits = np.full(len(queries), np.inf if max_distance is None else max_distance)
+        searched = chosen.base if chosen.few is None else chosen.few
+        of_base = base.neighbours.nearest_all(queries, k, searched, limits)
+        found: list[_Near] = [[(base.live, *near)] for near in of_base]
         if in_replaced and not planted("as-of-forgets-replaced"):
-            farthest = _farthest(near, k, max_distance)
-            near.append(base.replaced.neighbours.nearest(query, k, chosen.replaced, farthest))
-            parts.append(base.replaced.puts)
+            of_replaced = base.replaced.neighbours
+            more = of_replaced.nearest_all(queries, k, chosen.replaced, _farthest(found, k, limits))
+            found = [[*near, (base.replaced.puts, *also)] for near, also in zip(found, more, strict=True)]
         if in_tail:
-            near.append(self._search_tail(query, k, chosen.tail, _farthest(near, k, farthest)))
-            parts.append(self._tail)
-        # Ids and positions are read only of those that can be among the k nearest.
-        farthest = _farthest(near, k, max_distance)
+            more = self._search_tail(queries, k, chosen.tail, _farthest(found, k, limits))
+            found = [[*near, (self._tail, *also)] for near, also in zip(found, more, strict=True)]
+        farthest = _farthest(found, k, limits).tolist()
+        return [self._ranked(near, k, most) for near, most in zip(found, farthest, strict=True)]
+
+    def _ranked(self, near: "_Near", k: int, farthest: float) -> list[Match]:
+        """The k nearest of those found; ids and positions are read only of those that can be among them."""
         found = [
             (distance, part.id_bytes(row), part.position(row))
-            for (distances, rows), part in zip(near, parts, strict=True)
+            for part, distances, rows in near
             for distance, row in zip(distances.tolist(), rows.tolist(), strict=True)
-            if farthest is None or distance <= farthest
+            if distance <= farthest
         ]
         found.sort()
         if planted("search-reverses-ties"):
@@ -244,18 +251,21 @@ class Snapshot:
         return len(self.manifest.logs) - 1
 
     def _search_tail(
-        self, query: NDArray[np.float32], k: int, is_chosen: NDArray[np.bool_], max_distance: float | None
-    ) -> Nearest:
+        self, queries: NDArray[np.float32], k: int, is_chosen: NDArray[np.bool_], farthest: NDArray[np.float64]
+    ) -> list[Nearest]:
         """Distances and entry numbers of the k nearest chosen entries and of all that tie with the last of them.
 
         Entries are not in the order of ids, so which of those that tie come first is decided by the caller.
         """
-        wanted = k
-        while True:
-            distances, numbers = self._appended.nearest(query, wanted, is_chosen, max_distance)
-            if len(distances) < wanted or distances[k - 1] < distances[-1] or wanted > self._entry_count:
-                return distances, numbers
-            wanted = min(4 * wanted, self._entry_count + 1)
+        wanted = min(k, self._entry_count) + 1
+        found = self._appended.nearest_all(queries, wanted, is_chosen, farthest)
+        for number, (distances, _) in enumerate(found):
+            more = wanted
+            while len(distances) == more and distances[k - 1] == distances[-1]:
+                more = min(4 * more, self._entry_count + 1)
+                found[number] = self._appended.nearest(queries[number], more, is_chosen, float(farthest[number]))
+                distances = found[number][0]
+        return found
 
     def _source(self, position: Position) -> RecordKey:
         return RecordKey(self.manifest.logs[position.log_number].log, position.partition, position.offset)
@@ -275,7 +285,15 @@ class _Records(Protocol):
     def position(self, row: int) -> Position: ...
 
 
-def _farthest(near: list[Nearest], k: int, max_distance: float | None) -> float | None:
-    """Beyond this distance nothing can be among the k nearest; None where nothing is excluded."""
-    distances = near[0][0] if len(near) == 1 else np.concatenate([found for found, _ in near])
-    return max_distance if len(distances) < k else float(np.partition(distances, k - 1)[k - 1])
+# What one query found: by where it was found, distances and rows.
+_Near = list[tuple[_Records, NDArray[np.float64], NDArray[np.int64]]]
+
+
+def _farthest(found: Sequence[_Near], k: int, limits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By query, the distance beyond which nothing can be among its k nearest, at most its limit."""
+    farthest = limits.copy()
+    for number, near in enumerate(found):
+        distances = near[0][1] if len(near) == 1 else np.concatenate([part for _, part, _ in near])
+        if len(distances) >= k:
+            farthest[number] = np.partition(distances, k - 1)[k - 1]
+    return farthest

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.nearest.approximations import search_codes
+from gallery.nearest.approximations import is_for_many, search_codes, search_codes_together
 from gallery.nearest.contraction import Contraction
 from gallery.nearest.lanes import BYTE_ROWS, byte_blocks, put_bytes
 from gallery.nearest.neighbours import Nearest, nearest_of
@@ -42,6 +42,17 @@ class AppendedPrefix:
         farthest, query = np.inf if max_distance is None else max_distance, np.array(query, np.float32)
         return search_codes(
             self.embeddings, frozen(is_live), self.blocks, self.contraction, query, k, farthest, np.zeros(2, np.int64)
+        )
+
+    def nearest_all(
+        self, queries: NDArray[np.float32], k: int, is_live: NDArray[np.bool_], max_distances: NDArray[np.float64]
+    ) -> list[Nearest]:
+        """As `Neighbours.nearest_all`."""
+        if self.contraction is None or not is_for_many(queries, self.embeddings):
+            each = zip(queries, max_distances.tolist(), strict=True)
+            return [self.nearest(query, k, is_live, farthest) for query, farthest in each]
+        return search_codes_together(
+            self.embeddings, frozen(is_live), self.blocks, self.contraction, queries, k, max_distances
         )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.nearest.contraction import BYTE_MAX, SLACK, Contraction, fit_contraction
-from gallery.nearest.lanes import BYTE_ROWS, BYTES_AT_ONCE, byte_blocks, put_bytes
+from gallery.nearest.lanes import BLOCKS_AT_ONCE, BYTE_ROWS, BYTES_AT_ONCE, QUERIES_AT_ONCE, byte_blocks, put_bytes
 from gallery.nearest.search_threads import SEARCH_THREADS
 from gallery.nearest.skim import aim_codes, distances_of, first_coordinates, skim
+from gallery.nearest.together import skim_together
 from gallery.nearest.tree import frozen, mapped, misfit
 
 # Room for rows unlike those that the axes were learnt from, beside what these take.
@@ -114,6 +115,44 @@ def search_codes(
         distances_of(embeddings, near, query, distances)
         farthest = min(farthest, float(np.partition(distances, k - 1)[k - 1]))
     return _least(SEARCH_THREADS.run(read_on, block_count, _BLOCKS_EACH), k)
+
+
+def is_for_many(queries: NDArray[np.float32], embeddings: NDArray[np.float32]) -> bool:
+    """Whether there are enough queries (b, d) and embeddings (n, d) to compare as many at once as `search_codes_together` does."""
+    return len(queries) >= QUERIES_AT_ONCE and len(embeddings) > (BLOCKS_AT_ONCE - 1) * BYTE_ROWS
+
+
+def search_codes_together(
+    embeddings: NDArray[np.float32],
+    is_live: NDArray[np.bool_],
+    blocks: NDArray[np.uint8],
+    contraction: Contraction,
+    queries: NDArray[np.float32],
+    k: int,
+    max_distances: NDArray[np.float64],
+) -> list[Found]:
+    """As `search_codes`, for each of many queries (b, d); many are shared out among `SEARCH_THREADS`.
+
+    Args:
+        max_distances: (b,), beyond which nothing is found.
+    """
+    assert is_for_many(queries, embeddings), (queries.shape, embeddings.shape)
+
+    def search(first: int, end: int) -> list[Found]:
+        # The last query is asked once more until they are a multiple of what is compared at once.
+        numbers = np.minimum(np.arange(first, end + -(end - first) % QUERIES_AT_ONCE), end - 1)
+        asked, count = np.ascontiguousarray(queries[numbers], np.float32), len(numbers)
+        codes, inexact = np.empty((count, len(contraction.axes)), np.int16), np.empty((count, len(blocks)))
+        for number in range(count):
+            aim_codes(asked[number], *contraction.arguments[:-1], codes[number], inexact[number])
+        distances, rows, found = np.empty((count, k)), np.empty((count, k), np.int64), np.empty(count, np.int64)
+        skim_together(
+            embeddings, is_live, blocks, codes, inexact, contraction.unit, SLACK, asked,
+            max_distances[numbers], distances, rows, found,
+        )  # fmt: skip
+        return [(distances[number, :n], rows[number, :n]) for number, n in enumerate(found[: end - first].tolist())]
+
+    return [each for part in SEARCH_THREADS.run(search, len(queries), QUERIES_AT_ONCE) for each in part]
 
 
 def _least(parts: list[Found], count: int) -> Found:

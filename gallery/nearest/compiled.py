@@ -8,8 +8,9 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from gallery.nearest import bounds, contraction, lanes, pick, skim, walk
+from gallery.nearest import bounds, contraction, lanes, pick, skim, together, walk
 from gallery.nearest.appended import AppendedEmbeddings
+from gallery.nearest.lanes import BYTE_ROWS
 from gallery.nearest.neighbours import ChosenRows, Neighbours
 from gallery.nearest.tree import build_tree, frozen
 
@@ -24,7 +25,9 @@ def compile_search(cache_dir: Path) -> None:
     The first time another process compiles, since that takes 70 MB which this one would keep. Where the folder cannot be
     written, as in a container with a read-only root, this one compiles at each start.
     """
-    sources = [Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, pick, skim, walk)]
+    sources = [
+        Path(str(module.__file__)).read_bytes() for module in (bounds, contraction, lanes, pick, skim, together, walk)
+    ]
     # numba looks for changes in the file of a function alone, not in those that it calls.
     folder = cache_dir / hashlib.sha256(b"".join(sources)).hexdigest()[:16]
     if _is_cached_in(folder) and not (folder / _DONE).exists():
@@ -42,7 +45,7 @@ def _compile_for_others(folder: Path) -> None:
 def _is_cached_in(folder: Path) -> bool:
     """Have numba keep what it compiles in a folder; whether it can."""
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    skimmed = skim.aim_codes, skim.first_coordinates, skim.distances_of, skim.skim
+    skimmed = skim.aim_codes, skim.first_coordinates, skim.distances_of, skim.skim, together.skim_together
     for function in (walk.walk_tree, walk.scan, *skimmed, pick.pick):
         try:
             function.enable_caching()
@@ -60,8 +63,11 @@ def _use_once() -> None:
     neighbours.nearest_chosen(embeddings[0], 1, ChosenRows(live, frozen(np.zeros(1, np.int32)), 1))
     for base in (tree.contraction, None):
         appended = AppendedEmbeddings(1, base)
-        appended.append(embeddings)
+        for number in range(2 * BYTE_ROWS):
+            appended.append(embeddings + number)
         appended.first(1).nearest(embeddings[0], 1, live)
+        all_live = np.ones(2 * BYTE_ROWS, np.bool_)
+        appended.first(len(all_live)).nearest_all(np.zeros((4, 1), np.float32), 1, all_live, np.full(4, np.inf))
 
 
 if __name__ == "__main__":

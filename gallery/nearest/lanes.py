@@ -22,11 +22,13 @@ BLOCK = ROWS * SHORT_COORDINATES
 BYTE_ROWS = 8  # rows in a block of bytes
 BYTES_AT_ONCE = 32  # coordinates of each row in a block of bytes
 BYTE_BLOCK = BYTE_ROWS * BYTES_AT_ONCE
+QUERIES_AT_ONCE, BLOCKS_AT_ONCE = 4, 2  # of `add_products`: as many sums as registers hold
 
 _intrinsic: Any = intrinsic  # it has no types of its own
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _SIXTEEN_I8, _SIXTEEN_I16, _SIXTEEN_I32 = (ir.VectorType(t, 16) for t in (_I8, _I16, _I32))
 _EIGHT_I32 = ir.VectorType(_I32, 8)
+_PAIRS_AT_ONCE = 2  # coordinates of a step of `add_products`, in pairs
 
 
 def pack_blocks(codes: NDArray[np.int16], starts: NDArray[np.int64]) -> NDArray[np.int16]:
@@ -73,7 +75,7 @@ def near_lanes(_: Any, blocks: Any, block: Any, query: Any, limit: Any) -> tuple
             wanted = b.bitcast(_repeated(b, b.load(b.gep(pairs, [_I32(pair)]), align=2)), _SIXTEEN_I16)
             for part in range(4):
                 here = b.bitcast(b.gep(first, [_I32(pair * 64 + part * 16)]), _SIXTEEN_I16.as_pointer())
-                sums[part] = b.add(sums[part], _squares(b, b.sub(b.load(here, align=2), wanted)))
+                sums[part] = b.add(sums[part], _squares(b, b.load(here, align=2), wanted))
         limits, found = _repeated(b, arguments[3]), _I32(0)
         for part in range(4):
             bits = b.zext(b.bitcast(b.icmp_signed("<=", sums[part], limits), _I8), _I32)
@@ -126,11 +128,91 @@ def add_bytes(
             here = b.bitcast(b.gep(first, [_I32(pair * 2 * BYTE_ROWS)]), _SIXTEEN_I8.as_pointer())
             coordinates = b.zext(b.load(here, align=1), _SIXTEEN_I16)
             both = b.bitcast(_repeated(b, b.load(b.gep(pairs, [_I32(pair)]), align=2)), _SIXTEEN_I16)
-            total = b.add(total, _squares(b, b.sub(coordinates, both)))
+            total = b.add(total, _squares(b, coordinates, both))
         b.store(total, sums, align=4)
         return context.get_dummy_value()
 
     return types.void(blocks, types.int64, query, types.int64, sums, types.int64), generate
+
+
+@_intrinsic
+def add_products(
+    _: Any,
+    blocks: Any,
+    place: Any,
+    queries: Any,
+    start: Any,
+    stride: Any,
+    own: Any,
+    squares: Any,
+    first: Any,
+    sums: Any,
+) -> tuple[Any, Callable[..., Any]]:
+    """add_products(blocks, place, queries, start, stride, own, squares, first, sums): 32 products each of 16 rows and 4 queries
+    are added to 64 sums.
+
+    Args:
+        blocks: as `byte_blocks` makes them; two blocks, one behind the other, begin at `place` in a flat view.
+        queries: int16 array; 32 numbers each from `start`, `start + stride`, … on are those of a query.
+        own, squares, first: sums begin anew, as what is `own` of a row (16,) and of a query from `first` on; both int32. With a
+            `first` of -1 they go on.
+        sums: (4, 2, 8) int32: by query, block and row.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        first = b.gep(_pointer(context, b, signature, arguments, 0), [arguments[1]])
+        numbers = _pointer(context, b, signature, arguments, 2)
+        starts = [
+            b.add(arguments[3], b.mul(arguments[4], ir.Constant(_I64, query))) for query in range(QUERIES_AT_ONCE)
+        ]
+        pairs = [b.bitcast(b.gep(numbers, [start]), _I32.as_pointer()) for start in starts]
+        rows_own = b.bitcast(_pointer(context, b, signature, arguments, 5), _EIGHT_I32.as_pointer())
+        goes_on = b.icmp_signed("<", arguments[7], ir.Constant(_I64, 0))
+        queries_own = b.gep(
+            _pointer(context, b, signature, arguments, 6), [b.select(goes_on, ir.Constant(_I64, 0), arguments[7])]
+        )
+        eights = b.bitcast(_pointer(context, b, signature, arguments, 8), _EIGHT_I32.as_pointer())
+        places = [b.gep(eights, [_I32(number)]) for number in range(QUERIES_AT_ONCE * BLOCKS_AT_ONCE)]
+        # A true loop: where LLVM sees all sums at once, it orders the additions anew and keeps what it needs again in memory.
+        before, loop, after = b.block, b.append_basic_block("pairs"), b.append_basic_block("added")
+        anew = [
+            b.add(
+                b.load(b.gep(rows_own, [_I32(block)]), align=4), _repeated(b, b.load(b.gep(queries_own, [_I32(query)])))
+            )
+            for query in range(QUERIES_AT_ONCE)
+            for block in range(BLOCKS_AT_ONCE)
+        ]
+        begun = [b.select(goes_on, b.load(eight, align=4), new) for eight, new in zip(places, anew, strict=True)]
+        b.branch(loop)
+        b.position_at_end(loop)
+        pair, totals = b.phi(_I64), [b.phi(_EIGHT_I32) for _ in begun]
+        pair.add_incoming(_I64(0), before)
+        added: list[Any] = list(totals)
+        for step in range(_PAIRS_AT_ONCE):
+            here = b.add(pair, _I64(step))
+            rows = []
+            for block in range(BLOCKS_AT_ONCE):
+                at = b.add(b.mul(here, _I64(2 * BYTE_ROWS)), _I64(block * BYTE_BLOCK))
+                rows.append(
+                    b.zext(b.load(b.bitcast(b.gep(first, [at]), _SIXTEEN_I8.as_pointer()), align=1), _SIXTEEN_I16)
+                )
+            for query in range(QUERIES_AT_ONCE):
+                both = b.bitcast(_repeated(b, b.load(b.gep(pairs[query], [here]), align=2)), _SIXTEEN_I16)
+                for block in range(BLOCKS_AT_ONCE):
+                    number = query * BLOCKS_AT_ONCE + block
+                    added[number] = b.add(added[number], _products(b, rows[block], both))
+        following = b.add(pair, _I64(_PAIRS_AT_ONCE))
+        pair.add_incoming(following, loop)
+        for total, begin, end in zip(totals, begun, added, strict=True):
+            total.add_incoming(begin, before)
+            total.add_incoming(end, loop)
+        b.cbranch(b.icmp_signed("<", following, _I64(BYTES_AT_ONCE // 2)), loop, after)
+        b.position_at_end(after)
+        for eight, total in zip(places, added, strict=True):
+            b.store(total, eight, align=4)
+        return context.get_dummy_value()
+
+    return types.void(blocks, types.int64, queries, types.int64, types.int64, own, squares, types.int64, sums), generate
 
 
 @_intrinsic
@@ -170,12 +252,17 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, number:
     return context.make_array(signature.args[number])(context, builder, arguments[number]).data
 
 
-def _squares(builder: Any, difference: Any) -> Any:
-    """Of sixteen 16-bit numbers: the sums of the squares of two neighbours, eight 32-bit numbers."""
-    wide = builder.sext(difference, _SIXTEEN_I32)
-    squares = builder.mul(wide, wide)
-    even, odd = (builder.shuffle_vector(squares, squares, _places(range(start, 16, 2))) for start in (0, 1))
+def _products(builder: Any, one: Any, other: Any) -> Any:
+    """Of twice sixteen 16-bit numbers: the sums of the products of two neighbours each, eight 32-bit numbers."""
+    products = builder.mul(builder.sext(one, _SIXTEEN_I32), builder.sext(other, _SIXTEEN_I32))
+    even, odd = (builder.shuffle_vector(products, products, _places(range(start, 16, 2))) for start in (0, 1))
     return builder.add(even, odd)
+
+
+def _squares(builder: Any, one: Any, other: Any) -> Any:
+    """The same of the squares of their differences."""
+    difference = builder.sub(one, other)
+    return _products(builder, difference, difference)
 
 
 def _repeated(builder: Any, value: Any) -> Any:

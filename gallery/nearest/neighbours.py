@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from contract.embeddings import DIMENSIONS_MAX
 from contract.errors import IndexDamagedError
-from gallery.nearest.approximations import Approximations, build_approximations, load_approximations, search_codes
+from gallery.nearest.approximations import (
+    Approximations,
+    build_approximations,
+    is_for_many,
+    load_approximations,
+    search_codes,
+    search_codes_together,
+)
 from gallery.nearest.contraction import Contraction
 from gallery.nearest.pick import pick
 from gallery.nearest.tree import Tree, build_tree, frozen, load_tree, mapped
@@ -109,6 +116,32 @@ class Neighbours:
             np.array(query, np.float32), np.inf if max_distance is None else max_distance, distances, rows,
         )  # fmt: skip
         return distances[:count], rows[:count]
+
+    def nearest_all(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        searched: NDArray[np.bool_] | ChosenRows,
+        max_distances: NDArray[np.float64],
+    ) -> list[Nearest]:
+        """As `nearest` or `nearest_chosen`, of each of some queries (b, d); approximations are read once for all of them.
+
+        Args:
+            searched: rows that may be found, (n,) bool or chosen ones.
+            max_distances: (b,), infinite where nothing is too far.
+        """
+        each = zip(queries, max_distances.tolist(), strict=True)
+        if isinstance(searched, ChosenRows):
+            if searched.places is not None:
+                return [self.nearest_chosen(query, k, searched, farthest) for query, farthest in each]
+            searched = searched.is_chosen
+        if self.approximations is None or not is_for_many(queries, self.embeddings):
+            return [self.nearest(query, k, searched, farthest) for query, farthest in each]
+        _check(self.embeddings, queries[0], k, searched)
+        codes = self.approximations
+        return search_codes_together(
+            self.embeddings, searched, codes.blocks, codes.contraction, queries, k, max_distances
+        )
 
     def embeddings_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Embeddings (m, d) float32 of rows (m,)."""

@@ -139,6 +139,21 @@ def test_every_way_to_search_answers_as_brute_force_in_float64(
         ),
     ):
         assert (found[0].tolist(), found[1].tolist()) == expected
+    queries = np.concatenate(
+        [[query, np.zeros(d, np.float32)], embeddings[random.integers(0, n, int(random.integers(8)))]]
+    )
+    limits = np.where(random.random(len(queries)) < 0.3, np.inf, distances[random.integers(0, n, len(queries))])
+    limits[0] = np.inf if max_distance is None else max_distance
+    appended = appended_prefix(embeddings, split, coordinates_of(d))
+    for of_all in (
+        by_tree.nearest_all(queries, k, live, limits),
+        by_codes.nearest_all(queries, k, live, limits),
+        by_codes.nearest_all(queries, k, by_codes.choose(live), limits),
+        appended.nearest_all(queries, k, live, limits),
+    ):
+        assert len(of_all) == len(queries)
+        for one, found, limit in zip(queries, of_all, limits, strict=True):
+            assert (found[0].tolist(), found[1].tolist()) == oracle(embeddings, one, k, live, float(limit))
 
 
 def test_eight_running_sums_are_numpys_own_sum_of_128_numbers() -> None:
