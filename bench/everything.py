@@ -23,7 +23,7 @@ from bench.photo_road import measure_photo_road
 from bench.photos import measure_photos
 from bench.pipeline import measure_pipeline
 from bench.results import write_result
-from bench.scenarios import measure_during_rebuild, measure_tail
+from bench.scenarios import measure_batches, measure_during_rebuild, measure_tail
 from bench.search import measure_search
 from bench.systems import SYSTEMS, measure_systems
 from bench.watches import measure_watches
@@ -141,6 +141,16 @@ def _full(photos: Path | None) -> list[Measurement]:
             lambda s: measure_tail(_report(s), 60_000, 1000, tail=0.2, deleted=0.05),
         ),
         Measurement(
+            f"tail-photos-{REAL}",
+            f"python -m bench search --kind photos --photos FOLDER --real {REAL} --images {REAL} --tail 0.2 --deleted 0.05",
+            lambda s: measure_tail(s, REAL, 1000, tail=0.2, deleted=0.05, kind="photos", photos=photos, real_max=REAL),
+        ),
+        Measurement(
+            f"batches-photos-{REAL}",
+            f"python -m bench search --kind photos --photos FOLDER --real {REAL} --images {REAL} --together 64",
+            lambda s: measure_batches(s, REAL, 1024, 64, kind="photos", photos=photos, real_max=REAL),
+        ),
+        Measurement(
             "rebuild-60000",
             f"{REPORT} search --during-rebuild",
             lambda s: measure_during_rebuild(_report(s), 60_000, 1000),
@@ -200,6 +210,7 @@ def _quick() -> list[Measurement]:
         Measurement("search-2000", QUICK, lambda s: measure_search(s, 2000, 100, names)),
         Measurement("search-uniform-2000", QUICK, lambda s: measure_search(s, 2000, 100, names, kind="uniform")),
         Measurement("tail-2000", QUICK, lambda s: measure_tail(s, 2000, 100, tail=0.2, deleted=0.05)),
+        Measurement("batches-2000", QUICK, lambda s: measure_batches(s, 2000, 100, 50, kind="uniform")),
         Measurement("rebuild-2000", QUICK, lambda s: measure_during_rebuild(s, 2000, 100, rounds=1)),
         Measurement("history-2000", QUICK, lambda s: measure_as_of(s, 2000, 100, [0.1])),
         Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),

@@ -108,6 +108,8 @@ GOALS = (
     Goal("100,000 photographs: time / hnswlib's at recall ≥ .996, p50", 4, "×", True, lambda r: 1 / _faster(PHOTOS, "hnswlib")(r)),
     Goal("1,000,000 photographs: answers other than float64 brute force", 0, "", True, _wrong(PHOTOS1M)),
     Goal("1,000,000 photographs: faster than FAISS Flat, p50", 8, "×", False, _faster(PHOTOS1M, "faiss-flat")),
+    Goal("100,000 photographs: a fifth in the tail, 5 % deleted / one clean base, p50", 1.5, "×", True, lambda r: r["tail-photos-100000"]["ratio_p50"]),
+    Goal("100,000 photographs: searches in batches of 64 / one by one", 3, "×", False, lambda r: r["batches-photos-100000"]["times_faster"]),
     Goal("60,000: p99 / p50", 4, "×", True, _p99_to_p50(S60)),
     Goal("1,000,000: p99 / p50", 4, "×", True, _p99_to_p50(S1M)),
     Goal("60,000 → 1,000,000: p50 grows", 5, "×", True, _growth),

@@ -66,11 +66,16 @@ def memory(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
 def search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:
     """Searches beside other libraries, with a tail, or during a rebuild."""
     from bench.peers import METHODS
-    from bench.scenarios import measure_during_rebuild, measure_tail
+    from bench.scenarios import measure_batches, measure_during_rebuild, measure_tail
     from bench.search import measure_search
 
+    data = {"kind": options.kind, "photos": options.photos, "real_max": options.real}
     if options.tail is not None:
-        return measure_tail(settings, options.images, options.queries, tail=options.tail, deleted=options.deleted)
+        return measure_tail(
+            settings, options.images, options.queries, tail=options.tail, deleted=options.deleted, **data
+        )
+    if options.together:
+        return measure_batches(settings, options.images, options.queries, options.together, **data)
     if options.during_rebuild:
         return measure_during_rebuild(settings, options.images, options.queries)
     names = options.methods or list(METHODS)
@@ -81,9 +86,7 @@ def search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] 
         options.images,
         options.queries,
         names,
-        kind=options.kind,
-        photos=options.photos,
-        real_max=options.real,
+        **data,
         threads=options.threads,
         search_threads=options.search_threads,
     )

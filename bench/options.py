@@ -125,6 +125,9 @@ def add_search(search: argparse.ArgumentParser) -> None:
     scenario.add_argument(
         "--tail", type=float, metavar="SHARE", help="ours with this share in the tail, beside one clean base"
     )
+    scenario.add_argument(
+        "--together", type=int, metavar="N", help="ours with N queries in a batch, beside the same one by one"
+    )
     scenario.add_argument("--during-rebuild", action="store_true", help="ours while a base of the same size is built")
     search.add_argument(
         "--deleted", type=float, metavar="SHARE", default=0.0, help="deleted images, with --tail (default 0)"

@@ -1,4 +1,4 @@
-"""A search while the index is not one clean base: with a tail and deleted images, and while the next base is built."""
+"""Searches that are not one by one over one clean base: with a tail and deleted images, while the next base is built, in batches."""
 
 import multiprocessing
 import shutil
@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.machine import machine, versions
 from bench.peers import K
-from bench.search import ROUNDS, exact_neighbours, interleaved, search_data
+from bench.photo_embeddings import REAL_MAX
+from bench.search import DIGITS, KINDS, ROUNDS, exact_neighbours, interleaved, search_data
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.base import save_base
@@ -24,7 +25,7 @@ from gallery.generations.fold import Position
 from gallery.generations.id_table import IdTable
 from gallery.generations.next_base import build_base, save_merged
 from gallery.generations.reader import Reader
-from gallery.generations.snapshot import Snapshot
+from gallery.generations.snapshot import Match, Snapshot
 from gallery.generations.writer import Writer
 from gallery.nearest.compiled import compile_search
 from gallery.store.rows import FeedRow
@@ -43,18 +44,33 @@ class Searched:
 
     def nearest(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         """Row numbers (10,) of the nearest, nearest first, for a query (d,)."""
-        return np.array([int(match.image_id) for match in self._snapshot.search(query, K)], np.int64)
+        return _rows(self._snapshot.search(query, K))
+
+    def nearest_all(self, queries: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The same for each of some queries (b, d) together: (b, 10)."""
+        return np.stack([_rows(matches) for matches in self._snapshot.search_all(queries, K)])
 
 
-def measure_tail(settings: Settings, n: int, query_count: int, *, tail: float, deleted: float) -> dict[str, Any]:
+def measure_tail(
+    settings: Settings,
+    n: int,
+    query_count: int,
+    *,
+    tail: float,
+    deleted: float,
+    kind: str = DIGITS,
+    photos: Path | None = None,
+    real_max: int = REAL_MAX,
+) -> dict[str, Any]:
     """A generation with a part of its n images in the tail and some deleted, beside one clean base of the same images.
 
     Args:
         tail: share of the images that came after the base was built.
         deleted: share of all images, of base and tail alike, that were deleted then.
+        kind, photos, real_max: as for `search_data`.
     """
     compile_search(settings.compiled_dir)
-    embeddings, asked, *_ = search_data(settings, n, query_count)
+    embeddings, asked, _, how_made = search_data(settings, n, query_count, kind=kind, photos=photos, real_max=real_max)
     in_base = n - round(tail * n)
     gone = np.sort(np.random.default_rng(0).choice(n, round(deleted * n), replace=False))
     with index_folder() as folder, index_folder() as clean_folder, threadpool_limits(limits=1):
@@ -75,7 +91,8 @@ def measure_tail(settings: Settings, n: int, query_count: int, *, tail: float, d
     rows = [timed_row(name, taken_ms) | exactness(ours, expected) for name, (taken_ms, ours) in found.items()]
     return {
         "embeddings": n,
-        "data": "digits",
+        "data": KINDS[kind].data,
+        "how_made": how_made,
         "queries": query_count,
         "rounds": ROUNDS,
         "tail_share": tail,
@@ -86,6 +103,58 @@ def measure_tail(settings: Settings, n: int, query_count: int, *, tail: float, d
         "machine": machine(),
         "versions": versions(),
         "rows": rows,
+    }
+
+
+def measure_batches(
+    settings: Settings,
+    n: int,
+    query_count: int,
+    together: int,
+    *,
+    kind: str = DIGITS,
+    photos: Path | None = None,
+    real_max: int = REAL_MAX,
+) -> dict[str, Any]:
+    """Queries so many together, beside the same queries one after the other; both take turns.
+
+    Args:
+        kind, photos, real_max: as for `search_data`.
+    """
+    compile_search(settings.compiled_dir)
+    embeddings, asked, _, how_made = search_data(settings, n, query_count, kind=kind, photos=photos, real_max=real_max)
+    expected = exact_neighbours(embeddings, asked)
+    batches = range(0, query_count, together)
+    one_by_one, in_batches = np.empty((2, ROUNDS, len(batches)))
+    found = {"one-by-one": np.zeros_like(expected), "in-batches": np.zeros_like(expected)}
+    with index_folder() as folder, threadpool_limits(limits=1):
+        writer = with_base(folder, embeddings)
+        searched = Searched(current_generation(folder))
+        searched.nearest_all(asked[:together])  # warms up
+        for round_number in range(ROUNDS):
+            for number, start in enumerate(batches):
+                queries, rows = asked[start : start + together], slice(start, start + together)
+                began = time.perf_counter()
+                found["one-by-one"][rows] = [searched.nearest(query) for query in queries]
+                between = time.perf_counter()
+                found["in-batches"][rows] = searched.nearest_all(queries)
+                one_by_one[round_number, number] = (between - began) * 1000 / len(queries)
+                in_batches[round_number, number] = (time.perf_counter() - between) * 1000 / len(queries)
+        writer.close()
+    return {
+        "embeddings": n,
+        "data": KINDS[kind].data,
+        "how_made": how_made,
+        "queries": query_count,
+        "together": together,
+        "rounds": ROUNDS,
+        "times_faster": round(float(np.median(one_by_one / in_batches)), 3),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": [
+            timed_row(name, taken_ms) | exactness(found[name], expected)
+            for name, taken_ms in (("one-by-one", one_by_one), ("in-batches", in_batches))
+        ],
     }
 
 
@@ -213,6 +282,10 @@ def timed_row(name: str, taken_ms: NDArray[np.float64]) -> dict[str, Any]:
 def exactness(found: NDArray[np.int64], expected: NDArray[np.int64]) -> dict[str, bool]:
     """Whether the rows (m, 10) that were found are those of brute force."""
     return {"same_ids_in_order": bool((found == expected).all())}
+
+
+def _rows(matches: list[Match]) -> NDArray[np.int64]:
+    return np.array([int(match.image_id) for match in matches], np.int64)
 
 
 def _position(row: int) -> Position:
