@@ -31,6 +31,7 @@ from gallery.nearest.compiled import compile_search
 from gallery.nearest.search_threads import SEARCH_THREADS
 from gallery.store.store import Store
 from runtime.memory import collect_rarely
+from runtime.readiness import READINESS
 from topics.end_offsets import EndOffsetsPoller
 from topics.offsets import EndOffsets
 from topics.publisher import ImagePublisher
@@ -54,6 +55,7 @@ async def open_collections(
     # Waited for, since the first queries would compile it as well, each in a thread that cannot be stopped.
     await asyncio.to_thread(compile_search, settings.compiled_dir)
     SEARCH_THREADS.use(settings.search_threads)
+    READINESS.need("index")  # of one collection at least, as /readyz says
     records = StoredRecords(partial(Store.connect, settings))
     explanations = Explanations()
     searches = BoundedWork(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S)

@@ -36,8 +36,17 @@ DEPENDENCY_UP = Gauge(
     ["dependency"],
     multiprocess_mode="liveall",
 )
-IS_READY = Gauge("lookalike_ready", "1 while the process does its work, 0 while it starts or waits for something.")
-DEGRADED = Gauge("lookalike_degraded", "1 while the process is not ready because of this part.", ["part"])
+IS_READY = Gauge(
+    "lookalike_ready",
+    "1 while the process does its work, 0 while it starts or waits for something.",
+    multiprocess_mode="liveall",
+)
+DEGRADED = Gauge(
+    "lookalike_degraded",
+    "1 while the process is not ready because of this part.",
+    ["part"],
+    multiprocess_mode="liveall",
+)
 STALLED = Gauge(
     "lookalike_stalled",
     "1 while coverage stands still because of this part, though records wait.",

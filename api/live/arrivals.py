@@ -15,6 +15,7 @@ from contract.record_key import RecordKey
 from contract.telemetry import FRESHNESS_SECONDS, GENERATION, INDEX_IMAGES, TAIL_ENTRIES
 from gallery.generations.manifest import Manifest
 from gallery.generations.snapshot import Match, Snapshot
+from runtime.readiness import READINESS
 
 NEWEST_IMAGES = 20
 # Freshness is taken from at most so many images a swap and kept for so many.
@@ -56,6 +57,7 @@ class Arrivals:
         """Note what `now` covers beyond `before`."""
         served_ms = int(self._clock() * 1000)
         manifest = now.manifest
+        READINESS.note("index", is_good=True)
         self._swaps.append((served_ms, manifest))
         self.covered_rate.add(sum(manifest.offsets.values()))
         GENERATION.labels(self._collection).set(manifest.generation)
