@@ -55,7 +55,9 @@ def test_a_search_result_has_a_row_for_each_installed_method(results: dict[str, 
 def test_every_answer_of_ours_equals_brute_force(results: dict[str, dict[str, Any]]) -> None:
     ours = [row for name in ("search-2000", "search-uniform-2000", "systems") for row in results[name]["rows"]]
     ours = [row for row in ours if row["method"] == "lookalike"]
-    mixed = [each for name in ("tail-2000", "batches-2000", "rebuild-2000", "history-2000") for each in results[name]["rows"]]
+    mixed = [
+        each for name in ("tail-2000", "batches-2000", "rebuild-2000", "history-2000") for each in results[name]["rows"]
+    ]
     assert len(ours) == 3 and len(mixed) == 8
     assert all(row["same_ids_in_order"] for row in ours + mixed)
     filtered = [row for row in results["filters"]["rows"] if row["method"].startswith("lookalike, ")]
