@@ -12,8 +12,6 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 IMAGES ?= 10000
 MINUTES ?= 30
-# Tests that start no servers and install nothing: two at once.
-UNIT := $(filter-out $(patsubst %,tests/unit/test_%.py,asyncapi bench_smoke containers),$(wildcard tests/unit/test_*.py))
 export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -29,7 +27,7 @@ demo: venv ## the whole road over the pictures in FOLDER=~/Pictures and over IMA
 test: venv ## lint, types and every test; fetches what it needs
 	@$(MAKE) --no-print-directory lint
 	@$(RUN) -m stack fetch
-	@$(if $(ARGS),$(RUN) -m pytest $(ARGS),$(RUN) -m pytest -n 2 --dist loadfile $(UNIT) && $(RUN) -m pytest tests $(UNIT:%=--ignore %))
+	@$(RUN) -m pytest $(or $(ARGS),-n 2)
 
 up: venv ## start the stack, detached; returns when it is ready
 	@$(RUN) -m stack up

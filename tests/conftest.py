@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from contract.settings import DIGITS_ENCODER, PREFIX, Settings, load_settings
 from stack import groups
@@ -15,6 +16,8 @@ from stack.ports import free_ports, own_ports
 
 # Compiling the search takes longer than most tests.
 COMPILED_DIR = Path(__file__).parents[1] / "var" / "numba"
+# In tests/unit, but they need servers or what npm installs.
+NO_UNITS = {"test_asyncapi", "test_bench_smoke", "test_containers"}
 SEED = int(os.environ.get("LOOKALIKE_TEST_SEED") or random.SystemRandom().randrange(2**32))
 
 
@@ -40,6 +43,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).with_name("faults") in item.path.parents:
             item.add_marker("faults")
+
+
+class _OneStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Each file in one process, and in one of them all files that start servers or install something, one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.split("::", 1)[0])
+        return path.name if path.parent.name == "unit" and path.stem not in NO_UNITS else "servers"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """How tests are shared out among processes, with `-n`."""
+    return _OneStack(config, log)
 
 
 @pytest.fixture
