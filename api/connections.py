@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
+import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.answers.problems import MEDIA_TYPE, ProblemError
 from contract.telemetry import CONNECTIONS_ENDED
 
+# From the connection to the end of the TLS handshake. Until then there is no protocol of ours that could end it.
+HANDSHAKE_S = 5.0
+# By name, as Uvicorn takes an event loop.
+BOUNDED_LOOP = "api.connections:BoundedLoop"
 # A client that is refused may still be sending; closed at once, its system would throw away what we told it.
 _REFUSED_S = 1.0
 
@@ -39,6 +44,18 @@ class ConnectionLimits:
     body_grace_s: float = 5.0
     look_s: float = 1.0
     lingering_s: float = 10.0
+
+
+class BoundedLoop(uvloop.Loop):
+    """An event loop whose servers end connections that do not finish a TLS handshake in time; Uvicorn hands no such bound on."""
+
+    handshake_s = HANDSHAKE_S
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """A server like any other."""
+        if options.get("ssl"):
+            options["ssl_handshake_timeout"] = self.handshake_s
+        return await super().create_server(*args, **options)
 
 
 class BoundedProtocol(HttpToolsProtocol):

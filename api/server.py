@@ -16,7 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from api.access.listening import check_listening, tls_options
-from api.connections import BoundedProtocol
+from api.connections import BOUNDED_LOOP, BoundedProtocol
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from contract.telemetry import SHARED_DIR, configure_logging
@@ -57,6 +57,7 @@ def serve(settings: Settings, processes: int, application: str | Callable[[], Fa
         timeout_worker_healthcheck=HUNG_TIMEOUT_S,
         server_header=False,
         http=BoundedProtocol,
+        loop=BOUNDED_LOOP,
         ws="none",
         **tls,
     )

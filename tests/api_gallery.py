@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from api.access.listening import tls_options
 from api.app import create_app
-from api.connections import BoundedProtocol, ConnectionLimits
+from api.connections import BOUNDED_LOOP, BoundedProtocol, ConnectionLimits
 from contract.record_key import RecordKey
 from contract.settings import Settings, load_settings
 from gallery.generations.next_base import build_base
@@ -121,6 +121,7 @@ def running_api(settings: Settings, limits: ConnectionLimits = BoundedProtocol.l
         access_log=False,
         timeout_graceful_shutdown=2,
         http=type("Protocol", (BoundedProtocol,), {"limits": limits}),
+        loop=BOUNDED_LOOP,
         ws="none",
         **tls_options(settings),
     )

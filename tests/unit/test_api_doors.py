@@ -1,9 +1,11 @@
 """Where the API listens and who reaches it: refused starts, TLS, other pages, and a proxy that serves it below a path."""
 
 import re
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import yaml
 
 from api.access.listening import check_listening, tls_options
+from api.connections import BoundedLoop
 from api.server import serve
 from contract.errors import ConfigurationError
 from contract.settings import Settings, load_settings
@@ -110,6 +113,26 @@ def test_the_api_speaks_tls(tmp_path: Path, certificate: tuple[Path, Path], monk
             httpx.get(f"http://127.0.0.1:{settings.api_port}/livez")
         monkeypatch.delenv("SSL_CERT_FILE")
         assert answers_ready(address, chain), "whoever starts it knows its certificate"
+
+
+def test_a_handshake_that_does_not_end_is_not_waited_for(
+    tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert BoundedLoop.handshake_s <= 5.0
+    monkeypatch.setattr(BoundedLoop, "handshake_s", 0.6)
+    chain, key_file = certificate
+    settings = settings_for(tmp_path, api_tls_certificate_file=chain, api_tls_key_file=key_file)
+    Gallery(settings).put({"a": digit(0)})
+    started = bytes.fromhex("16030100c8010000c4")  # of a message of TLS that promises more than follows
+    with running_api(settings) as address:
+        for said in (b"", started):
+            with socket.create_connection(("127.0.0.1", settings.api_port), timeout=10) as silent:
+                silent.sendall(said)
+                began_s = time.monotonic()
+                assert silent.recv(1024) == b""
+                assert 0.4 < time.monotonic() - began_s < 3.0
+        tls = ssl.create_default_context(cafile=str(chain))
+        assert httpx.get(f"{address}/livez", verify=tls).status_code == 200
 
 
 def test_a_certificate_that_cannot_be_used_is_refused_at_start(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
