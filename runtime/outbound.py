@@ -21,6 +21,7 @@ from contract.errors import LookalikeError
 
 REDIRECTS_MAX = 3
 URL_LENGTH_MAX = 2048
+MASK = "***"
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_SIZE_BYTES = 64 * 1024
@@ -146,7 +147,7 @@ class Outbound:
             return answer
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, UnicodeError):
-                raise AddressError("bad-address", f"{url[:200]!r} cannot be asked: {error}.") from error
+                raise AddressError("bad-address", f"{masked_address(url)} cannot be asked: {error}.") from error
             raise AddressError(
                 "address-failed",
                 f"{host} did not answer as HTTP within {self._timeout_s:g} s: {error or type(error).__name__}.",
@@ -219,6 +220,21 @@ class _Deadline:
                     opened.shutdown(socket.SHUT_RDWR)
 
 
+def masked_address(url: str) -> str:
+    """An address as logs, errors and lists may tell it: who is asked. What stands before and behind that may be a secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return MASK
+    if not host:
+        return MASK
+    named = f"[{host}]" if ":" in host else host[:200]
+    before = f"{MASK}@" if parts.username is not None else ""
+    behind = f"/{MASK}" if parts.path not in ("", "/") or parts.query or parts.fragment else parts.path
+    return f"{parts.scheme}://{before}{named}{f':{port}' if port is not None else ''}{behind}"
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address is one that anybody anywhere may reach, and nothing that only means one from inside."""
     found: Any = ipaddress.ip_address(address.partition("%")[0])
@@ -240,12 +256,12 @@ def _checked(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise AddressError("bad-address", f"{url[:200]!r} is not an address: {error}.") from error
+        raise AddressError("bad-address", f"{masked_address(url)} is not an address: {error}.") from error
     is_plain = url.isascii() and url.isprintable() and " " not in url
     if len(url) > URL_LENGTH_MAX or not is_plain or parts.scheme not in _PORTS or not parts.hostname or port == 0:
         raise AddressError(
             "bad-address",
-            f"{url[:200]!r} cannot be asked: expected http:// or https://, a host and a path, at most {URL_LENGTH_MAX} "
+            f"{masked_address(url)} cannot be asked: expected http:// or https://, a host and a path, at most {URL_LENGTH_MAX} "
             "printable characters of ASCII; others as %20 or xn--.",
         )
     if parts.username is not None or parts.password is not None:
@@ -275,4 +291,4 @@ def _too_large(url: str, found: str, size_bytes_max: int) -> AddressError:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc[:200]
+    return urlsplit(url).netloc.rpartition("@")[2][:200]

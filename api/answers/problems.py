@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from contract.errors import DependencyError, IndexDamagedError, RejectedError
+from runtime.outbound import MASK
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -27,6 +28,9 @@ STATUS_OF_REASON = {
     "too-large": 413,
     "unsupported-type": 415,
 }
+
+# Parameters whose values no error repeats.
+_MAY_BE_SECRET = frozenset({"webhook"})
 
 logger = structlog.get_logger()
 
@@ -138,7 +142,7 @@ async def _answer_validation(_: Request, error: Exception) -> Response:
         return problem_response(
             ProblemError(400, f"missing-{_kebab(name)}", f"The parameter {name} is missing; see /docs for its meaning.")
         )
-    given = repr(first["input"])[:200]
+    given = MASK if name in _MAY_BE_SECRET else repr(first["input"])[:200]
     detail = f"{name} is {given}: {first['msg']}. See /docs for its meaning."
     return problem_response(ProblemError(400, f"bad-{_kebab(name)}", detail))
 

@@ -10,6 +10,7 @@ from api.answers.problems import ProblemError
 from api.answers.questions import ByEmbedding, ById
 from api.answers.records import Source
 from gallery.store.watches import StoredWatch
+from runtime.outbound import masked_address
 from topics.matches import NumberedMatch
 
 NAME_MAX = 200
@@ -64,7 +65,9 @@ class WatchAnswer(BaseModel):
     name: str
     max_distance: float
     filter: dict[str, Any] | None = Field(description="Null without one.")
-    webhook: str | None = Field(description="Null without one.")
+    webhook: str | None = Field(
+        description="Null without one. Whole where a watch is created; elsewhere its host alone, as the rest may be a secret."
+    )
     has_image: bool = Field(description="Whether it was made of an image, which `GET /v1/watches/{id}/image` gives.")
     encoder: str = Field(description="Fingerprint of the encoder that made its embedding.")
     start: dict[str, int] = Field(description="By partition, the first offset that counts.")
@@ -110,14 +113,20 @@ class MatchesAnswer(BaseModel):
     degraded: Annotated[list[str], Field(description="`matches` while Kafka is away: newer ones may be missing.")]
 
 
+def created_answer(watch: StoredWatch) -> CreatedWatch:
+    """What whoever creates a watch is told, whole."""
+    told = watch_answer(watch).model_dump() | {"webhook": watch.webhook or None}
+    return CreatedWatch(**told, secret=watch.secret)
+
+
 def watch_answer(watch: StoredWatch) -> WatchAnswer:
-    """What is told of a watch; never its secret."""
+    """What is told of a watch; never its secret, nor what may be one."""
     return WatchAnswer(
         id=watch.id,
         name=watch.name,
         max_distance=watch.max_distance,
         filter=json.loads(watch.filter) if watch.filter else None,
-        webhook=watch.webhook or None,
+        webhook=masked_address(watch.webhook) if watch.webhook else None,
         has_image=watch.image is not None,
         encoder=watch.encoder,
         start=dict(watch.start.offsets),
@@ -166,6 +175,6 @@ def check_webhook(address: str) -> str:
         raise ProblemError(
             400,
             "bad-webhook",
-            f"webhook is {address[:100]!r}. Expected an http or https address in ASCII without a user's name or password.",
+            f"webhook is {masked_address(address)}. Expected an http or https address in ASCII without a user's name or password.",
         )
     return address

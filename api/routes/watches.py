@@ -24,6 +24,7 @@ from api.answers.watches import (
     WatchAnswer,
     WatchesAnswer,
     check_webhook,
+    created_answer,
     match_answer,
     watch_answer,
 )
@@ -115,7 +116,7 @@ async def create_watch(
         filter_text=wanted.text if wanted else "",
     )
     response.headers["Location"] = f"{ROOT_PATH.get()}{get_route_path(request.scope)}/{watch.id}"
-    return CreatedWatch(**watch_answer(watch).model_dump(), secret=watch.secret)
+    return created_answer(watch)
 
 
 @router.get("/watches", responses=describe_problems(503))

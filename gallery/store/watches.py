@@ -66,7 +66,7 @@ class StoredWatch:
     encoder: str
     max_distance: float
     filter: str = ""
-    webhook: str = ""
+    webhook: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
     start: WatchStart
     image: WatchImage | None = None

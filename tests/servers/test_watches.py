@@ -117,6 +117,8 @@ def test_an_image_is_told_to_its_watch_on_the_topic_as_event_and_to_the_webhook(
         by_embedding = client.watch([float(x) for x in near], max_distance=0.0)
         assert [each.id for each in client.watches()] == [watch.id, by_id.id, by_embedding.id]
         assert [each.secret for each in client.watches()] == [None] * 3
+        assert watch.webhook == receiver.address
+        assert [each.webhook for each in client.watches()] == [receiver.address.replace("hook?x=1", "***"), None, None]
         seen: list[Matched] = []
 
         def listen() -> None:

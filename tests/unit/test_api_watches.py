@@ -6,6 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.answers.watches import created_answer, watch_answer
+from gallery.store.watches import StoredWatch, WatchStart
 from tests.api_gallery import Gallery, digit, running_api, settings_for
 
 PNG = {"content-type": "image/png"}
@@ -43,6 +45,39 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 def test_what_is_wrong_with_a_watch_is_named(client: httpx.Client, body: str, code: str) -> None:
     answer = client.post("/watches", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    "webhook",
+    [
+        "http://me:s3cret@x.test/",
+        "ftp://x.test/s3cret",
+        "http://[s3cret",
+        "http://x.test/ s3cret",
+        "http://x/s3cret" + "x" * 2000,
+    ],
+)
+def test_no_answer_repeats_a_webhook_that_is_refused(client: httpx.Client, webhook: str) -> None:
+    told = {"image_id": "a", "max_distance": 1, "webhook": webhook}
+    parameters = {"max_distance": 1, "webhook": webhook}
+    for answer in (
+        client.post("/watches", json=told),
+        client.post("/watches", params=parameters, content=digit(0), headers=PNG),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad-webhook")
+        assert "s3cret" not in answer.text
+
+
+def test_where_a_watch_tells_is_known_to_its_maker_alone() -> None:
+    watch = StoredWatch(
+        topic="images", id="w", name="", embedding=b"", encoder="", max_distance=1, created_at_ms=1, secret="s3cret",
+        webhook="https://x.test/s3cret?s3cret", start=WatchStart("", {}),
+    )  # fmt: skip
+    assert watch_answer(watch).webhook == "https://x.test/***"
+    for told in (watch_answer(watch).model_dump_json(), repr(watch)):
+        assert "s3cret" not in told
+    made = created_answer(watch)
+    assert (made.webhook, made.secret) == (watch.webhook, watch.secret)
 
 
 def test_a_watch_is_not_promised_while_kafka_cannot_be_asked(client: httpx.Client) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from runtime.outbound import AddressError, Outbound, is_public
+from runtime.outbound import AddressError, Outbound, is_public, masked_address
+from tests.receiver import Receiver
 
 PICTURE = bytes(range(256)) * 100
 PUBLIC, INSIDE = "93.184.216.34", "127.0.0.1"
@@ -253,3 +254,46 @@ def test_addresses_that_are_not_public(address: str) -> None:
 @pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])
 def test_addresses_that_are_public(address: str) -> None:
     assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("https://example.org", "https://example.org"),
+        ("https://example.org:8443/", "https://example.org:8443/"),
+        ("https://me:s3cret@example.org/hook", "https://***@example.org/***"),
+        ("https://example.org?token=s3cret", "https://example.org/***"),
+        ("https://example.org/#s3cret", "https://example.org/***"),
+        ("http://[::1]:80/s3cret", "http://[::1]:80/***"),
+        ("http://[s3cret", "***"),
+        ("https:me:s3cret@example.org", "***"),
+        ("http://me:s3/cret@example.org", "***"),
+    ],
+)
+def test_of_an_address_only_who_is_asked_is_told(url: str, masked: str) -> None:
+    assert masked_address(url) == masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:s3cret@127.0.0.1:1/s3cret?s3cret=s3cret#s3cret",
+        "http://127.0.0.1:1/s3cret?s3cret=s3cret#s3cret",
+        "ftp://127.0.0.1/s3cret",
+        "http://127.0.0.1:1/s3cret space",
+        "http://[/s3cret",
+        "http://" + "a" * 70 + ".test/s3cret",
+        "http://127.0.0.1/" + "s3cret" * 400,
+    ],
+)
+def test_no_error_repeats_what_may_be_a_secret(url: str) -> None:
+    outbound = Outbound(allow_private=True, timeout_s=2.0)
+    for ask in (lambda: outbound.get(url, 10), lambda: outbound.post(url, b"", {})):
+        assert "s3cret" not in refused(ask).detail
+
+
+def test_no_error_about_what_was_answered_repeats_a_secret() -> None:
+    with Receiver((302,) * 4, location="/s3cret?s3cret") as receiver:
+        url = receiver.address.replace("hook?x=1", "s3cret?s3cret")
+        assert Outbound(allow_private=True, timeout_s=5.0).post(url, b"", {}).status == 302
+        assert "s3cret" not in refused(lambda: Outbound(allow_private=True, timeout_s=5.0).get(url, 10)).detail

@@ -1124,7 +1124,7 @@ export interface components {
             } | null;
             /**
              * Webhook
-             * @description Null without one.
+             * @description Null without one. Whole where a watch is created; elsewhere its host alone, as the rest may be a secret.
              */
             webhook: string | null;
             /**
@@ -2136,7 +2136,7 @@ export interface components {
             } | null;
             /**
              * Webhook
-             * @description Null without one.
+             * @description Null without one. Whole where a watch is created; elsewhere its host alone, as the rest may be a secret.
              */
             webhook: string | null;
             /**
