@@ -51,7 +51,7 @@ class BoundedLoop(uvloop.Loop):
 
     handshake_s = HANDSHAKE_S
 
-    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+    async def create_server(self, *args: Any, **options: Any) -> Any:
         """A server like any other."""
         if options.get("ssl"):
             options["ssl_handshake_timeout"] = self.handshake_s

@@ -59,7 +59,7 @@ def test_what_is_wrong_with_a_watch_is_named(client: httpx.Client, body: str, co
 )
 def test_no_answer_repeats_a_webhook_that_is_refused(client: httpx.Client, webhook: str) -> None:
     told = {"image_id": "a", "max_distance": 1, "webhook": webhook}
-    parameters = {"max_distance": 1, "webhook": webhook}
+    parameters = {"max_distance": "1", "webhook": webhook}
     for answer in (
         client.post("/watches", json=told),
         client.post("/watches", params=parameters, content=digit(0), headers=PNG),
