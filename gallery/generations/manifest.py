@@ -64,10 +64,12 @@ class NotShown(msgspec.Struct, frozen=True):
     reason: str
 
 
-class _Format(msgspec.Struct, frozen=True):
-    """Of an unsealed manifest, which says no more than this to us."""
+class OtherFormat(msgspec.Struct, frozen=True):
+    """What manifests of other formats say to us; fields that we do not know are passed over."""
 
     format: int = 1
+    encoder: str = ""
+    logs: list[LogCoverage] = []
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,7 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Next offset of each partition of `log`."""
         return {p: c.next_offset for p, c in self.logs[-1].partitions.items()} if self.logs else {}
 
-    def covers(self, other: "Manifest") -> bool:
+    def covers(self, other: "Manifest | OtherFormat") -> bool:
         """Whether all that `other` covers is covered here."""
         mine = {coverage.log: coverage.partitions for coverage in self.logs}
         return all(
@@ -165,7 +167,7 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
     try:
         content = read_whole(path)
         if not is_sealed(content):
-            number = msgspec.json.decode(content, type=_Format).format
+            number = msgspec.json.decode(content, type=OtherFormat).format
             raise ValueError(f"it has format {number} and no checksum, this program reads format {FORMAT}")
         body, checksum = unseal(content)
         manifest = msgspec.json.decode(body, type=Manifest)
@@ -179,6 +181,19 @@ def read_manifest(index_dir: Path, name: str) -> Manifest:
     if manifest.digest != digest_of(manifest.base, manifest.tail):
         raise IndexDamagedError(f"{path} does not agree with its own digest {manifest.digest}. {_REMEDY}")
     return manifest
+
+
+def read_other_format(index_dir: Path) -> OtherFormat | None:
+    """The current generation where another version wrote it, whose programs answer from it; None where there is none such."""
+    try:
+        name = current_name(index_dir)
+        if name is None:
+            return None
+        content = read_whole(index_dir / "generations" / name)
+        found = msgspec.json.decode(unseal(content)[0] if is_sealed(content) else content, type=OtherFormat)
+    except (IndexDamagedError, OSError, ValueError, OverflowError, RecursionError, msgspec.DecodeError):
+        return None
+    return found if found.format != FORMAT else None
 
 
 def _name(manifest: Manifest, checksum: str) -> str:

@@ -24,11 +24,13 @@ from gallery.generations.manifest import (
     LogCoverage,
     Manifest,
     NotShown,
+    OtherFormat,
     PartitionCoverage,
     TailFile,
     current_name,
     digest_of,
     read_manifest,
+    read_other_format,
     write_manifest,
 )
 from gallery.generations.reader import Reader
@@ -60,7 +62,8 @@ class Writer:
     """The next generation. The caller holds the lock.
 
     Goes on from the current generation, or starts a new index (a new `index_id`) when there is none, it is damaged, or
-    it belongs to another encoder.
+    it belongs to another encoder or format. One of another format stays current, so that programs of that version answer
+    from it, until the new one covers as much.
 
     Args:
         fingerprint: of the encoder.
@@ -93,6 +96,7 @@ class Writer:
         self.logs: list[str] = []
         self._retention = Retention(index_dir, clock=clock, wall_clock=wall_clock)
         loaded = None if rebuild else self._load()
+        self._other = None if rebuild else read_other_format(index_dir)
         if loaded is None:
             self._start_new()
         else:
@@ -100,7 +104,8 @@ class Writer:
             tail_file = self.manifest.tail
             self._tail_file = TailAppender(index_dir / "tails" / tail_file.name, tail_file.size_bytes)
             self.fold = self._resumed_fold()
-        self._retention.take_over(self._name, self.manifest)
+        if self._other is None:
+            self._retention.take_over(self._name, self.manifest)
 
     def stage(self, entries: list[Entry]) -> None:
         """Append what the fold found; nobody sees it before the next `publish`."""
@@ -245,13 +250,27 @@ class Writer:
         self._name, content = write_manifest(self.manifest)
         write_whole(self._index_dir / "generations" / self._name, content)
         failpoint("indexer-after-manifest")
+        if self._other is not None and self._answers_still(self._other):
+            self._retention.note(self._name, self.manifest)
+            return self.manifest
         write_whole(self._index_dir / CURRENT, self._name.encode())
+        if self._other is not None:  # what it left may go now
+            self._other = None
+            self._retention.take_over(self._name, self.manifest)
+            return self.manifest
         if planted("writer-publishes-older") and self.manifest.generation % 5 == 0:
             names = sorted(path.name for path in (self._index_dir / "generations").iterdir())
             write_whole(self._index_dir / CURRENT, names[-3].encode())
         failpoint("indexer-after-current")
         self._retention.note(self._name, self.manifest)
         return self.manifest
+
+    def _answers_still(self, other: OtherFormat) -> bool:
+        """Whether an index of another format covers what this one does not yet, and will."""
+        if other.encoder != self._fingerprint:
+            return False
+        logs = {coverage.log for coverage in other.logs}
+        return (not self.logs or logs <= set(self.logs)) and not self.manifest.covers(other)
 
     def _coverage(self) -> list[LogCoverage]:
         partitions: list[dict[str, PartitionCoverage]] = [{} for _ in self.logs]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from contract.errors import IndexDamagedError
-from gallery.generations.manifest import Manifest, write_manifest
+from gallery.generations.manifest import Manifest, read_other_format, write_manifest
 from gallery.generations.reader import Reader
 from gallery.generations.serving import SERVING, Serving, ServingFile, write_serving
 from gallery.generations.snapshot import Snapshot
@@ -211,7 +211,7 @@ def test_mutants_of_who_answers_are_told_as_before_or_refused(tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [2, 3])
 def test_index_of_an_older_format_is_refused_and_begun_anew(tmp_path: Path, number: int) -> None:
-    """It lacks the metadata, so filters would not be exact."""
+    """It lacks the metadata, so filters would not be exact. It stays current until the new one covers as much."""
     if number == 2:
         shutil.copytree(Path(__file__).parents[1] / "golden" / "index-format-2", tmp_path, dirs_exist_ok=True)
     else:
@@ -222,12 +222,19 @@ def test_index_of_an_older_format_is_refused_and_begun_anew(tmp_path: Path, numb
     reader = Reader(tmp_path, ENCODER)
     assert reader.current() is None
     assert f"format {number}" in reader.refused
-    before = (tmp_path / "CURRENT").read_text()
+    older, before = read_other_format(tmp_path), (tmp_path / "CURRENT").read_text()
+    assert older is not None and older.format == number
     feed = Feed(tmp_path)
     assert feed.offset == 0 and feed.writer.manifest.generation > int(before[:8])
-    feed.add(("a", embedding(1)))
+    wanted = max(
+        [c.next_offset for log in older.logs if log.log == "images:x" for c in log.partitions.values()], default=1
+    )
+    for n in range(wanted):
+        assert (tmp_path / "CURRENT").read_text() == before and (tmp_path / "generations" / before).exists()
+        feed.add((str(n), embedding(n)))
     new = reader.current()
-    assert new is not None and new.count == 1 and reader.refused == ""
+    assert new is not None and new.count == wanted and reader.refused == ""
+    assert not (tmp_path / "generations" / before).exists()
 
 
 def test_index_that_a_blank_picture_ended_in_the_version_before_goes_on(tmp_path: Path) -> None:
