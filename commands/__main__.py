@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +15,7 @@ import producers.__main__
 import stack.__main__
 import workers.__main__
 from commands.completion import COMPLETION
+from contract.version import VERSION
 from runtime.command_line import ASKED_WRONGLY, Program, Verb, run_program
 
 _ROOT = Path(__file__).parents[1]
@@ -46,15 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     return run_program(PROGRAM, arguments)
 
 
-def version() -> str:
-    """The version that pyproject.toml names."""
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-    return str(project["version"])
-
-
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"lookalike {version()}")
+        print(f"lookalike {VERSION}")
         parser.exit()
 
 

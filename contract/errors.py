@@ -7,6 +7,7 @@ Exception
 │   ├── UnknownCollectionError  there is no collection of this name
 │   ├── RejectedError         this message or query is at fault: recorded with a stable reason, never retried
 │   ├── DependencyError       something we rely on failed: back off and retry for ever
+│   │   └── NewerVersionError  a newer version wrote it: it waits until this program is upgraded
 │   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
 │   ├── HistoryGoneError      an earlier time is asked for whose records are not kept any more
 │   ├── TopicReplacedError    the topic was deleted and created again while it was being read
@@ -64,6 +65,23 @@ class DependencyError(LookalikeError):
         super().__init__(f"{dependency}: {detail}")
         self.dependency = dependency
         self.detail = detail
+
+
+class NewerVersionError(DependencyError):
+    """What was read is of a newer version than this program knows. It is never passed over: it waits for a newer program.
+
+    Args:
+        what: was read, to begin a sentence's middle with.
+        version: of it.
+        known: the newest that this program knows.
+    """
+
+    def __init__(self, dependency: str, what: str, version: int, known: int) -> None:
+        super().__init__(
+            dependency,
+            f"{what} is of version {version}, this program knows up to {known}. Nothing behind it is read until this program is "
+            "upgraded; see «Upgrade» in docs/operations.md.",
+        )
 
 
 class IndexDamagedError(LookalikeError):

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from contract.errors import DependencyError
+from contract.version import VERSION
 
 # Of an image without pixels, and again as much for every 16 million: 8.25 s where there are 50, which take up to 2.5.
 CPU_LIMIT_S = 2.0
@@ -34,6 +35,12 @@ OUT_OF_MEMORY_STATUS = 77
 TRIES = 2
 
 T = TypeVar("T")
+
+
+class Greeting(msgspec.Struct, frozen=True, tag="lookalike"):
+    """The first frame of either side. A child is started from the files that are there then, which may not be its parent's any more."""
+
+    version: str = VERSION
 
 
 class LimitedProcess:
@@ -114,6 +121,14 @@ class LimitedProcess:
             raise DependencyError(self._name, f"The {self._name} child cannot be started: {error}.") from error
         try:
             child.limit_wall(START_LIMIT_S)
+            found = child.ask(Greeting(), Greeting).version
+            if found != VERSION:
+                child.end()
+                raise DependencyError(
+                    self._name,
+                    f"The {self._name} child is of version {found}, this process of {VERSION}: the program's files were replaced while "
+                    "it ran. Restart it.",
+                )
             child.ask(self._nothing, object)
             child.limit_wall(self._wall_limit_s)
         except ProcessEndedError as ended:

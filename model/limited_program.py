@@ -4,13 +4,15 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import msgspec
 
-from model.limited_process import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS
+from contract.version import VERSION
+from model.limited_process import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS, Greeting
 from runtime.memory import give_back_large_blocks
 
 T = TypeVar("T")
@@ -34,9 +36,21 @@ def answer_questions(
     pipe = Connection(descriptor)
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        _greet(pipe)
         while True:
             asked = msgspec.msgpack.decode(pipe.recv_bytes(), type=question)
             pipe.send_bytes(msgspec.msgpack.encode(answer(asked)))
+
+
+def _greet(pipe: Connection) -> None:
+    """Answer the parent's greeting, by which it tells whether both are of one version. Lookalike 0.2 sends none: it would take the
+    answer for that to its first question, and so on, hence this process ends."""
+    frame = pipe.recv_bytes()
+    try:
+        msgspec.msgpack.decode(frame, type=Greeting)
+    except msgspec.MsgspecError:
+        sys.exit(f"error: this child is of version {VERSION}, its parent of an earlier one; restart that.")
+    pipe.send_bytes(msgspec.msgpack.encode(Greeting()))
 
 
 def limit_cpu(limit_s: float, pixels: int = 0) -> None:

@@ -13,11 +13,12 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from contract.errors import ConfigurationError, DependencyError
+from contract.errors import ConfigurationError, DependencyError, NewerVersionError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from topics.batch_publisher import BatchPublisher, Message
 from topics.clients import CONNECT_TIMEOUT_S, open_reader
+from topics.versions import check_version, version_header
 
 NEWEST_MATCHES_MAX = 10_000
 _POLL_TIMEOUT_MS = 200
@@ -80,7 +81,9 @@ class MatchPublisher:
         Raises:
             DependencyError: Kafka did not confirm all of them; publishing them again may repeat some.
         """
-        messages = [Message(key=m.watch.encode(), value=msgspec.json.encode(m), headers=[]) for m in matches]
+        messages = [
+            Message(key=m.watch.encode(), value=msgspec.json.encode(m), headers=[version_header()]) for m in matches
+        ]
         return [offset for _, offset in self._publisher.publish(messages)]
 
     def close(self) -> None:
@@ -127,9 +130,24 @@ class MatchReader:
         self._asked(lambda: self._consumer.seek(self._place, max(first, min(offset, self.end_offset()))))
 
     def read(self) -> list[NumberedMatch]:
-        """The matches that follow, none when there are none within a moment."""
+        """The matches that follow, none when there are none within a moment; up to one that a newer version wrote.
+
+        Raises:
+            NewerVersionError: the next one is such.
+        """
         polled = self._asked(lambda: self._consumer.poll(timeout_ms=_POLL_TIMEOUT_MS, max_records=_POLL_RECORDS_MAX))
-        return [found for records in polled.values() for record in records if (found := parse_match(record))]
+        found: list[NumberedMatch] = []
+        for record in (record for records in polled.values() for record in records):
+            try:
+                match = parse_match(record)
+            except NewerVersionError:
+                self._consumer.seek(self._place, record.offset)
+                if found:
+                    break
+                raise
+            if match is not None:
+                found.append(match)
+        return found
 
     def close(self) -> None:
         """Let go of Kafka."""
@@ -143,7 +161,12 @@ class MatchReader:
 
 
 def parse_match(record: Any) -> NumberedMatch | None:
-    """What a record of the topic says; None when no watcher wrote it."""
+    """What a record of the topic says; None when no watcher wrote it.
+
+    Raises:
+        NewerVersionError: a newer version wrote it.
+    """
+    check_version(record)
     try:
         return NumberedMatch(record.offset, msgspec.json.decode(record.value or b"", type=WatchMatch))
     except msgspec.DecodeError:

@@ -21,6 +21,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from topics.batch_publisher import Message
 from topics.clients import CONNECT_TIMEOUT_S, open_reader
+from topics.versions import check_version, version_header
 
 # A compressed batch may bring keys and headers that are larger than any message of ours can be.
 KEY_SIZE_BYTES_MAX = 64 * 1024
@@ -98,12 +99,17 @@ def rejected_message(original: Original, rejection: Rejection) -> Message:
     if sum(len(name) + len(content) for name, content in headers) > HEADERS_SIZE_BYTES_MAX:
         cut.append("headers")
         headers = []
-    why = [*rejection.headers(), *([(CUT_HEADER, ",".join(cut).encode())] if cut else [])]
+    why = [*rejection.headers(), version_header(), *([(CUT_HEADER, ",".join(cut).encode())] if cut else [])]
     return Message(key=key, value=value, headers=[*headers, *why])
 
 
 def parse_rejected(record: Any) -> RejectedMessage | None:
-    """What a record of the rejected topic says; None when no embedder wrote it."""
+    """What a record of the rejected topic says; None when no embedder wrote it.
+
+    Raises:
+        NewerVersionError: an embedder of a newer version wrote it.
+    """
+    check_version(record)
     headers: list[tuple[str, bytes | None]] = list(record.headers)
     try:
         rejection = Rejection.from_headers(headers)
@@ -125,7 +131,7 @@ def read_rejected(settings: Settings) -> Iterator[RejectedMessage]:
 
     Raises:
         ConfigurationError: the rejected topic does not exist.
-        DependencyError: Kafka did not answer.
+        DependencyError: Kafka did not answer, or a newer version wrote the next message.
     """
     consumer = open_reader(settings, connect_timeout_s=CONNECT_TIMEOUT_S, client_id="lookalike-rejected")
     seen = set()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import structlog
 
 from contract import telemetry
-from contract.errors import IndexDamagedError
+from contract.errors import IndexDamagedError, NewerVersionError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.next_base import build_base
@@ -86,6 +86,7 @@ class Indexer:
         self._logs_read = self._holes_looked_for = float("-inf")
         self._base_published = self._history_looked_at = self._clock()
         self._build: _Build | None = None
+        self._newer: set[str] = set()
         self.is_behind = False
 
     @property
@@ -205,13 +206,19 @@ class Indexer:
         def read(key: tuple[int, int]) -> list[FeedRow]:
             number, partition = key
             start = RecordKey(self._writer.logs[number], partition, next_offsets[key])
-            return self._feed.read(
-                start,
-                rows_max,
-                fingerprint=self._fingerprint,
-                past_holes=look_for_holes,
-                listing_age_s=LISTING_AGE_S,
-            )
+            try:
+                return self._feed.read(
+                    start,
+                    rows_max,
+                    fingerprint=self._fingerprint,
+                    past_holes=look_for_holes,
+                    listing_age_s=LISTING_AGE_S,
+                )
+            except NewerVersionError as error:  # its partition waits there, the others go on
+                if error.detail not in self._newer:
+                    logger.error("partition stands still", collection=self._name, detail=error.detail)
+                self._newer.add(error.detail)
+                return []
 
         return dict(zip(next_offsets, self._pool.map(read, next_offsets), strict=True))
 

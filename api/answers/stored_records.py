@@ -10,7 +10,7 @@ import anyio.to_thread
 import structlog
 
 from contract.collections import Collection
-from contract.errors import DependencyError
+from contract.errors import ConfigurationError, DependencyError
 from contract.record_key import RecordKey
 from contract.telemetry import DEPENDENCY_RETRIES, DEPENDENCY_UP
 from gallery.store.distinct import DistinctSet
@@ -209,10 +209,14 @@ class StoredRecords:
         while not self._stopped.is_set():
             try:
                 store = self._open()
-            except DependencyError as error:
-                if self._failure != error.detail:
-                    logger.warning("cassandra is away", detail=error.detail)
-                self._failure = error.detail
+            except (
+                DependencyError,
+                ConfigurationError,
+            ) as error:  # the latter where this program is too old for the schema
+                detail = error.detail if isinstance(error, DependencyError) else str(error)
+                if self._failure != detail:
+                    logger.warning("cassandra cannot be used", detail=detail)
+                self._failure = detail
                 DEPENDENCY_RETRIES.labels("cassandra").inc()
                 DEPENDENCY_UP.labels("cassandra").set(0)
                 self._stopped.wait(CONNECT_INTERVAL_S)

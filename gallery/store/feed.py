@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from contract.record_key import RecordKey
+from gallery.store.feed_rows import FEED_VERSION, feed_rows, sound_after
 from gallery.store.records import Records
 from gallery.store.rows import FeedRow
 from gallery.store.session import CassandraSession
@@ -22,7 +22,7 @@ _WALK_ROWS = 2048
 # What is read of an image at most. Rows without embeddings take some 200 bytes.
 IMAGE_ROWS_MAX = 20_000
 
-_COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata"
+_COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata, version"
 _PARTITION = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
 
 # Buckets by log and encoder's fingerprint, then by Kafka partition.
@@ -31,6 +31,8 @@ _Listing = dict[tuple[str, str], dict[int, list[int]]]
 
 class Feed:
     """Feed rows and logs. Thread-safe. Every method raises DependencyError when Cassandra fails it.
+
+    Whatever gives out rows raises NewerVersionError, which is one, at a row that a newer version wrote, and gives out those before it.
 
     Where a method takes a `RecordKey`, it is a place in a log's partition, whether a record stands there or not.
 
@@ -51,13 +53,13 @@ class Feed:
         self._select = session.prepare(
             # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
             "SELECT koffset, after, textAsBlob(outcome), textAsBlob(reason), textAsBlob(image_id), embedding, kafka_time, "
-            f"embedded_at, textAsBlob(metadata) FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
+            f"embedded_at, textAsBlob(metadata), version FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
         )
         self._select_one = session.prepare(f"SELECT koffset FROM feed WHERE {_PARTITION} AND koffset = ?")
         self._select_links = session.prepare(f"SELECT koffset, after FROM feed WHERE {_PARTITION} AND koffset >= ?")
         self._select_buckets = session.prepare("SELECT DISTINCT log, encoder, kpart, bucket FROM feed")
         self._select_image = session.prepare(
-            "SELECT kpart, koffset, after, textAsBlob(outcome), textAsBlob(reason), kafka_time, embedded_at FROM feed "
+            "SELECT kpart, koffset, after, textAsBlob(outcome), textAsBlob(reason), kafka_time, embedded_at, version FROM feed "
             f"WHERE image_id = ? AND log = ? AND encoder = ? LIMIT {IMAGE_ROWS_MAX + 1} ALLOW FILTERING"
         )
         self._select_logs = session.prepare("SELECT log, first_seen FROM logs WHERE topic = ?")
@@ -101,6 +103,7 @@ class Feed:
                     r.kafka_time_ms,
                     r.embedded_at_ms or now_ms,
                     r.metadata,
+                    FEED_VERSION,
                 ),
                 r.kafka_time_ms,
             )
@@ -137,8 +140,12 @@ class Feed:
         with self._session.asked("reading an image's history") as driver:
             found = list(driver.execute(self._select_image, (image_id, log, fingerprint)))
         rows = [
-            _feed_row(RecordKey(log, partition, offset), (offset, after, outcome, reason, b"", None, *times, None))
-            for partition, offset, after, outcome, reason, *times in found[:IMAGE_ROWS_MAX]
+            row
+            for partition, offset, after, outcome, reason, *times, version in found[:IMAGE_ROWS_MAX]
+            for row in feed_rows(
+                RecordKey(log, partition, offset),
+                [(offset, after, outcome, reason, b"", None, *times, None, version)],
+            )
         ]
         rows = [replace(row, image_id=image_id) for row in rows]
         return sorted(rows, key=lambda row: row.key), len(found) <= IMAGE_ROWS_MAX
@@ -174,7 +181,7 @@ class Feed:
                     return offset
                 links = self._links(behind, place, fingerprint)
             for koffset, after in links:
-                if _sound_after(after, koffset) > offset:
+                if sound_after(after, koffset) > offset:
                     return offset
                 offset = koffset + 1
 
@@ -198,7 +205,7 @@ class Feed:
     def _read_bucket(self, bucket: int, start: RecordKey, limit: int, fingerprint: str) -> list[FeedRow]:
         with self._session.asked("reading the feed") as driver:
             found = driver.execute(self._select, (start.log, fingerprint, start.partition, bucket, start.offset, limit))
-            rows = [_feed_row(start, row) for row in found]
+            rows = feed_rows(start, found)
         return self._with_metadata(rows)
 
     def _with_metadata(self, rows: list[FeedRow]) -> list[FeedRow]:
@@ -253,34 +260,3 @@ def _in_order(rows: Iterable[tuple[str, int]]) -> list[str]:
 def _bucket(key: RecordKey, fingerprint: str) -> tuple[str, str, int, int]:
     """The feed's partition key of a row."""
     return key.log, fingerprint, key.partition, key.offset >> FEED_BUCKET_BITS
-
-
-def _feed_row(start: RecordKey, row: tuple[Any, ...]) -> FeedRow:
-    """A row as it is stored; what is missing or damaged is left for its reader to see."""
-    offset, after, outcome, reason, image_id, blob, ms, embedded_ms, metadata = row
-    return FeedRow(
-        RecordKey(start.log, start.partition, offset),
-        _sound_after(after, offset),
-        _text(outcome),  # type: ignore[arg-type]
-        _text(reason),
-        _text(image_id),
-        _native(blob),
-        -1 if ms is None else ms,
-        embedded_ms or 0,
-        None if metadata is None else _text(metadata),
-    )
-
-
-def _sound_after(after: int | None, offset: int) -> int:
-    """Without a proof that nothing lies before the row, only the row itself is known."""
-    return after if after is not None and 0 <= after <= offset else offset
-
-
-def _text(blob: bytes | None) -> str:
-    """A stored text; what is not UTF-8 becomes lone surrogates, which no id, outcome or reason has."""
-    return "" if blob is None else blob.decode("utf-8", "surrogateescape")
-
-
-def _native(blob: bytes | None) -> bytes | None:
-    """Little-endian float32; bytes that are no such numbers stay as they are."""
-    return blob if blob is None or len(blob) % 4 else np.frombuffer(blob, ">f4").astype("<f4").tobytes()

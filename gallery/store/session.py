@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from cassandra import ConsistencyLevel, CoordinationFailure, OperationTimedOut, Timeout, Unavailable
@@ -21,6 +20,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_
 
 from contract.errors import DependencyError
 from contract.settings import Settings
+from gallery.store.schema import apply_schema
 
 CONCURRENT_REQUESTS = 16
 _BATCH_SIZE_BYTES_MAX = 1024 * 1024
@@ -54,7 +54,11 @@ class CassandraSession:
 
     @classmethod
     def connect(cls, settings: Settings) -> "CassandraSession":
-        """Connect, and create keyspace and tables that are missing (one node's replication; see docs/operations.md)."""
+        """Connect, and create keyspace and tables that are missing (one node's replication; see docs/operations.md).
+
+        Raises:
+            ConfigurationError: this program is too old for what is there.
+        """
         keyspace = settings.cassandra_keyspace
         # Without TCP_NODELAY a batch of 16 rows takes 47 ms instead of 4 (Nagle and delayed acknowledgement).
         cluster = Cluster(
@@ -74,8 +78,7 @@ class CassandraSession:
                     "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
                 )
                 driver.set_keyspace(keyspace)
-                for statement in _schema_statements():
-                    driver.execute(statement)
+                apply_schema(driver, keyspace)
                 return cls(cluster, driver)
         except BaseException:
             cluster.shutdown()
@@ -160,12 +163,6 @@ def _batches(statement: PreparedStatement, rows: list[tuple[Any, ...]]) -> Itera
         size += row_size
     if batch:
         yield batch
-
-
-def _schema_statements() -> list[str]:
-    text = Path(__file__).with_name("schema.cql").read_text()
-    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    return [statement for statement in code.split(";") if statement.strip()]
 
 
 def _profile() -> ExecutionProfile:

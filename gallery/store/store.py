@@ -39,6 +39,7 @@ class Store:
             clock: seconds since 1970, for what is written now.
 
         Raises:
+            ConfigurationError: this program is too old for the schema that is there.
             DependencyError: Cassandra does not answer.
         """
         session = CassandraSession.connect(settings)

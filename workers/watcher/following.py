@@ -15,6 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from contract import telemetry
+from contract.errors import NewerVersionError
 from contract.record_key import RecordKey
 from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
@@ -126,11 +127,14 @@ class Following:
         past_holes = self._clock() - self._holes_looked_for > _HOLES_INTERVAL_S
         if past_holes:
             self._holes_looked_for = self._clock()
-        advanced = False
+        advanced, newer = False, None
         for place, next_offset in list(self._next.items()):
-            rows = self._feed.read(
-                RecordKey(*place, next_offset), _READ_ROWS_MAX, fingerprint=embedder.fingerprint, past_holes=past_holes
-            )
+            key = RecordKey(*place, next_offset)
+            try:
+                rows = self._feed.read(key, _READ_ROWS_MAX, fingerprint=embedder.fingerprint, past_holes=past_holes)
+            except NewerVersionError as error:  # its partition waits there, the others go on
+                newer = error
+                continue
             rows = list(_contiguous(rows, next_offset))
             if not rows:
                 continue
@@ -144,6 +148,8 @@ class Following:
             failpoint("watcher-after-progress")
             self._next[place] = rows[-1].key.offset + 1
             advanced = True
+        if newer is not None and not advanced:
+            raise newer
         return advanced
 
     def _look(self, embedder: Embedder) -> None:

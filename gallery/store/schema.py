@@ -1,0 +1,47 @@
+"""The version of the schema: applied by whoever is newest, and refused by programs that are too old for what is there.
+
+`schema_versions` has a row for each version that was ever applied, with the oldest version whose programs may still be used. An
+upgrade only adds, so programs of several versions may run on one keyspace while they are replaced, in any order.
+"""
+
+from pathlib import Path
+
+from cassandra.cluster import Session
+
+from contract.errors import ConfigurationError
+
+# Raise the first with every change of schema.cql. Raise the second to the same number only where an older program would misread
+# what is written from then on, or leave out what must be written. 1 is what lookalike 0.2 makes, which has no table of versions.
+SCHEMA_VERSION = 2
+SCHEMA_OLDEST = 1
+
+
+def apply_schema(driver: Session, keyspace: str) -> None:
+    """Make what is missing of the schema, unless a newer version has made it already.
+
+    Raises:
+        ConfigurationError: this program is too old for the keyspace.
+    """
+    versions, *statements = schema_statements()
+    driver.execute(versions)
+    version, oldest = max(driver.execute("SELECT version, oldest FROM schema_versions"), default=(1, 1))
+    if oldest > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"Keyspace {keyspace} has a schema of version {version}, which programs that know version {oldest} or a later one may "
+            f"use; this one knows version {SCHEMA_VERSION}. Start it from a newer version of lookalike, or name another keyspace."
+        )
+    if version > SCHEMA_VERSION:
+        return
+    for statement in statements:
+        driver.execute(statement)
+    # Last: a program that finds the row need not ask what is there.
+    driver.execute(
+        "INSERT INTO schema_versions (version, oldest) VALUES (%s, %s)", (SCHEMA_VERSION, max(oldest, SCHEMA_OLDEST))
+    )
+
+
+def schema_statements() -> list[str]:
+    """The statements of schema.cql, without comments; the first makes the table of versions."""
+    text = Path(__file__).with_name("schema.cql").read_text()
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+    return [statement.strip() for statement in code.split(";") if statement.strip()]
