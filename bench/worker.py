@@ -22,14 +22,14 @@ from workers.embedder.program import run
 class NoFeed(Feed):
     """Reads like the feed; its writes return at once."""
 
-    def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str) -> None:
+    def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str, over_all: bool = False) -> None:
         """Keep nothing."""
 
 
 class NoRecords(Records):
     """Reads like the records; its writes return at once."""
 
-    def write(self, records: Iterable[ImageRecord]) -> None:
+    def write(self, records: Iterable[ImageRecord], *, time_ms: int | None = None) -> None:
         """Keep nothing."""
 
     def write_originals(self, originals: Iterable[tuple[RecordKey, bytes, int]]) -> None:

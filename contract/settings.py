@@ -157,6 +157,11 @@ class Settings(BaseSettings):
     webhook_retry_hours: Annotated[float, Field(gt=0)] = Field(
         24.0, description="How long a match is sent to a webhook again that does not take it, in hours."
     )
+    audit_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.03,
+        description="Share of one core that comparing Kafka's records with what is stored and found may take all the time; 0 is none.",
+    )
+    audit_metrics_port: OptionalPort = Field(0, description="Prometheus port of the audit; 0 is none.")
     stalled_after_s: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Coverage that stands still for so long while records wait is told as stalled, in seconds."
     )

@@ -91,6 +91,19 @@ CONNECTIONS_ENDED = Counter(
 
 WATCHES = Gauge("lookalike_watches", "Watches that the watcher has taken up.")
 WATCH_MATCHES = Counter("lookalike_watch_matches_total", "Images that matched a watch and were told.")
+AUDIT_CHECKED = Counter(
+    "lookalike_audit_checked_total", "Records of the topic that the audit derived again and compared.", ["collection"]
+)
+AUDIT_FOUND = {
+    "missing": Gauge("lookalike_audit_missing", "Records of the topic that are not stored or found.", ["collection"]),
+    "extra": Gauge("lookalike_audit_extra", "What is stored or found and no record of the topic is.", ["collection"]),
+    "different": Gauge("lookalike_audit_different", "Records that are stored or found otherwise.", ["collection"]),
+}
+AUDIT_ROUND = Gauge(
+    "lookalike_audit_round_timestamp_seconds",
+    "When the audit had last compared all that Kafka holds, seconds since 1970.",
+    ["collection"],
+)
 WEBHOOKS = Counter("lookalike_webhooks_total", "Attempts to send a match to a webhook, by outcome.", ["outcome"])
 
 _OF_COLLECTIONS = (
@@ -107,6 +120,9 @@ _OF_COLLECTIONS = (
     TAIL_ENTRIES,
     REBUILDS,
     FRESHNESS_SECONDS,
+    AUDIT_CHECKED,
+    *AUDIT_FOUND.values(),
+    AUDIT_ROUND,
 )
 
 

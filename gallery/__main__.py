@@ -1,4 +1,4 @@
-"""Look at the gallery: `stats`, `verify` and `watch`; `promote` and `rollback` change which encoder answers; `collections`."""
+"""Look at the gallery: `stats` and `watch`; `promote` and `rollback` change which encoder answers; `collections`."""
 
 import argparse
 import json
@@ -8,17 +8,15 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from contract.errors import LookalikeError
 from gallery.collection_commands import COLLECTIONS
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
     from contract.settings import Settings
-    from gallery.generations.snapshot import Snapshot
     from gallery.promote import IndexComparison
 
 _EXAMPLE = """example:
-  python -m gallery verify --encoder contrast
+  python -m gallery stats --encoder contrast
   python -m gallery promote contrast
 """
 _INTERRUPTED = "Stopped; nothing was changed."
@@ -58,11 +56,6 @@ def _add_stats(stats: argparse.ArgumentParser) -> None:
     _add_encoder(stats)
 
 
-def _add_verify(verify: argparse.ArgumentParser) -> None:
-    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
-    _add_encoder(verify)
-
-
 def _add_watch(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("--url", help="the API's address (default: from LOOKALIKE_API_HOST and _PORT)")
     watch.add_argument("--interval-s", type=float, default=1.0, help="seconds between two looks (default 1)")
@@ -89,25 +82,6 @@ def _watch(settings: "Settings", arguments: argparse.Namespace) -> int:
     return watch(
         address, arguments.interval_s, arguments.looks, collection=arguments.collection, as_json=arguments.json
     )
-
-
-def _current(settings: "Settings", encoder: str | None) -> "Snapshot":
-    from gallery.generations.reader import Reader
-    from gallery.generations.serving import ServingFile, index_names, old_layout
-
-    name = encoder or ServingFile(settings.index_dir, settings.encoder).current().encoder
-    reader = Reader(settings.index_dir / name, fingerprint=None)
-    snapshot = reader.current()
-    if snapshot is None:
-        others = ", ".join(index_names(settings.index_dir))
-        raise LookalikeError(
-            reader.refused
-            or f"There is no index in {settings.index_dir / name}. "
-            + (f"There is one of {others}: name it with --encoder. " if others else "")
-            + "Start one: `make up`, or `python -m workers indexer`. "
-            + old_layout(settings.index_dir)
-        )
-    return snapshot
 
 
 def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
@@ -148,7 +122,7 @@ def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool
         print(difference)
     if compared.differences:
         print(
-            f"The indexes differ in {len(compared.differences)} places. Nothing was changed; see `python -m gallery verify`."
+            f"The indexes differ in {len(compared.differences)} places. Nothing was changed; see `python -m workers verify`."
         )
         return 1
     print(
@@ -160,7 +134,9 @@ def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool
 
 
 def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
-    manifest = _current(_indexed(settings, arguments), arguments.encoder).manifest
+    from gallery.newest import newest_generation
+
+    manifest = newest_generation(_indexed(settings, arguments), arguments.encoder).manifest
     if arguments.json:
         import msgspec
 
@@ -181,37 +157,6 @@ def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(settings: "Settings", arguments: argparse.Namespace) -> int:
-    from gallery.store.store import Store
-    from gallery.verify import verify
-
-    settings = _indexed(settings, arguments)
-    snapshot = _current(settings, arguments.encoder)
-    with closing(Store.connect(settings)) as store:
-        result = verify(snapshot, store.feed)
-    if arguments.json:
-        print(json.dumps({"generation": snapshot.manifest.generation, **asdict(result)}, indent=2))
-        return 1 if result.differences else 0
-    for difference in result.differences[:DIFFERENCES_SHOWN]:
-        print(difference)
-    for found in result.set_aside[:DIFFERENCES_SHOWN]:
-        print(found)
-    if len(result.set_aside) > DIFFERENCES_SHOWN:
-        print(f"{len(result.set_aside)} rows are set aside in all.")
-    if result.differences:
-        print(
-            f"Generation {snapshot.manifest.generation} differs from its feed in {len(result.differences)} places. "
-            "Rebuild it: stop the indexer and run "
-            f"`python -m workers indexer --rebuild --collections {arguments.collection}`."
-        )
-        return 1
-    print(
-        f"Generation {snapshot.manifest.generation} holds exactly what its coverage says: {result.images:,} images from "
-        f"{result.rows_read:,} feed rows."
-    )
-    return 0
-
-
 VERBS = (
     COLLECTIONS,
     Verb(
@@ -220,14 +165,6 @@ VERBS = (
         run=_stats,
         add_arguments=_add_stats,
         epilog="Example: %(prog)s --json",
-        interrupted=_INTERRUPTED,
-    ),
-    Verb(
-        name="verify",
-        summary="read the feed again and compare it with the current generation",
-        run=_verify,
-        add_arguments=_add_verify,
-        epilog="Example: %(prog)s --encoder contrast",
         interrupted=_INTERRUPTED,
     ),
     Verb(

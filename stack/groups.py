@@ -40,10 +40,12 @@ def steps(settings: Settings, group: str) -> list[list[Service]]:
         return [[kafka(settings), cassandra(settings)]]
     if group == "next":
         return [programs.beside(settings)]
+    audits = [[programs.audit(settings)]] if settings.audit_share else []
     return [
         [programs.topics(settings)],
         [programs.embedder(settings), programs.indexer(settings), programs.watcher(settings)],
         [programs.api(settings)],
+        *audits,
     ]
 
 

@@ -40,6 +40,11 @@ def watcher(settings: Settings) -> Service:
     return _python(settings, "watcher", "workers", "watcher")
 
 
+def audit(settings: Settings) -> Service:
+    """Compares Kafka's records with what is stored and found."""
+    return _python(settings, "audit", "workers", "audit")
+
+
 def beside(settings: Settings) -> list[Service]:
     """Embedder and indexer of the next encoder, which feed an index of their own.
 

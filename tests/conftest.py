@@ -74,12 +74,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """
     keyspace = f"test_{uuid.uuid4().hex[:12]}"
     if os.environ.get("LOOKALIKE_TEST_RUNNING"):
-        yield load_settings(cassandra_keyspace=keyspace, compiled_dir=COMPILED_DIR)
+        yield load_settings(cassandra_keyspace=keyspace, audit_share=0.0, compiled_dir=COMPILED_DIR)
         return
     settings = load_settings(
         **own_ports(),
         cassandra_heap_mib=512,
         cassandra_keyspace=keyspace,
+        audit_share=0.0,  # tests of it start one
         var_dir=tmp_path_factory.mktemp("var"),
         compiled_dir=COMPILED_DIR,
     )

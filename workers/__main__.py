@@ -1,4 +1,4 @@
-"""python -m workers embedder | indexer | watcher | rejected | duplicates"""
+"""python -m workers embedder | indexer | watcher | audit | verify | rejected | duplicates"""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runtime.command_line import Program, Verb, run_program
+from workers.audit.command import VERIFY
 
 if TYPE_CHECKING:
     from contract.settings import Settings
@@ -112,6 +113,13 @@ def _indexer(settings: "Settings", options: argparse.Namespace) -> int:
 def _watcher(settings: "Settings", _: argparse.Namespace) -> int:
     _configure_logging("stdout")
     from workers.watcher.program import run
+
+    return run(settings)
+
+
+def _audit(settings: "Settings", _: argparse.Namespace) -> int:
+    _configure_logging("stdout")
+    from workers.audit.program import run
 
     return run(settings)
 
@@ -233,6 +241,13 @@ VERBS = (
         run=_watcher,
         epilog="Example: %(prog)s",
     ),
+    Verb(
+        name="audit",
+        summary="derive Kafka's records again, slowly, and tell where what is stored or found differs, until it is stopped",
+        run=_audit,
+        epilog="Example: LOOKALIKE_AUDIT_SHARE=0.5 %(prog)s",
+    ),
+    VERIFY,
     Verb(
         name="rejected",
         summary="list, show and publish again the messages that were refused",

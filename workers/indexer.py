@@ -158,7 +158,7 @@ class Indexer:
                 collection=self._name,
                 rows=len(told),
                 named=ROWS_TOLD_MAX,
-                see="python -m gallery verify",
+                see="python -m workers verify",
             )
         for number, found in enumerate(told):
             telemetry.ROWS_SET_ASIDE.labels(self._name, found.reason).inc()

@@ -56,6 +56,7 @@ class Feed:
             f"embedded_at, textAsBlob(metadata), version FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
         )
         self._select_one = session.prepare(f"SELECT koffset FROM feed WHERE {_PARTITION} AND koffset = ?")
+        self._delete_one = session.prepare(f"DELETE FROM feed WHERE {_PARTITION} AND koffset = ?")
         self._select_links = session.prepare(f"SELECT koffset, after FROM feed WHERE {_PARTITION} AND koffset >= ?")
         self._select_buckets = session.prepare("SELECT DISTINCT log, encoder, kpart, bucket FROM feed")
         self._select_image = session.prepare(
@@ -87,8 +88,12 @@ class Feed:
                 found.setdefault(topic, []).append((log, first_seen))
         return {topic: _in_order(rows) for topic, rows in found.items()}
 
-    def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str) -> None:
-        """Write an encoder's rows; nothing that they promise may be missing by now. Returns when all are durable."""
+    def write(self, feed_rows: Iterable[FeedRow], *, fingerprint: str, over_all: bool = False) -> None:
+        """Write an encoder's rows; nothing that they promise may be missing by now. Returns when all are durable.
+
+        Args:
+            over_all: also over what somebody wrote or deleted by hand, to which Cassandra gave the time of that moment.
+        """
         now_ms = self._now_ms()
         rows = (
             (
@@ -105,7 +110,7 @@ class Feed:
                     r.metadata,
                     FEED_VERSION,
                 ),
-                r.kafka_time_ms,
+                now_ms if over_all else r.kafka_time_ms,
             )
             for r in feed_rows
         )
@@ -196,6 +201,12 @@ class Feed:
     def delete(self, logs: Set[str]) -> None:
         """Delete every row of these logs, of every encoder."""
         self._session.delete("feed", "log, encoder, kpart, bucket", logs=logs, doing="deleting a feed")
+
+    def remove(self, keys: Iterable[RecordKey], *, fingerprint: str) -> None:
+        """Delete single rows of an encoder, which belong to no record."""
+        with self._session.asked("deleting feed rows") as driver:
+            for key in keys:
+                driver.execute(self._delete_one, (*_bucket(key, fingerprint), key.offset))
 
     def forget_logs(self, topic: str) -> None:
         """Forget which logs a topic has had."""

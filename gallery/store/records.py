@@ -49,8 +49,13 @@ class Records:
         self._select_chunks = session.prepare("SELECT chunk FROM originals WHERE log = ? AND kpart = ? AND koffset = ?")
         self._select_chunks.fetch_size = _CHUNKS_A_PAGE
 
-    def write(self, records: Iterable[ImageRecord]) -> None:
-        """Write what is known of images; returns when all is durable."""
+    def write(self, records: Iterable[ImageRecord], *, time_ms: int | None = None) -> None:
+        """Write what is known of images; returns when all is durable.
+
+        Args:
+            time_ms: for Cassandra, milliseconds since 1970: that of now writes over what somebody wrote or deleted by hand.
+                None is Kafka's.
+        """
         rows = (
             (
                 (
@@ -68,7 +73,7 @@ class Records:
                     r.kafka_time_ms,
                     r.is_truncated,
                 ),
-                r.kafka_time_ms,
+                r.kafka_time_ms if time_ms is None else time_ms,
             )
             for r in records
         )
@@ -125,9 +130,19 @@ class Records:
             if row is None:
                 return None
             size_bytes, original = row
-            if size_bytes <= INLINE_ORIGINAL_SIZE_BYTES_MAX:
-                return bytes(original)
+            if (size_bytes or 0) <= INLINE_ORIGINAL_SIZE_BYTES_MAX:
+                return bytes(original or b"")
             return b"".join(chunk for (chunk,) in driver.execute(self._select_chunks, key))
+
+    def read_originals(self, keys: Sequence[RecordKey]) -> Iterator[tuple[RecordKey, bytes | None]]:
+        """What `read_original` reads, of many: those that are small side by side."""
+        with self._session.asked("reading originals") as driver:
+            wanted = [(self._select_original, _row_key(key)) for key in keys]
+            results = execute_concurrent(driver, wanted, concurrency=CONCURRENT_REQUESTS)
+            rows = [result.result_or_exc.one() for result in results]
+        for key, row in zip(keys, rows, strict=True):
+            is_small = row is not None and row[1] is not None and row[0] <= INLINE_ORIGINAL_SIZE_BYTES_MAX
+            yield key, bytes(row[1]) if is_small else self.read_original(key)
 
     def keys(self, log: str) -> Iterator[RecordKey]:
         """Every record of `log` that brought an image, by partition and offset. Reads every partition key: seldom."""

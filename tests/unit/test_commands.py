@@ -34,6 +34,7 @@ VERBS = {
         "watch",
         "watches",
         "watcher",
+        "audit",
         "stats",
     ),
     *(

@@ -15,7 +15,7 @@ from tests.checkers.install import checkers  # noqa: F401  # the fixture
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 TOOLS = Path(sys.executable).parent
-PROGRAMS = {"topics", "embedder", "indexer", "watcher", "keys", "api", "embedder-next", "indexer-next"}
+PROGRAMS = {"topics", "embedder", "indexer", "watcher", "audit", "keys", "api", "embedder-next", "indexer-next"}
 DURATION = re.compile(r"(\d+(\.\d+)?(us|ms|s|m|h))+")
 
 
