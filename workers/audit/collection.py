@@ -12,7 +12,7 @@ from gallery.generations.snapshot import Snapshot
 from gallery.store.store import Store
 from model.pictures.decoder import Decoder
 from topics.topic import Topic
-from workers.audit.comparing import Finding, IndexComparison, compare_feed, compare_records, is_by_chance
+from workers.audit.comparing import ComparedIndex, Finding, compare_feed, compare_records, is_by_chance
 from workers.audit.deriving import TopicPieces, derive
 from workers.embedder.outcomes import Judged
 
@@ -131,9 +131,9 @@ class ComparedCollection:
         """The newest generation."""
         return self._reader.current()
 
-    def _index(self, log: str) -> IndexComparison | None:
+    def _index(self, log: str) -> ComparedIndex | None:
         snapshot = self._reader.current()
-        return None if snapshot is None else IndexComparison(snapshot, log, self._store.feed)
+        return None if snapshot is None else ComparedIndex(snapshot, log, self._store.feed)
 
     def _settled_end(self, start: RecordKey) -> int:
         """From where on rows may still come, although a row behind them is there."""

@@ -14,7 +14,7 @@ from gallery.store.records import Records
 from gallery.store.rows import FeedRow, ImageRecord
 from workers.embedder.outcomes import Judged, feed_row, image_record
 
-Place = Literal["feed", "records", "originals", "index"]
+FoundIn = Literal["feed", "records", "originals", "index"]
 FindingKind = Literal["missing", "extra", "different"]
 
 # Of an embedding's length: another machine's arithmetic moves it by a millionth, another picture by far more.
@@ -34,7 +34,7 @@ class Finding:
     """
 
     kind: FindingKind
-    where: Place
+    where: FoundIn
     key: RecordKey
     image_id: str
     detail: str
@@ -91,7 +91,7 @@ def compare_records(log: str, judged: Sequence[Judged], records: Records) -> lis
     return found
 
 
-class IndexComparison:
+class ComparedIndex:
     """Compares stretches of one partition with a generation.
 
     Args:

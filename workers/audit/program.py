@@ -7,6 +7,7 @@ import time
 from collections import deque
 
 import structlog
+from prometheus_client import Gauge
 
 from contract import telemetry
 from contract.collections import Collection, served_collections, settings_of
@@ -32,7 +33,11 @@ _PAUSE_S_MIN = 0.2
 # Between two rounds of a collection that is small.
 _ROUND_PAUSE_S = 10.0
 _FAILED_S = 10.0
-_KINDS: tuple[FindingKind, ...] = ("missing", "extra", "different")
+_COUNTED: dict[FindingKind, Gauge] = {
+    "missing": telemetry.AUDIT_MISSING,
+    "extra": telemetry.AUDIT_EXTRA,
+    "different": telemetry.AUDIT_DIFFERENT,
+}
 
 logger = structlog.get_logger()
 
@@ -267,9 +272,8 @@ class AuditedCollection:
                     detail=each.detail,
                     remedy="lookalike verify --repair",
                 )
-        for kind in _KINDS:
-            count = sum(each.kind == kind for each in self.found.values())
-            telemetry.AUDIT_FOUND[kind].labels(self._name).set(count)
+        for kind, gauge in _COUNTED.items():
+            gauge.labels(self._name).set(sum(each.kind == kind for each in self.found.values()))
 
 
 def _wait_for_lock(settings: Settings, stop: threading.Event) -> bool:
