@@ -62,6 +62,13 @@ class Parts:
                 os.kill(child.pid, signal.SIGKILL)
             wait_for(child.exit_code)
 
+    def replace(self, service: Service) -> None:
+        """Stop a part as an operator does, and start what takes its place."""
+        with self._lock:
+            self._children[service.name].stop(service.stop_s)
+            self.services[service.name] = service
+            self.start(service.name)
+
     def exit_code(self, name: str) -> int | None:
         """None while it runs."""
         return self._children[name].exit_code()
