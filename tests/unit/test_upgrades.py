@@ -14,11 +14,13 @@ from socket import socketpair
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
+from api.answers.stored_records import StoredRecords
 from api.app import create_app
-from contract.errors import DependencyError, NewerVersionError
+from contract.errors import ConfigurationError, DependencyError, NewerVersionError
 from contract.record_key import RecordKey
 from contract.settings import DIGITS_ENCODER, PREFIX, load_settings
 from contract.version import VERSION
@@ -27,10 +29,12 @@ from gallery.generations.reader import Reader
 from gallery.generations.serving import Serving, ServingFile
 from gallery.store import schema
 from gallery.store.feed_rows import FEED_VERSION, feed_rows
+from gallery.store.store import Store
 from model import limited_process
 from model.encoder import load_encoder
 from model.pictures.decoder import Decoder, DecoderQuestion
 from tests.golden_0_2_0 import GOLDEN, expected, rejected_messages, stored_rows
+from tests.waiting import wait_for
 from topics.matches import MatchSource, WatchMatch, parse_match
 from topics.rejected import parse_rejected
 from topics.versions import MESSAGE_VERSION, VERSION_HEADER, version_header
@@ -156,6 +160,22 @@ def test_child_answers_no_parent_that_does_not_greet(capfd: pytest.CaptureFixtur
         pipe.recv_bytes()
     assert child.wait(30) == 1
     assert f"this child is of version {VERSION}" in capfd.readouterr().err
+
+
+def test_api_that_is_too_old_for_the_schema_answers_without_cassandra_and_says_why() -> None:
+    def connect() -> Store:
+        raise ConfigurationError("Keyspace lookalike has a schema of version 9")
+
+    records = StoredRecords(connect)
+    records.start()
+
+    def why() -> str | None:
+        with pytest.raises(DependencyError) as told:
+            records.store()
+        return told.value.detail if "version 9" in told.value.detail else None
+
+    assert wait_for(why) and not records.is_up
+    anyio.run(records.stop)
 
 
 def test_golden_files_are_as_they_were_committed() -> None:
