@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.guard import Guard
 from api.access.needs import need_of
+from api.access.request_ids import RequestIds
 from api.access.streams import BoundedStreams
 from api.answers.problems import Problem, add_problem_handlers
 from api.answers.records import ROOT_PATH
@@ -86,12 +87,13 @@ def create_app(settings: Settings) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "If-None-Match"],
-            expose_headers=["ETag", "Location", "Retry-After", "WWW-Authenticate"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "If-None-Match", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-Id"],
         )
     if settings.root_path:
         app.add_middleware(BelowPath, root_path=settings.root_path)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestIds)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contract.errors import RejectedError
@@ -84,6 +84,22 @@ def metadata_of(headers: Headers) -> str:
     if _is_deeper(parsed, METADATA_DEPTH_MAX):
         raise RejectedError("bad-metadata", f"metadata is nested more than {METADATA_DEPTH_MAX} deep.")
     return text
+
+
+def metadata_bytes(metadata: Mapping[str, object] | str) -> bytes:
+    """A header `metadata` of an object, or of its JSON text; compact, with sorted keys.
+
+    Raises:
+        RejectedError: ``bad-metadata``, as of `metadata_of`.
+    """
+    try:
+        text = (
+            metadata if isinstance(metadata, str) else json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+        )
+        raw = text.encode()
+    except (TypeError, ValueError) as error:
+        raise RejectedError("bad-metadata", f"metadata cannot be written as JSON: {error}.") from error
+    return metadata_of([("metadata", raw)]).encode()
 
 
 def check_value(value: bytes) -> str:

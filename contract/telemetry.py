@@ -128,6 +128,14 @@ _OF_COLLECTIONS = (
 )
 
 
+# What makes a line of an event, ours or of a library's logger, before it becomes text. What a request was bound to, its id, comes first.
+_PROCESSORS: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
 # prometheus_client's own name. Where it is set before a process starts, that keeps its metrics in files of this folder.
 SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -165,17 +173,17 @@ def configure_logging(stream: Literal["stdout", "stderr"] = "stdout") -> None:
     else:
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[*_PROCESSORS, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(getattr(sys, stream)),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_StreamHandler(stream)], force=True)
+    others = _StreamHandler(stream)
+    strip = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    others.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_PROCESSORS, processors=[strip, renderer])
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[others], force=True)
 
 
 def serve_metrics(port: int, setting: str) -> None:

@@ -1,6 +1,7 @@
 """What became of the images of one run, for people and for programs."""
 
 import json
+import uuid
 from dataclasses import dataclass, field
 
 from producers.left_out import FOLLOWED, count_kinds, in_words
@@ -22,6 +23,7 @@ class Report:
         next_offsets: by partition, the offset behind the last confirmed record.
         stopped_by: why the run ended early, "" when it did not.
         signal: the signal that ended it, 0 for none.
+        request_id: carried by every record of the run, and told in the logs of the parts that meet them.
     """
 
     log: str
@@ -36,6 +38,7 @@ class Report:
     stopped_by: str = ""
     signal: int = 0
     seconds: float = 0.0
+    request_id: str = field(default_factory=lambda: f"publish-{uuid.uuid4().hex[:16]}")
 
     @property
     def is_complete(self) -> bool:
@@ -120,6 +123,7 @@ class Report:
         return json.dumps(
             {
                 "log": self.log,
+                "request_id": self.request_id,
                 "confirmed": self.confirmed,
                 "unconfirmed": list(self.unconfirmed.values()),
                 "not_sent": self.not_sent,

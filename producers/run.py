@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from contract.errors import DependencyError, RejectedError
+from contract.origin import Origin
 from producers.interrupt import Interrupt
 from producers.outgoing import Departed, Failure, Handed, LeftOut, Outgoing
 from producers.report import Report
@@ -68,6 +69,7 @@ class _Ledger:
         self, report: Report, advance: Callable[[int], object], on_confirmed: Callable[[Outgoing | Departed], None]
     ) -> None:
         self._report = report
+        self._origin = Origin(request_id=report.request_id)
         self._advance = advance
         self._on_confirmed = on_confirmed
         self._lock = threading.Lock()
@@ -89,9 +91,9 @@ class _Ledger:
             self._report.unconfirmed[place] = image.name
         try:
             if isinstance(image, Departed):
-                sent = publisher.delete(image.image_id)
+                sent = publisher.delete(image.image_id, origin=self._origin)
             else:
-                sent = publisher.put(image.value, image_id=image.image_id, metadata=image.metadata)
+                sent = publisher.put(image.value, image_id=image.image_id, metadata=image.metadata, origin=self._origin)
         except (RejectedError, DependencyError) as error:
             with self._lock:
                 del self._report.unconfirmed[place]

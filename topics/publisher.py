@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import math
 import threading
 import time
@@ -15,8 +14,9 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from contract.errors import DependencyError, RejectedError
-from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, log_of, metadata_of
+from contract.errors import DependencyError
+from contract.messages import MESSAGE_SIZE_BYTES_MAX, check_image_id, check_value, log_of, metadata_bytes
+from contract.origin import UNKNOWN_ORIGIN, Origin
 from contract.settings import Settings
 from runtime.failpoints import failpoint
 from topics.clients import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, close_producer, connect
@@ -126,7 +126,12 @@ class ImagePublisher:
         return self._last_log
 
     def put(
-        self, value: bytes, *, image_id: str | None = None, metadata: Mapping[str, object] | str | None = None
+        self,
+        value: bytes,
+        *,
+        image_id: str | None = None,
+        metadata: Mapping[str, object] | str | None = None,
+        origin: Origin = UNKNOWN_ORIGIN,
     ) -> Future[Confirmation]:
         """Publish an image; an image that has the same id already is replaced.
 
@@ -134,6 +139,7 @@ class ImagePublisher:
             value: a picture's file as it is, in a format of `contract.formats`.
             image_id: 1 to 256 bytes of UTF-8; without one the record has no key, and the id is the SHA-256 of `value`.
             metadata: a JSON object, or its text; shown beside the image.
+            origin: told in the logs of all parts that meet the image.
 
         Returns:
             A future that holds the confirmation, or fails with DependencyError: then the image may or may not arrive, and
@@ -145,17 +151,17 @@ class ImagePublisher:
         """
         key = None if image_id is None else check_image_id(image_id).encode()
         check_value(value)
-        headers = [] if metadata is None else [("metadata", _metadata_bytes(metadata))]
+        headers = origin.headers() + ([] if metadata is None else [("metadata", metadata_bytes(metadata))])
         return self._send(image_id or hashlib.sha256(value).hexdigest(), key=key, value=value, headers=headers)
 
-    def delete(self, image_id: str) -> Future[Confirmation]:
+    def delete(self, image_id: str, *, origin: Origin = UNKNOWN_ORIGIN) -> Future[Confirmation]:
         """Publish that an image is gone; deleting what does not exist is fine.
 
         Raises:
             RejectedError: the id could not name an image.
             DependencyError: Kafka takes no more.
         """
-        return self._send(image_id, key=check_image_id(image_id).encode(), value=None, headers=[])
+        return self._send(image_id, key=check_image_id(image_id).encode(), value=None, headers=origin.headers())
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything published so far is settled, and every future is done.
@@ -275,17 +281,6 @@ class ImagePublisher:
         for number, sending in late:
             detail = f"{sending.image_id!r} was not confirmed in time; it may still arrive."
             self._settle(number, DependencyError("kafka", detail))
-
-
-def _metadata_bytes(metadata: Mapping[str, object] | str) -> bytes:
-    try:
-        text = (
-            metadata if isinstance(metadata, str) else json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
-        )
-        raw = text.encode()
-    except (TypeError, ValueError) as error:
-        raise RejectedError("bad-metadata", f"metadata cannot be written as JSON: {error}.") from error
-    return metadata_of([("metadata", raw)]).encode()
 
 
 def _unconfirmed(image_id: str, error: Exception, *, topic: str) -> DependencyError:

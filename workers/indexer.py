@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import structlog
 
 from contract import telemetry
 from contract.errors import IndexDamagedError, NewerVersionError
+from contract.origin import requests_told
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.generations.next_base import build_base
@@ -139,6 +140,7 @@ class Indexer:
                 count=manifest.count,
                 tail=manifest.tail.entries,
                 ms=round((self._clock() - began) * 1000, 1),
+                **requests_told(row.origin for row in self._covered(read)),
             )
         self._tend_base()
         return advanced
@@ -149,6 +151,11 @@ class Indexer:
             self._build.process.terminate()
             self._build.process.join()
         self._writer.close()
+
+    def _covered(self, read: Mapping[tuple[int, int], list[FeedRow]]) -> Iterator[FeedRow]:
+        """Of the rows that were read those that were folded; at a gap the others wait."""
+        ends = self._progress()
+        return (row for key, rows in read.items() for row in rows if row.key.offset < ends[key])
 
     def _tell_of_set_aside(self) -> None:
         told = self._writer.fold.unusable.tell()
@@ -170,6 +177,7 @@ class Indexer:
                 reason=found.reason,
                 **found.key._asdict(),
                 id=found.image_id[:300].encode("utf-8", "backslashreplace").decode(),
+                **({"request_id": found.request_id} if found.request_id else {}),
             )
 
     def _progress(self) -> dict[tuple[int, int], int]:

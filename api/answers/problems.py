@@ -8,11 +8,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from contract.errors import DependencyError, IndexDamagedError, RejectedError
 from runtime.outbound import MASK
@@ -45,6 +46,9 @@ class Problem(BaseModel):
     status: int
     code: str
     detail: str
+    request_id: str | None = Field(
+        None, description="As in the header X-Request-Id; lines of the API's log about this request carry it."
+    )
 
 
 class ProblemError(Exception):
@@ -68,6 +72,7 @@ class ProblemError(Exception):
         """The problem as the body of an answer."""
         title = HTTPStatus(self.status).phrase
         told = {"title": title, "status": self.status, "code": self.code, "detail": self.detail}
+        told["request_id"] = get_contextvars().get("request_id")
         return Problem.model_validate(told | self.extensions)
 
 
@@ -101,6 +106,7 @@ def _described(description: str) -> dict[str, Any]:
 
 def problem_response(problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer that tells a problem."""
+    bind_contextvars(code=problem.code)  # for a line about the request
     body = problem.body().model_dump(mode="json")
     return JSONResponse(body, problem.status, headers={**problem.headers, **(headers or {})}, media_type=MEDIA_TYPE)
 
@@ -181,7 +187,9 @@ async def _answer_nobody(_: Request, __: Exception) -> Response:
 async def _answer_bug(request: Request, error: Exception) -> Response:
     logger.error("request failed", path=request.url.path, exc_info=error)
     detail = "This is a bug in the service; its log has the details. Other requests work."
-    return problem_response(ProblemError(500, "internal-error", detail))
+    # Answered outside of everything that adds headers.
+    headers = {"X-Request-Id": found} if (found := get_contextvars().get("request_id")) else {}
+    return problem_response(ProblemError(500, "internal-error", detail), headers)
 
 
 def _kebab(name: str) -> str:

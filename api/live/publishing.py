@@ -7,12 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 import anyio.to_thread
+import structlog
 
 from api.answers.problems import ProblemError
 from contract.errors import DependencyError
+from contract.origin import Origin
 from topics.publisher import Confirmation, ImagePublisher
 
 CONFIRMATION_TIMEOUT_S = 5.0
+
+logger = structlog.get_logger()
 
 
 class Publishing:
@@ -42,21 +46,23 @@ class Publishing:
         if self._publisher is not None and self._clock() - self._used_s > idle_s:
             await self.stop()
 
-    async def put(self, value: bytes, image_id: str | None, metadata: str | None) -> Confirmation:
+    async def put(self, value: bytes, image_id: str | None, metadata: str | None, origin: Origin) -> Confirmation:
         """Publish an image.
 
         Raises:
             ProblemError: 503 ``kafka-unconfirmed``.
         """
-        return await self._publish(lambda publisher: publisher.put(value, image_id=image_id, metadata=metadata))
+        return await self._publish(
+            lambda publisher: publisher.put(value, image_id=image_id, metadata=metadata, origin=origin)
+        )
 
-    async def delete(self, image_id: str) -> Confirmation:
+    async def delete(self, image_id: str, origin: Origin) -> Confirmation:
         """Publish a delete.
 
         Raises:
             ProblemError: 503 ``kafka-unconfirmed``.
         """
-        return await self._publish(lambda publisher: publisher.delete(image_id))
+        return await self._publish(lambda publisher: publisher.delete(image_id, origin=origin))
 
     async def _publish(self, send: Callable[[ImagePublisher], "Future[Confirmation]"]) -> Confirmation:
         self._used_s = self._clock()
@@ -64,7 +70,7 @@ class Publishing:
             async with asyncio.timeout(CONFIRMATION_TIMEOUT_S):
                 publisher = await self._connected()
                 sent = await anyio.to_thread.run_sync(send, publisher, abandon_on_cancel=True)
-                return await asyncio.wrap_future(sent)
+                confirmed = await asyncio.wrap_future(sent)
         except (DependencyError, TimeoutError) as error:
             reason = error.detail if isinstance(error, DependencyError) else f"no answer in {CONFIRMATION_TIMEOUT_S} s."
             raise ProblemError(
@@ -74,6 +80,9 @@ class Publishing:
                 "no harm.",
                 retry=True,
             ) from error
+        place = {"partition": confirmed.partition, "offset": confirmed.offset}
+        logger.info("published", id=confirmed.image_id, log=confirmed.log, **place)
+        return confirmed
 
     async def _connected(self) -> ImagePublisher:
         async with self._connecting:

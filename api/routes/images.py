@@ -25,7 +25,7 @@ from api.routes.body_memory import take_memory
 from api.routes.details import look_up_history, look_up_more
 from api.routes.offsets import read_asked_as_of, wait_covered
 from api.routes.parameters import AsOfTime
-from api.routes.writers import check_writer
+from api.routes.writers import check_writer, request_origin
 from contract.errors import DependencyError
 from contract.formats import MEDIA_TYPES
 from contract.messages import check_image_id, check_value, metadata_of
@@ -166,7 +166,11 @@ async def publish(
     check_value(upload.value)
     if upload.metadata:
         metadata_of([("metadata", upload.metadata.encode())])
-    return _written(await services.publishing.put(upload.value, id, upload.metadata or None), services, response)
+    return _written(
+        await services.publishing.put(upload.value, id, upload.metadata or None, request_origin(request)),
+        services,
+        response,
+    )
 
 
 @router.delete("/images", status_code=202, responses=describe_problems(400, 403, 503))
@@ -175,7 +179,7 @@ async def delete(request: Request, response: Response, id: Id) -> WriteAnswer:
     services = services_of(request)
     check_writer(request, services.settings.api_allowed_hosts)
     check_image_id(id)
-    return _written(await services.publishing.delete(id), services, response)
+    return _written(await services.publishing.delete(id, request_origin(request)), services, response)
 
 
 async def _past(as_of: str | None, services: Services) -> Past | None:

@@ -1,11 +1,13 @@
-"""Who may write: the page and programs, but no foreign page in a person's browser."""
+"""Who may write: the page and programs, but no foreign page in a person's browser; and what a write says of its origin."""
 
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from structlog.contextvars import get_contextvars
 
 from api.access.guard import access_of
 from api.answers.problems import ProblemError
+from contract.origin import TRACE_HEADER, Origin, sound_traceparent
 
 
 def check_writer(request: Request, allowed_hosts: str) -> None:
@@ -33,3 +35,11 @@ def check_writer(request: Request, allowed_hosts: str) -> None:
         raise ProblemError(
             403, "foreign-origin", f"The request comes from a page of {origin!r}; writes are taken from {host} alone."
         )
+
+
+def request_origin(request: Request) -> Origin:
+    """What the record that this request publishes says of its origin: the request's id, and the trace that it belongs to."""
+    return Origin(
+        request_id=get_contextvars().get("request_id", ""),
+        traceparent=sound_traceparent(request.headers.get(TRACE_HEADER, "")),
+    )

@@ -116,7 +116,7 @@ class Fold:
             if latest is None and is_id(row.image_id):
                 latest = self.latest(row.image_id)
             if why:
-                found = UnusableRow(row.key, row.image_id, why)
+                found = UnusableRow(row.key, row.image_id, why, row.origin.request_id)
                 # A refused record changes nothing for its id, so nothing of that id is missing.
                 self.unusable.take(found, position, latest, shows=row.outcome != "reject")
                 continue

@@ -64,6 +64,7 @@ class UnusableRow:
     key: RecordKey
     image_id: str
     reason: str
+    request_id: str = ""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 
 import numpy as np
+from cassandra.query import UNSET_VALUE
 
 from contract.record_key import RecordKey
 from gallery.store.feed_rows import FEED_VERSION, feed_rows, sound_after
@@ -22,7 +23,10 @@ _WALK_ROWS = 2048
 # What is read of an image at most. Rows without embeddings take some 200 bytes.
 IMAGE_ROWS_MAX = 20_000
 
-_COLUMNS = "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata, version"
+_COLUMNS = (
+    "log, encoder, kpart, bucket, koffset, after, outcome, reason, image_id, embedding, kafka_time, embedded_at, metadata, "
+    "request_id, traceparent, version"
+)
 _PARTITION = "log = ? AND encoder = ? AND kpart = ? AND bucket = ?"
 
 # Buckets by log and encoder's fingerprint, then by Kafka partition.
@@ -53,7 +57,8 @@ class Feed:
         self._select = session.prepare(
             # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
             "SELECT koffset, after, textAsBlob(outcome), textAsBlob(reason), textAsBlob(image_id), embedding, kafka_time, "
-            f"embedded_at, textAsBlob(metadata), version FROM feed WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
+            "embedded_at, textAsBlob(metadata), textAsBlob(request_id), textAsBlob(traceparent), version FROM feed "
+            f"WHERE {_PARTITION} AND koffset >= ? LIMIT ?"
         )
         self._select_one = session.prepare(f"SELECT koffset FROM feed WHERE {_PARTITION} AND koffset = ?")
         self._delete_one = session.prepare(f"DELETE FROM feed WHERE {_PARTITION} AND koffset = ?")
@@ -108,6 +113,7 @@ class Feed:
                     r.kafka_time_ms,
                     r.embedded_at_ms or now_ms,
                     r.metadata,
+                    *(told or UNSET_VALUE for told in r.origin),
                     FEED_VERSION,
                 ),
                 now_ms if over_all else r.kafka_time_ms,
@@ -149,7 +155,7 @@ class Feed:
             for partition, offset, after, outcome, reason, *times, version in found[:IMAGE_ROWS_MAX]
             for row in feed_rows(
                 RecordKey(log, partition, offset),
-                [(offset, after, outcome, reason, b"", None, *times, None, version)],
+                [(offset, after, outcome, reason, b"", None, *times, None, None, None, version)],
             )
         ]
         rows = [replace(row, image_id=image_id) for row in rows]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from contract.errors import NewerVersionError
+from contract.origin import UNKNOWN_ORIGIN, Origin
 from contract.record_key import RecordKey
 from gallery.store.rows import FeedRow
 
@@ -17,8 +18,8 @@ def feed_rows(start: RecordKey, found: Iterable[tuple[Any, ...]]) -> list[FeedRo
     """The rows of a partition up to the first that a newer version wrote; what is missing or damaged is left for its reader to see.
 
     Args:
-        found: koffset, after, outcome, reason, image_id (these three as bytes), embedding, kafka_time, embedded_at, metadata (as
-            bytes), version.
+        found: koffset, after, outcome, reason, image_id (these three as bytes), embedding, kafka_time, embedded_at, and as
+            bytes metadata, request_id, traceparent; version.
 
     Raises:
         NewerVersionError: the first is of a newer version.
@@ -51,6 +52,8 @@ def _feed_row(
     time_ms: int | None,
     embedded_at_ms: int | None,
     metadata: bytes | None,
+    request_id: bytes | None,
+    traceparent: bytes | None,
 ) -> FeedRow:
     return FeedRow(
         key,
@@ -62,6 +65,7 @@ def _feed_row(
         -1 if time_ms is None else time_ms,
         embedded_at_ms or 0,
         None if metadata is None else _text(metadata),
+        Origin(_text(request_id), _text(traceparent)) if request_id or traceparent else UNKNOWN_ORIGIN,
     )
 
 

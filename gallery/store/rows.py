@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from contract.origin import UNKNOWN_ORIGIN, Origin
 from contract.record_key import RecordKey
 
 Outcome = Literal["put", "delete", "reject", "gap"]
@@ -20,6 +21,7 @@ class FeedRow:
         kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.
         embedded_at_ms: when the embedder wrote the row; informational, 0 when unknown.
         metadata: of a put, as `ImageRecord.metadata`. An earlier version wrote None; then `Feed.read` takes the record's.
+        origin: what the record's headers say of it; of a row that was restored, nothing.
     """
 
     key: RecordKey
@@ -31,6 +33,7 @@ class FeedRow:
     kafka_time_ms: int
     embedded_at_ms: int = 0
     metadata: str | None = None
+    origin: Origin = UNKNOWN_ORIGIN
 
 
 @dataclass(frozen=True)

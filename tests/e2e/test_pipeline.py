@@ -21,34 +21,12 @@ from model import mnist
 from model.encoder import load_encoder
 from stack import groups
 from stack.state import read_state
-from tests.conftest import fresh_settings
 from tests.unit.test_images import HEIC, encoded
 from tests.verified import verified_ids
 from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
 
 DIGITS = mnist.images("test")
-
-
-@pytest.fixture(scope="module")
-def running(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a pipeline whose programs run; a new base every 2 s, so that rebuilds happen while tests look."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    settings = fresh_settings(
-        stack,
-        folder,
-        var_dir=folder / "var",
-        cassandra_keyspace=f"{stack.cassandra_keyspace}_e2e",
-        rebuild_interval_s=2,
-    )
-    groups.up(settings, "programs", tied=True)
-    yield settings
-    groups.down(settings, "programs")
-
-
-@pytest.fixture
-def client(running: Settings) -> Client:
-    return Client(running.api_address)
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
 """Every error is problem+json with its stable code, on every route."""
 
+import json
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from contract.messages import IMAGE_SIZE_BYTES_MAX
+from contract.telemetry import configure_logging
+from lookalike_client import ApiError
+from lookalike_client.problems import refusal
 from tests.api_gallery import Gallery, digit, running_api, settings_for
 
 PNG = {"Content-Type": "image/png"}
@@ -27,6 +32,7 @@ def check_problem(response: httpx.Response, status: int, code: str) -> None:
     assert problem["detail"].endswith(".")
     assert problem["title"]
     assert problem["type"] == "about:blank"
+    assert problem["request_id"] == response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -206,3 +212,22 @@ def test_every_answer_forbids_a_browser_foreign_code(client: httpx.Client) -> No
         assert "style=" not in page
         assert "<script>" not in page
         assert "//" not in page.replace("<!doctype", "")
+
+
+def test_a_request_has_an_id_its_own_where_that_can_stand_in_a_header_and_a_log(
+    client: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def given(request_id: str, path: str = "/livez") -> str:
+        told: str = client.get(path, headers={"X-Request-Id": request_id}).headers["x-request-id"]
+        return told
+
+    assert given("check-out/7:a.b") == "check-out/7:a.b" and given("x" * 128) == "x" * 128
+    made = {given(wrong) for wrong in ("", "x" * 129, "a b", '"', "a,b", "<script>")}
+    assert len(made) == 6 and all(re.fullmatch(r"[0-9a-f]{32}", each) for each in made)
+    configure_logging()
+    refused = client.post("/v1/search", content=b"no image", headers={**PNG, "X-Request-Id": "refused-1"})
+    check_problem(refused, 415, "unsupported-type")
+    with pytest.raises(ApiError, match="request refused-2"):
+        raise refusal(415, refused.content.replace(b"refused-1", b"refused-2"))
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "refused-1" in line]
+    assert (line["event"], line["status"], line["code"]) == ("request refused", 415, "unsupported-type")

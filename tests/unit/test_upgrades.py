@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[2]
 # Of every version of the schema that was ever on main, so that none changes without a number of its own. A released one never changes.
 SCHEMAS = {
     2: "d1ce283950e36fe9",
+    3: "3aabbe7b9d53d167",  # origin of a record in the feed
 }
 
 
@@ -100,7 +101,7 @@ def test_feed_rows_of_0_2_0_are_read_and_newer_ones_are_not_passed_over() -> Non
     place = RecordKey("images:x", 1, 0)
 
     def row(offset: int, version: int | None) -> tuple[Any, ...]:
-        return offset, offset, b"put", b"", b"a", b"\0" * 512, 1000, 5, b"", version
+        return offset, offset, b"put", b"", b"a", b"\0" * 512, 1000, 5, b"", None, None, version
 
     rows = feed_rows(place, [row(4, None), row(5, FEED_VERSION), row(6, FEED_VERSION + 1), row(7, None)])
     assert [found.key.offset for found in rows] == [4, 5]

@@ -13,6 +13,7 @@ import structlog
 
 from contract import telemetry
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
+from contract.origin import requests_told
 from contract.record_key import RecordKey
 from gallery.store.store import Store
 from model.pictures.decoders import Decoders
@@ -24,6 +25,9 @@ from topics.rejected import rejected_message
 from topics.topic import Topic
 from workers.embedder.outcomes import Judged, feed_row, image_record, judge, rejection
 from workers.embedder.records import Record
+
+# Of the records that one batch rejects, so many are named in the log: those that a request brought.
+_REJECTED_TOLD_MAX = 20
 
 logger = structlog.get_logger()
 
@@ -210,4 +214,16 @@ def _report(collection: str, judged: list[Judged], timer: Timer) -> None:
         rejected=rejected,
         **timer.ms,
         offsets={str(partition): f"{found[0]}-{found[-1]}" for partition, found in sorted(offsets.items())},
+        **requests_told(found.origin for found in judged),
     )
+    rejects = [found for found in judged if found.outcome == "reject" and found.origin.request_id]
+    for found in rejects[:_REJECTED_TOLD_MAX]:
+        logger.info(
+            "rejected",
+            collection=collection,
+            request_id=found.origin.request_id,
+            reason=found.reason,
+            id=found.image_id,
+            partition=found.record.partition,
+            offset=found.record.offset,
+        )

@@ -11,6 +11,7 @@ from contract.messages import (
     image_id_of,
     metadata_of,
 )
+from contract.origin import UNKNOWN_ORIGIN, Origin, origin_of
 from contract.record_key import RecordKey
 from gallery.generations.fold import EXPIRED
 from gallery.store.rows import FeedRow, ImageRecord, Outcome
@@ -27,6 +28,7 @@ class Judged(NamedTuple):
         image_id: "" where it cannot be told.
         metadata: JSON text of an image, "" without any.
         decoded: what the decoder made of an image.
+        origin: what the record's headers say of it.
     """
 
     record: Record
@@ -36,6 +38,7 @@ class Judged(NamedTuple):
     image_id: str = ""
     metadata: str = ""
     decoded: Decoded | None = None
+    origin: Origin = UNKNOWN_ORIGIN
 
     def with_decoded(self, decoded: Decoded) -> "Judged":
         """What becomes of an image once it was decoded and embedded."""
@@ -49,17 +52,18 @@ def judge(record: Record) -> Judged:
     if record.is_gap:
         return Judged(record, "gap")
     image_id = metadata = ""
+    origin = origin_of(record.headers)
     try:
         image_id = image_id_of(record.key, record.value)
         metadata = metadata_of(record.headers)
         if record.value is None:
-            return Judged(record, "delete", image_id=image_id)
+            return Judged(record, "delete", image_id=image_id, origin=origin)
         check_value(record.value)
     except RejectedError as error:
         if error.reason == "bad-metadata" and planted("embedder-accepts-bad-metadata"):
-            return Judged(record, "put", image_id=image_id)
-        return Judged(record, "reject", error.reason, error.detail, image_id)
-    return Judged(record, "put", image_id=image_id, metadata=metadata)
+            return Judged(record, "put", image_id=image_id, origin=origin)
+        return Judged(record, "reject", error.reason, error.detail, image_id, origin=origin)
+    return Judged(record, "put", image_id=image_id, metadata=metadata, origin=origin)
 
 
 def image_record(log: str, judged: Judged) -> ImageRecord:
@@ -105,4 +109,5 @@ def feed_row(log: str, judged: Judged) -> FeedRow:
         embedding=judged.decoded.embedding if judged.decoded else None,
         kafka_time_ms=record.kafka_time_ms,
         metadata=judged.metadata if judged.outcome == "put" else "",
+        origin=judged.origin,
     )

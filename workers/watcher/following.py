@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from contract import telemetry
 from contract.errors import NewerVersionError
+from contract.origin import requests_told
 from contract.record_key import RecordKey
 from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
@@ -245,6 +246,8 @@ class Following:
                 [self._match(hit, verdict, now_ms) for hit, verdict in zip(part, verdicts, strict=True)]
             )
             telemetry.WATCH_MATCHES.inc(len(part))
+            told = requests_told(hit.row.origin for hit in part)
+            logger.info("matches told", collection=self._collection, matches=len(part), **told)
 
     def _hits(self, matcher: Matcher, rows: Sequence[FeedRow], embeddings: NDArray[np.float32]) -> Iterator[Hit]:
         selects = self._selects(rows)

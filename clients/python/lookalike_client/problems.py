@@ -16,10 +16,14 @@ class ApiError(Exception):
             something else answered.
         detail: what happened, what was expected and what to do next.
         problem: the whole body of the API's answer, empty without one.
+
+    Attributes:
+        request_id: by which the API's log tells of the request, "" where nothing answered.
     """
 
     def __init__(self, status: int, code: str, detail: str, problem: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"{code}: {detail}")
+        self.request_id = str((problem or {}).get("request_id") or "")
+        super().__init__(f"{code}: {detail}" + (f" (request {self.request_id})" if self.request_id else ""))
         self.status = status
         self.code = code
         self.detail = detail

@@ -186,8 +186,9 @@ async function call<T>(
     throw new Refusal(0, "unreachable", "The service does not answer. Is it running? Try again in a moment.");
   }
   if (response.ok) return answer as T;
-  const { code = "failed", detail = `The service answered with status ${response.status}.` } =
+  const { code = "failed", detail = `The service answered with status ${response.status}.`, request_id } =
     (answer ?? {}) as Partial<Schemas["Problem"]>;
   if (response.status === 401) dispatchEvent(new Event(KEY_WANTED));
-  throw new Refusal(response.status, code, detail);
+  // What is no fault of the question is looked up in the log, by the request's id.
+  throw new Refusal(response.status, code, response.status >= 500 && request_id ? `${detail} (request ${request_id})` : detail);
 }

@@ -1779,6 +1779,12 @@ export interface components {
             code: string;
             /** Detail */
             detail: string;
+            /**
+             * Request Id
+             * @description As in the header X-Request-Id; lines of the API's log about this request carry it.
+             * @default null
+             */
+            request_id: string | null;
         } & {
             [key: string]: unknown;
         };
