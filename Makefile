@@ -16,7 +16,7 @@ export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help venv demo test lint up down bench bench-deps train faults soak web pictures lock onnx
+.PHONY: help venv demo test lint up down bench bench-deps train faults fuzz-deps soak web pictures lock onnx
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -44,9 +44,11 @@ lint: venv ## ruff and mypy
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 
-faults: venv ## all tests that kill, cut off and damage things, and all that take long; LOOKALIKE_TEST_SEED=n repeats a run
+faults: venv $(VENV)/.fuzz ## all tests that kill, cut off and damage things, and all that take long; LOOKALIKE_TEST_SEED=n repeats a run
 	@$(RUN) -m stack fetch
 	@$(RUN) -m pytest -m "faults or thorough" $(ARGS)
+
+fuzz-deps: venv $(VENV)/.fuzz ## install atheris, with which `make faults` fuzzes what reads strangers' bytes (Linux on x86-64)
 
 soak: venv ## kill parts at random for MINUTES=30 while images come and searches go on, and judge every answer; SEED=n repeats it
 	@$(RUN) -m stack fetch
@@ -78,6 +80,7 @@ lock: venv ## resolve the requirements*.in files again
 	$(COMPILE) requirements-onnx.in -c requirements.lock -o requirements-onnx.lock
 	$(COMPILE) requirements-bench.in -c requirements.lock -o requirements-bench.lock
 	$(COMPILE) --no-deps requirements-pictures.in -o requirements-pictures.lock
+	$(COMPILE) --no-deps requirements-fuzz.in -o requirements-fuzz.lock
 	$(COMPILE) requirements-train.in -c requirements.lock -o requirements-train.lock
 
 # uv installs in seconds what takes pip minutes. It is itself locked, in requirements-dev.lock; pip fetches it.
@@ -104,6 +107,10 @@ $(VENV)/.command: $(VENV)/.installed pyproject.toml clients/python/pyproject.tom
 	@touch $@
 
 $(VENV)/.pictures: requirements-pictures.lock $(VENV)/.installed
+	@$(VENV)/bin/uv pip install -q --python $(RUN) --no-deps --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.installed
 	@$(VENV)/bin/uv pip install -q --python $(RUN) --no-deps --require-hashes -r $<
 	@touch $@
 

@@ -99,7 +99,7 @@ WAYS: list[Callable[[Path, random.Random], None]] = [
 ]  # fmt: skip
 
 
-def _grown(folder: Path) -> Feed:
+def grown(folder: Path) -> Feed:
     feed = Feed(folder)
     told = [f'{{"label":{n % 3},"tags":["a","{n}"]}}' for n in range(20)]
     feed.add(*[(f"id/{n}", embedding(n)) for n in range(20)], ("id/3", None), metadata=told)
@@ -123,7 +123,7 @@ def _covered(manifest: Manifest) -> object:
 
 @pytest.mark.parametrize("mutants", [500, pytest.param(2000, marks=pytest.mark.thorough)])
 def test_mutants_of_an_index_are_answered_as_before_or_refused(tmp_path: Path, mutants: int) -> None:
-    feed = _grown(tmp_path / "whole")
+    feed = grown(tmp_path / "whole")
     before, folder = Reader(feed.folder, ENCODER).current(), tmp_path / "mutant"
     assert before is not None
     told = _told(before)
@@ -168,7 +168,7 @@ def test_mutants_of_an_index_are_answered_as_before_or_refused(tmp_path: Path, m
 
 @pytest.mark.parametrize("field", ["next_offset", "effective_ms", "count", "generation", "expired", "published_at_ms"])
 def test_one_changed_digit_of_a_manifest_is_refused(tmp_path: Path, field: str) -> None:
-    _grown(tmp_path)
+    grown(tmp_path)
     path = tmp_path / "generations" / (tmp_path / "CURRENT").read_text()
     content = path.read_bytes()
     at = content.index(f'"{field}":'.encode()) + len(field) + 3
@@ -179,7 +179,7 @@ def test_one_changed_digit_of_a_manifest_is_refused(tmp_path: Path, field: str) 
 
 
 def test_older_manifest_in_the_place_of_the_newest_is_refused(tmp_path: Path) -> None:
-    _grown(tmp_path)
+    grown(tmp_path)
     newest = tmp_path / "generations" / (tmp_path / "CURRENT").read_text()
     oldest = min((tmp_path / "generations").iterdir())
     newest.write_bytes(oldest.read_bytes())
@@ -215,7 +215,7 @@ def test_index_of_an_older_format_is_refused_and_begun_anew(tmp_path: Path, numb
     if number == 2:
         shutil.copytree(Path(__file__).parents[1] / "golden" / "index-format-2", tmp_path, dirs_exist_ok=True)
     else:
-        manifest = msgspec.structs.replace(_grown(tmp_path).writer.manifest, format=3)
+        manifest = msgspec.structs.replace(grown(tmp_path).writer.manifest, format=3)
         name, content = write_manifest(manifest)
         (tmp_path / "generations" / name).write_bytes(content)
         (tmp_path / "CURRENT").write_text(name)
