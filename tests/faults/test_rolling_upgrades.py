@@ -1,6 +1,7 @@
 """The programs are upgraded one after another, in any order, while clients send and ask: nothing is lost, doubled or refused."""
 
 import itertools
+import uuid
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ORDERS = list(itertools.permutations(("embedder", "indexer", "api")))
 
 
 def _started(stack: Settings, folder: Path) -> Rolling:
-    name = f"{stack.cassandra_keyspace}_{SEED % 997}_{abs(hash(folder)) % 10**6}"
+    name = f"test_{uuid.uuid4().hex[:12]}"
     settings = fresh_settings(
         stack, folder, cassandra_keyspace=name, kafka_partitions=2, var_dir=folder / "var", rebuild_interval_s=2
     )

@@ -229,6 +229,9 @@ def test_index_of_an_older_format_is_refused_and_begun_anew(tmp_path: Path, numb
     wanted = max(
         [c.next_offset for log in older.logs if log.log == "images:x" for c in log.partitions.values()], default=1
     )
+    feed.add(*((str(n), embedding(n)) for n in range(wanted - 1)))
+    feed.writer.close()
+    feed = Feed(tmp_path)  # ended meanwhile, and started again
     for n in range(wanted):
         assert (tmp_path / "CURRENT").read_text() == before and (tmp_path / "generations" / before).exists()
         feed.add((str(n), embedding(n)))

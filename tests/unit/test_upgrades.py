@@ -120,6 +120,9 @@ def test_rejected_messages_of_0_2_0_are_read_and_newer_ones_are_not_passed_over(
     for version in (str(MESSAGE_VERSION).encode(), b"", b"one", None):
         messages[0].headers = [*messages[0].headers, (VERSION_HEADER, version)]
         assert parse_rejected(messages[0]) == read[0]
+    # One that a producer sent stands before ours.
+    messages[0].headers = [(VERSION_HEADER, b"9"), *messages[0].headers, version_header()]
+    assert parse_rejected(messages[0]) == read[0]
     messages[0].headers = [(VERSION_HEADER, str(MESSAGE_VERSION + 1).encode())]
     with pytest.raises(NewerVersionError, match=r"record 0:0 of images\.rejected is of version 2"):
         parse_rejected(messages[0])
