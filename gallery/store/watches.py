@@ -6,10 +6,14 @@ from typing import Any
 
 import msgspec
 from cassandra.concurrent import execute_concurrent_with_args
+from cassandra.query import UNSET_VALUE
 
 from gallery.store.session import CONCURRENT_REQUESTS, CassandraSession
 
 _CHUNK_SIZE_BYTES = 256 * 1024
+# Microseconds since 1970, long after all clocks: a watch that is deleted stays so, whatever the clock of whoever wrote it said. No id
+# comes twice.
+_AFTER_ALL_US = 2**62
 _COLUMNS = (
     "topic, id, name, embedding, encoder, max_distance, filter, webhook, secret, start, width, height, bytes_sha256, "
     "pixels_sha256, created_at, told_from"
@@ -84,12 +88,14 @@ class Watches:
         self._select = session.prepare(f"SELECT {_COLUMNS} FROM watches WHERE topic = ?")
         self._select_one = session.prepare(f"SELECT {_COLUMNS} FROM watches WHERE topic = ? AND id = ?")
         self._select_ids = session.prepare("SELECT id, created_at FROM watches WHERE topic = ?")
-        self._delete = session.prepare("DELETE FROM watches WHERE topic = ? AND id = ?")
+        self._delete = session.prepare(
+            f"DELETE FROM watches USING TIMESTAMP {_AFTER_ALL_US} WHERE topic = ? AND id = ?"
+        )
         self._embed = session.prepare("UPDATE watches SET embedding = ?, encoder = ? WHERE topic = ? AND id = ?")
         self._tell_from = session.prepare("UPDATE watches SET told_from = ? WHERE topic = ? AND id = ?")
         self._insert_chunk = session.prepare("INSERT INTO watch_images (id, n, chunk) VALUES (?, ?, ?)")
         self._select_chunks = session.prepare("SELECT chunk FROM watch_images WHERE id = ?")
-        self._delete_chunks = session.prepare("DELETE FROM watch_images WHERE id = ?")
+        self._delete_chunks = session.prepare(f"DELETE FROM watch_images USING TIMESTAMP {_AFTER_ALL_US} WHERE id = ?")
         self._select_progress = session.prepare("SELECT log, kpart, next_offset FROM watch_progress WHERE topic = ?")
         self._delete_progress = session.prepare("DELETE FROM watch_progress WHERE topic = ?")
         self._insert_progress = session.prepare(
@@ -168,7 +174,7 @@ class Watches:
 
 def _values(watch: StoredWatch) -> tuple[Any, ...]:
     image = watch.image
-    return (
+    values = (
         watch.topic,
         watch.id,
         watch.name,
@@ -186,6 +192,8 @@ def _values(watch: StoredWatch) -> tuple[Any, ...]:
         watch.created_at_ms,
         watch.told_from,
     )
+    # A null would be a deletion with this clock's time, and hide what a watcher whose clock is behind it notes later.
+    return tuple(UNSET_VALUE if value is None else value for value in values)
 
 
 def _watch(row: tuple[Any, ...]) -> StoredWatch:
