@@ -38,26 +38,29 @@ class StallWatch:
 
     Args:
         after_s: so long coverage may stand still while records wait.
-        clock: seconds since 1970.
+        clock: seconds since 1970, to tell people since when.
         collection: its name.
+        steady_clock: seconds that nobody sets.
     """
 
     after_s: float
     clock: Callable[[], float] = time.time
     collection: str = DEFAULT_COLLECTION
+    steady_clock: Callable[[], float] = time.monotonic
     stall: Stall | None = None
     _covered: tuple[str, list[LogCoverage]] | None = field(default=None, repr=False)
     _moved_s: float = 0.0
+    _moved_ms: int = 0
 
     def look(self, manifest: Manifest, waiting: Waiting) -> Stall | None:
         """The stall, if there is one, given the generation that is served and what waits beyond it."""
-        covered, now_s = (manifest.index_id, manifest.logs), self.clock()
+        covered, now_s = (manifest.index_id, manifest.logs), self.steady_clock()
         is_idle = waiting.in_kafka is False or (waiting.in_kafka is None and waiting.in_feed is False)
         if is_idle or covered != self._covered:
-            self._covered, self._moved_s = covered, now_s
+            self._covered, self._moved_s, self._moved_ms = covered, now_s, round(self.clock() * 1000)
         is_waiting = waiting.in_kafka or waiting.in_feed
         is_stalled = is_waiting and now_s - self._moved_s >= self.after_s
-        self.stall = Stall(_part(waiting), round(self._moved_s * 1000)) if is_stalled else None
+        self.stall = Stall(_part(waiting), self._moved_ms) if is_stalled else None
         for part in PARTS:
             STALLED.labels(self.collection, part).set(self.stall is not None and self.stall.part == part)
         return self.stall

@@ -38,8 +38,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watch(clock: Clock) -> StallWatch:
-    return StallWatch(10.0, clock)
+def wall_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(clock: Clock, wall_clock: Clock) -> StallWatch:
+    return StallWatch(10.0, wall_clock, steady_clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,20 @@ def test_a_part_is_named_once_coverage_stood_still_for_long_while_records_wait(
         clock.now_s += 1
     assert watch.look(manifest, waiting) == Stall(part, 1_000_000)
     assert watch.look(manifest, NOTHING) is None
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_clock_that_is_set_makes_no_stall_and_hides_none(
+    watch: StallWatch, clock: Clock, wall_clock: Clock, step_s: int
+) -> None:
+    manifest = manifest_of(5)
+    assert watch.look(manifest, IN_KAFKA) is None
+    wall_clock.now_s += step_s
+    clock.now_s += 5
+    assert watch.look(manifest, IN_KAFKA) is None
+    clock.now_s += 5
+    stall = watch.look(manifest, IN_KAFKA)
+    assert stall is not None and stall.since_ms == 1_000_000
 
 
 def test_a_busy_catch_up_is_no_stall(watch: StallWatch, clock: Clock) -> None:
