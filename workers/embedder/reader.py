@@ -28,6 +28,9 @@ from workers.embedder.served import Served
 STOP_S_MAX = 5.0
 # A killed worker's partitions are free after this long, unless it comes back under the same instance id before.
 SESSION_TIMEOUT_S = 10.0
+# Until a connection of which the broker knows nothing any more is given up: Faust's own 90 s are how long nothing would be embedded.
+# The largest record comes within it where the broker is reached with 10 Mbit/s.
+ANSWER_TIMEOUT_S = 30.0
 # Shorter than Faust's own limit for an assignment, so that the reason is told.
 ASSIGNMENT_S_MAX = 60.0
 METADATA_AGE_MS_MAX = 3000
@@ -211,6 +214,7 @@ class GroupReader:
             broker_commit_every=1000,
             broker_session_timeout=SESSION_TIMEOUT_S,
             broker_heartbeat_interval=3.0,
+            broker_request_timeout=ANSWER_TIMEOUT_S,
             # However long a dependency is away, the partitions stay here: another embedder would wait for it too.
             broker_max_poll_interval=86_400.0,
             broker_max_poll_records=2 * settings.batch_images_max,
