@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from stack.ports import free_ports, own_ports
 from stack.process import Child, start_child
 from stack.service import Service
 from tests.conftest import COMPILED_DIR
+from tests.links import Links
 from tests.waiting import wait_for
 from topics.topic import ensure_topics
 
@@ -28,14 +29,22 @@ class Parts:
 
     Args:
         api_ports: of an API each, named `api-PORT`; they share the index folder.
+        links: through which programs reach the servers; None where they do so directly.
     """
 
-    def __init__(self, settings: Settings, api_ports: list[int]) -> None:
+    def __init__(self, settings: Settings, api_ports: list[int], links: Links | None = None) -> None:
         self.settings = settings
+        self.links = links
         self._lock = threading.RLock()
         self._children: dict[str, Child] = {}
-        made = [kafka(settings), cassandra(settings), programs.embedder(settings), programs.indexer(settings)]
-        made += [programs.watcher(settings), *(_api(settings, port) for port in api_ports)]
+        self._down: set[str] = set()
+
+        def own(program: str) -> Settings:
+            return links.settings_of(program) if links else settings
+
+        made = [links.kafka() if links else kafka(settings), cassandra(settings)]
+        made += [programs.embedder(own("embedder")), programs.indexer(own("indexer")), programs.watcher(own("watcher"))]
+        made += [_api(own("api"), port) for port in api_ports]
         self.services: dict[str, Service] = {service.name: service for service in made}
         self.apis = tuple(f"api-{port}" for port in api_ports)
 
@@ -69,6 +78,25 @@ class Parts:
             self.services[service.name] = service
             self.start(service.name)
 
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to a part and to its children, such as those that decode."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._children[name].pid, number)
+
+    @contextlib.contextmanager
+    def down(self, name: str) -> Iterator[None]:
+        """A part is killed, and nobody starts it again before this is left."""
+        self._down.add(name)
+        self.kill(name)
+        try:
+            yield
+        finally:
+            self._down.remove(name)
+
+    def pid(self, name: str) -> int:
+        """Of a part's process."""
+        return self._children[name].pid
+
     def exit_code(self, name: str) -> int | None:
         """None while it runs."""
         return self._children[name].exit_code()
@@ -76,7 +104,8 @@ class Parts:
     def restart_what_ended(self) -> list[str]:
         """As a supervisor would; the names of those that had ended."""
         with self._lock:
-            ended = [name for name, child in self._children.items() if child.exit_code() is not None]
+            children = self._children.items()
+            ended = [name for name, child in children if name not in self._down and child.exit_code() is not None]
             self.start(*ended)
             return ended
 
@@ -84,15 +113,24 @@ class Parts:
         """Stop all."""
         with self._lock:
             for name in reversed(list(self._children)):
+                self.signal(name, signal.SIGCONT)
                 self._children[name].stop(self.services[name].stop_s)
+        if self.links:
+            self.links.close()
 
 
 def started(
-    folder: Path, *, apis: int = 2, planted: dict[str, dict[str, str]] | None = None, **changes: object
+    folder: Path,
+    *,
+    apis: int = 2,
+    is_linked: bool = False,
+    planted: dict[str, dict[str, str]] | None = None,
+    **changes: object,
 ) -> Parts:
     """Parts that run.
 
     Args:
+        is_linked: whether programs reach the servers through links that can fail.
         planted: further environment variables, by part.
         changes: of settings, by field name.
     """
@@ -108,7 +146,7 @@ def started(
             **changes,
         },
     )
-    parts = Parts(settings, free_ports(apis))
+    parts = Parts(settings, free_ports(apis), Links(settings) if is_linked else None)
     try:
         parts.start(*SERVERS)
         parts.wait_ready(*SERVERS)

@@ -43,7 +43,7 @@ def test_an_embedder_that_dies_loses_records_only_if_it_acknowledges_what_it_has
             return parts.exit_code("embedder")
 
         wait_for(died, timeout_s=60)
-        soak.note_killed("embedder")
+        soak.note_fault("embedder")
         parts.start("embedder", environment={PLANTED_VARIABLE: bug})
         soak.send(10)
         result = soak.end(settle_s=20 if bug else 120)

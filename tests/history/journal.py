@@ -197,6 +197,7 @@ class Journal:
         self._file = path.open("ab")
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
+        self._taken_bytes = 0
 
     def note(self, event: Event) -> None:
         """Write an event."""
@@ -204,6 +205,13 @@ class Journal:
         with self._lock:
             self._file.write(line)
             self._file.flush()
+
+    def take(self) -> Sequence[Event]:
+        """All events since this was called last."""
+        with self._lock:
+            taken = read_journal(self.path, self._taken_bytes)
+            self._taken_bytes = self._file.tell()
+            return taken
 
     def number(self, of: str) -> int:
         """The next number of sends, or of questions."""
@@ -216,8 +224,10 @@ class Journal:
         self._file.close()
 
 
-def read_journal(path: Path) -> Sequence[Event]:
-    """All events of a file, in order; a last line that was cut short is left out, since it was never noted."""
-    lines = path.read_bytes().split(b"\n")
+def read_journal(path: Path, start: int = 0) -> Sequence[Event]:
+    """All events of a file from a byte on, in order; a last line that was cut short is left out, since it was never noted."""
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = file.read().split(b"\n")
     decoder = msgspec.json.Decoder(Event)
     return [decoder.decode(line) for line in lines[:-1] if line]

@@ -72,6 +72,7 @@ OTHER_VARIABLES = {
     "LOOKALIKE_TEST_SEED": "tests/conftest.py",
     "LOOKALIKE_TEST_RUNNING": "tests/conftest.py",
     "LOOKALIKE_PICTURES": "tests/browser/driver.py",
+    "LOOKALIKE_TABLES": "tests/tables.py",
 }
 WIDTH = 100
 

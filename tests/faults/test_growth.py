@@ -1,0 +1,136 @@
+"""Nothing grows that ought not to: uploads, generations and connections that come and go leave memory, open files and disk as they were."""
+
+import contextlib
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from lookalike_client import Client
+from model import mnist
+from tests.parts import PROGRAMS, Parts, started
+from tests.tables import tell_table
+from tests.waiting import wait_for
+
+DIGITS = mnist.images("test")
+# So many ids that the gallery stays as large as it is, whatever is uploaded.
+IDS = 500
+WARM_UPLOADS, UPLOADS = 5_000, 10_000
+SWAPS = 300
+CONNECTIONS = 1_000
+AT_ONCE = 200
+GROWTH_MAX = 1.05
+FILES_MAX = 40
+
+
+class Figures:
+    """What each program holds: bytes of memory that are its own, with its children; open files; and the index folder's files."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.memory: dict[str, int] = {}
+        self.files: dict[str, int] = {}
+        for name in (*PROGRAMS, *parts.apis):
+            process = psutil.Process(parts.pid(name))
+            together = [process, *process.children(recursive=True)]
+            # The least of some: what is just being done takes memory that is given back.
+            self.memory[name] = min(sum(each.memory_full_info().uss for each in together) for _ in _ticks(20))
+            self.files[name] = min(sum(each.num_fds() for each in together) for _ in _ticks(10))
+        self.on_disk = sum(path.is_file() for path in parts.settings.index_dir.rglob("*"))
+
+
+def _ticks(count: int) -> Iterator[int]:
+    for tick in range(count):
+        time.sleep(0.1)  # a sampling interval
+        yield tick
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    parts = started(tmp_path, apis=1, history_hours=0, rebuild_interval_s=3)
+    yield parts
+    parts.stop()
+
+
+def upload(client: httpx.Client, numbers: range) -> None:
+    """Upload digits under few ids, and search for every tenth."""
+    with ThreadPoolExecutor(4) as pool:
+
+        def one(number: int) -> None:
+            picture = mnist.png(DIGITS[number % len(DIGITS)])
+            headers = {"Content-Type": "image/png"}
+            while (
+                client.post(f"/v1/images?id=digit/{number % IDS}", content=picture, headers=headers).status_code != 202
+            ):
+                time.sleep(0.05)  # 429 and 503 ask for it
+            if number % 10 == 0:
+                assert client.post("/v1/search?k=10", content=picture, headers=headers).status_code in (200, 429, 503)
+
+        for _ in pool.map(one, numbers):
+            pass
+
+
+def come_and_go(port: int, number: int) -> None:
+    """A connection that asks one thing and ends, in turn politely, in the middle of an answer, and without a word."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        if number % 3:
+            path = b"/readyz" if number % 3 == 1 else b"/v1/index/events"
+            connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            connection.recv(100)
+
+
+def settle(client: Client) -> int:
+    """Wait until all is covered; the generation."""
+
+    def generation() -> int | None:
+        told = client.index()
+        return int(told["coverage"]["generation"]) if told["lag"] == 0 else None
+
+    return wait_for(generation, 120)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1500)
+def test_uploads_generations_and_connections_leave_nothing_behind(parts: Parts) -> None:
+    port = int(parts.apis[0].partition("-")[2])
+    address = f"http://127.0.0.1:{port}"
+    client = Client(address)
+    numbers = itertools.count()
+    with httpx.Client(base_url=address, timeout=30) as http:
+        upload(http, range(WARM_UPLOADS))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda n: come_and_go(port, n), range(AT_ONCE)))
+        first, before = settle(client), Figures(parts)
+        upload(http, range(UPLOADS))
+        while settle(client) - first < SWAPS:
+            upload(http, range(number := next(numbers), number + 1))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda n: come_and_go(port, n), range(CONNECTIONS)))
+        swaps = settle(client) - first
+        with contextlib.suppress(AssertionError):  # told below
+            wait_for(lambda: _as_before(parts, before.files), 60)
+        after = Figures(parts)
+    rows = [
+        (
+            name.partition("-")[0],
+            f"{before.memory[name] / 1e6:.1f} MB",
+            f"{after.memory[name] / before.memory[name] - 1:+.1%}",
+            f"{after.files[name] - before.files[name]:+d}",
+        )
+        for name in before.memory
+    ]
+    print(f"{swaps} generations; files in the index folder: {before.on_disk}, then {after.on_disk}")
+    tell_table("growth", ("program", "memory before", "grown by", "open files"), rows)
+    assert after.files == before.files
+    assert after.on_disk <= FILES_MAX
+    assert all(after.memory[name] <= GROWTH_MAX * before.memory[name] for name in before.memory)
+
+
+def _as_before(parts: Parts, files: dict[str, int]) -> bool | None:
+    """Whether open files are as many as before: what a client left is closed within seconds."""
+    return Figures(parts).files == files or None
