@@ -69,8 +69,7 @@ OTHER_VARIABLES = {
     "LOOKALIKE_API_KEY_FILE": "clients/python/lookalike_client/requests.py",
     "LOOKALIKE_FAILPOINTS": "runtime/failpoints.py",
     "LOOKALIKE_PLANTED": "runtime/planted.py",
-    "LOOKALIKE_TEST_SEED": "tests/conftest.py",
-    "LOOKALIKE_TEST_RUNNING": "tests/conftest.py",
+    **dict.fromkeys(("LOOKALIKE_TEST_SEED", "LOOKALIKE_TEST_RUNNING"), "tests/conftest.py"),
     "LOOKALIKE_PICTURES": "tests/browser/driver.py",
     "LOOKALIKE_TABLES": "tests/tables.py",
 }
