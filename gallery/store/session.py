@@ -28,6 +28,8 @@ _BATCH_SIZE_BYTES_MAX = 1024 * 1024
 # the same (docs/benchmarks.md).
 _BATCH_ROWS_MAX = 128
 _REQUEST_TIMEOUT_S = 12.0
+# Each 30 s by default: for a minute nothing would come of what is asked.
+_HEARTBEAT_INTERVAL_S, _HEARTBEAT_TIMEOUT_S = 5, 10
 _BUSY_PAUSE_S = 0.005
 
 FAILURES = (
@@ -68,6 +70,9 @@ class CassandraSession:
             reconnection_policy=ExponentialReconnectionPolicy(0.2, 5.0),
             execution_profiles={EXEC_PROFILE_DEFAULT: _profile()},
             connect_timeout=5.0,
+            # A connection that Cassandra knows nothing of any more is found out by that, and not by questions that time out.
+            idle_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
+            idle_heartbeat_timeout=_HEARTBEAT_TIMEOUT_S,
             protocol_version=5,
         )
         try:
