@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pytest
 
+from tests.clock import Clock, libfaketime
 from tests.driving import Driver
 from tests.links import SERVERS
 from tests.relay import ANSWERS, REQUESTS, Relay, Weather
@@ -17,6 +19,8 @@ from topics.clients import open_admin
 
 Fault = Callable[[Driver], AbstractContextManager[None]]
 _RESET_INTERVAL_S = 0.3
+HOUR_S = 3600
+_CLOCK_STEP_S = 2.5
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,12 @@ def away(part: str) -> Fault:
     return fault
 
 
-def disk_full(folder: str) -> Fault:
-    """The file system of a folder is full; it is one of its own, so that nothing else is."""
+def disk_full(part: str, folder: str) -> Fault:
+    """The file system of a part's folder is full; it is one of its own, so that nothing else is."""
 
     @contextlib.contextmanager
     def fault(driver: Driver) -> Iterator[None]:
-        driver.note_fault(folder, "disk full")
+        driver.note_fault(part, "disk full")
         ballast = driver.folder / folder / "ballast"
         if not os.path.ismount(ballast.parent):
             pytest.skip(f"NOT TESTED: {ballast.parent} has no file system of its own; only root may mount one.")
@@ -139,12 +143,34 @@ def disk_full(folder: str) -> Fault:
             while True:
                 file.write(bytes(1 << 20))
                 file.flush()
-        free = os.statvfs(ballast.parent)
-        assert free.f_bavail == 0, f"{free.f_bavail} blocks are free"
+        assert os.statvfs(ballast.parent).f_bavail < 256, "it is not full"
         try:
             yield
         finally:
             ballast.unlink()
+
+    return fault
+
+
+def clock_set(part: str) -> Fault:
+    """A part is started again under a clock that goes an hour ahead, then an hour back, and then right again; of the APIs one."""
+
+    @contextlib.contextmanager
+    def fault(driver: Driver) -> Iterator[None]:
+        library = libfaketime()
+        if library is None:
+            pytest.skip("NOT TESTED: clocks that are set want libfaketime, which Debian and Ubuntu have.")
+        name = driver.parts.apis[0] if part == "api" else part
+        clock = Clock(driver.folder / f"clock-of-{part}", library)
+        driver.note_fault(part, "killed")
+        with driver.parts.down(name):
+            driver.parts.start(name, environment=clock.environment)
+        driver.parts.wait_ready(name)
+        for step_s in (HOUR_S, -HOUR_S):
+            clock.set(step_s)
+            time.sleep(_CLOCK_STEP_S)
+        yield
+        clock.set(0)
 
     return fault
 
@@ -205,8 +231,13 @@ CASES = [
     *(FaultCase(f"{part}-frozen", f"The {part}'s process and its children are stopped (SIGSTOP).", frozen(part))
       for part in ("embedder", "indexer", "watcher")),
     FaultCase("api-frozen", "One of the two APIs is stopped (SIGSTOP).", frozen("api")),
-    FaultCase("index-disk-full", "The file system of the index folder is full.", disk_full("index")),
+    FaultCase("index-disk-full", "The file system of the index folder is full.", disk_full("indexer", "index")),
+    FaultCase("kafka-disk-full", "The file system of Kafka's data is full.", disk_full("kafka", "var/kafka")),
+    FaultCase("cassandra-disk-full", "The file system of Cassandra's data is full.", disk_full("cassandra", "var/cassandra")),
     FaultCase("more-partitions", "The topic gets one more partition.", more_partitions),
+    *(FaultCase(f"clock-of-{part}", f"The clock of {whose} is set an hour ahead, an hour back, and right again.", clock_set(part), 0.5)
+      for part, whose in (("embedder", "the embedder"), ("indexer", "the indexer"), ("watcher", "the watcher"),
+                          ("api", "one of the two APIs"), ("cassandra", "Cassandra"), ("kafka", "Kafka"))),
 ]  # fmt: skip
 AWAY_S = 120.0
 AWAY = [

@@ -24,7 +24,8 @@ from tests.tables import tell_table
 # Until everything that was confirmed is searchable, and told to the watches. The longest bound of a client is 40 s.
 HEALED_S_MAX = 90.0
 SEEDS = range(3)
-INDEX_DISK_MIB = 96
+# File systems of their own, so that they alone are full.
+DISKS_MIB = {"index": 96, "var/kafka": 512, "var/cassandra": 768}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def _row(case: FaultCase, came: list[Came]) -> tuple[object, ...]:
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     folder = tmp_path_factory.mktemp("between")
-    with mounted(folder / "index", INDEX_DISK_MIB):
+    with contextlib.ExitStack() as disks:
+        for disk, size_mib in DISKS_MIB.items():
+            disks.enter_context(mounted(folder / disk, size_mib))
         parts = started(folder, is_linked=True)
         try:
             driver = Driver(parts, folder, SEED)
@@ -111,7 +114,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
 @contextlib.contextmanager
 def mounted(folder: Path, size_mib: int) -> Iterator[None]:
     """A folder with a file system of its own, in memory, where we may mount one."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)]
     is_mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:
