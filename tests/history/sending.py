@@ -21,7 +21,8 @@ class Sender:
             "enable.idempotence": True,
             "message.max.bytes": 36 * 1024 * 1024,
             "linger.ms": 1,
-            "delivery.timeout.ms": 60_000,
+            # Longer than a broker is away: once it has given up some records, librdkafka may send others twice.
+            "delivery.timeout.ms": 300_000,
             "log_level": 0,  # that a broker is away is what is tried
         }
         self._producer = Producer(self._settings)
