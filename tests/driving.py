@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from tests.history.journal import (
 )
 from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load
+from tests.history.rules import Finding
 from tests.history.sending import Sender
 from tests.parts import SERVERS, Parts
 
@@ -64,6 +66,7 @@ class Driver:
         self._watches: list[str] = []
         self._everything: Watch | None = None
         self._events: list[Event] = []
+        self._found: list[Finding] = []
         log = log_of_topic(self.settings.kafka_bootstrap, self.settings.kafka_topic)
         self.journal.note(Run(seed=seed, topic=self.settings.kafka_topic, log=log, encoder=self.settings.encoder))
 
@@ -93,7 +96,7 @@ class Driver:
         self.journal.note(Fault(part=name.partition("-")[0], what=what, at_s=time.monotonic()))
 
     def judged(self, settle_s: float = SETTLE_S_MAX) -> Judgement:
-        """Let everything come through, read all again from Kafka, and judge what was answered since this was asked last."""
+        """Let everything come through, read all again from Kafka, and judge what came of it since this was asked last."""
         self.parts.restart_what_ended()
         self.parts.wait_ready(*SERVERS, *self.parts.apis)
         self._sender.flush()
@@ -110,8 +113,10 @@ class Driver:
         (self.folder / HELD_FILE).write_bytes(msgspec.json.encode(held))
         self._events += self.journal.take()
         judgement = judge(self._events, held, self.embedder)
+        new = [finding for finding in judgement.findings if finding not in self._found]
+        self._found += new
         self._events = [each for each in self._events if not isinstance(each, Search | Fetch | Look | End)]
-        return judgement
+        return replace(judgement, findings=new)
 
     def _settled(self, asker: Asker, settle_s: float) -> Look | None:
         """The state of the index once all is covered and told, or when the time is over; None when there is none."""

@@ -13,6 +13,7 @@ import pytest
 
 from tests.clock import Clock, libfaketime
 from tests.driving import Driver
+from tests.history.journal import CLOCK_SET
 from tests.links import SERVERS
 from tests.relay import ANSWERS, REQUESTS, Relay, Weather
 from topics.clients import open_admin
@@ -162,7 +163,7 @@ def clock_set(part: str) -> Fault:
             pytest.skip("NOT TESTED: clocks that are set want libfaketime, which Debian and Ubuntu have.")
         name = driver.parts.apis[0] if part == "api" else part
         clock = Clock(driver.folder / f"clock-of-{part}", library)
-        driver.note_fault(part, "killed")
+        driver.note_fault(part, CLOCK_SET)
         with driver.parts.down(name):
             driver.parts.start(name, environment=clock.environment)
         driver.parts.wait_ready(name)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 JOURNAL_FILE = "journal.jsonl"
+# What a fault does that sets a clock.
+CLOCK_SET = "clock set"
 
 Kind = Literal["put", "delete", "bad"]
 State = Literal["confirmed", "refused", "unknown"]
