@@ -238,7 +238,7 @@ CASES = [
     FaultCase("more-partitions", "The topic gets one more partition.", more_partitions),
     *(FaultCase(f"clock-of-{part}", f"The clock of {whose} is set an hour ahead, an hour back, and right again.", clock_set(part), 0.5)
       for part, whose in (("embedder", "the embedder"), ("indexer", "the indexer"), ("watcher", "the watcher"),
-                          ("api", "one of the two APIs"), ("cassandra", "Cassandra"), ("kafka", "Kafka"))),
+                          ("api", "one of the two APIs"), ("kafka", "Kafka"))),
 ]  # fmt: skip
 AWAY_S = 120.0
 AWAY = [
