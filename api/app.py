@@ -23,6 +23,7 @@ from api.access.guard import Guard
 from api.access.needs import need_of
 from api.access.request_ids import RequestIds
 from api.access.streams import BoundedStreams
+from api.access.traced import TracedRequests
 from api.answers.problems import Problem, add_problem_handlers
 from api.answers.records import ROOT_PATH
 from api.bootstrap import open_collections
@@ -31,6 +32,7 @@ from api.routes import collections, docs, duplicates, health, images, index, rej
 from api.routes.body_memory import LimitedBodies
 from contract.settings import Settings, load_settings
 from contract.telemetry import configure_logging
+from runtime.tracing import TRACING
 
 DESCRIPTION = (
     "Live reverse image search: exact nearest neighbours over everything that the coverage names. "
@@ -55,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, OpenCollections]]:
+        TRACING.start(settings, "lookalike-api")
         async with open_collections(settings) as opened:
             _at_signal(opened.close_streams)
             yield {"collections": opened}
@@ -82,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LimitedBodies)
     app.add_middleware(BoundedStreams)
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(TracedRequests)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -17,6 +17,7 @@ from api.answers.stored_records import StoredRecords
 from api.live.arrivals import Arrivals
 from api.live.collections import OpenCollections
 from api.live.duplicates import DuplicateRuns
+from api.live.followed import FollowedArrivals
 from api.live.follower import Follower
 from api.live.looking import IndexFolders
 from api.live.publishing import Publishing
@@ -110,6 +111,7 @@ def _services(
     arrivals = Arrivals(clock, collection.name)
     served = ServedIndex(partial(Follower, own, encoders), own.index_dir, encoders)
     served.on_swap(arrivals.on_swap)
+    served.on_swap(FollowedArrivals(records, collection.name).on_swap)
     return Services(
         collection=collection,
         settings=own,

@@ -138,6 +138,10 @@ class Settings(BaseSettings):
         False,
         description="Whether addresses that users name, of pictures and webhooks, may lead into this network: true or false.",
     )
+    otlp_endpoint: Annotated[str, StringConstraints(pattern=r"^(https?://\S+)?$")] = Field(
+        "",
+        description="Collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318; empty sends none.",
+    )
     embedder_metrics_port: OptionalPort = Field(0, description="Prometheus port of the embedder; 0 is none.")
     indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
     batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(

@@ -149,8 +149,10 @@ def _chosen(settings: "Settings", arguments: argparse.Namespace) -> "Settings":
 
 @contextmanager
 def _open_publisher(settings: "Settings", arguments: argparse.Namespace) -> "Iterator[ImagePublisher]":
+    from runtime.tracing import TRACING
     from topics.publisher import ImagePublisher
 
+    TRACING.start(settings, "lookalike-publish")
     publisher = ImagePublisher(settings, delivery_timeout_s=arguments.timeout_s)
     try:
         yield publisher

@@ -20,6 +20,7 @@ from contract.origin import UNKNOWN_ORIGIN, Origin
 from contract.settings import Settings
 from runtime.failpoints import failpoint
 from topics.clients import CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S, close_producer, connect
+from topics.followed import followed
 
 # kafka-python's own buffer has no limit. A small image costs about 2 KiB in objects beside its bytes, so this is at most
 # 32,000 images on their way.
@@ -151,8 +152,10 @@ class ImagePublisher:
         """
         key = None if image_id is None else check_image_id(image_id).encode()
         check_value(value)
-        headers = origin.headers() + ([] if metadata is None else [("metadata", metadata_bytes(metadata))])
-        return self._send(image_id or hashlib.sha256(value).hexdigest(), key=key, value=value, headers=headers)
+        headers = [] if metadata is None else [("metadata", metadata_bytes(metadata))]
+        return self._send(
+            image_id or hashlib.sha256(value).hexdigest(), key=key, value=value, headers=headers, origin=origin
+        )
 
     def delete(self, image_id: str, *, origin: Origin = UNKNOWN_ORIGIN) -> Future[Confirmation]:
         """Publish that an image is gone; deleting what does not exist is fine.
@@ -161,7 +164,7 @@ class ImagePublisher:
             RejectedError: the id could not name an image.
             DependencyError: Kafka takes no more.
         """
-        return self._send(image_id, key=check_image_id(image_id).encode(), value=None, headers=origin.headers())
+        return self._send(image_id, key=check_image_id(image_id).encode(), value=None, headers=[], origin=origin)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything published so far is settled, and every future is done.
@@ -199,10 +202,11 @@ class ImagePublisher:
             self.close()
 
     def _send(
-        self, image_id: str, *, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+        self, image_id: str, *, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], origin: Origin
     ) -> Future[Confirmation]:
         size_bytes = _OVERHEAD_BYTES + len(value or b"")
         number, future = self._begin(image_id, size_bytes)
+        headers = followed(future, origin).headers() + headers
         failpoint("publisher-before-send")
         try:
             sent = self._producer.send(self._topic, value=value, key=key, headers=headers)

@@ -17,6 +17,7 @@ from gallery.generations.next_base import build_base
 from gallery.generations.writer import Writer
 from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
+from workers.followed import follow_indexed
 
 READ_ROWS_MAX = 2048
 # Of the rows that one step sets aside, so many are named in the log.
@@ -115,7 +116,7 @@ class Indexer:
                 f"{self._settings.encoder_index_dir}/CURRENT was deleted: the feed is to be indexed anew."
             )
         self._follow_logs()
-        began = self._clock()
+        began, began_ns = self._clock(), time.time_ns()
         before = self._progress()
         entries = []
         read = self._read(rows_max)
@@ -142,6 +143,7 @@ class Indexer:
                 ms=round((self._clock() - began) * 1000, 1),
                 **requests_told(row.origin for row in self._covered(read)),
             )
+            follow_indexed(self._covered(read), manifest, collection=self._name, began_ns=began_ns)
         self._tend_base()
         return advanced
 

@@ -29,6 +29,7 @@ from runtime.retrying import (
     end_when_a_call_hangs,
     retrying,
 )
+from runtime.tracing import TRACING
 from workers.indexed import IndexedCollection
 from workers.indexer import LOGS_INTERVAL_S, READ_ROWS_MAX, Indexer
 
@@ -65,6 +66,7 @@ def run(settings: Settings, *, rebuild: bool = False, collections: Sequence[str]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
+    TRACING.start(settings, "lookalike-indexer")
     READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()
     load_encoder(settings.encoder, settings.encoders_dir)  # without it the process must not start

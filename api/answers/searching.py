@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -23,11 +23,11 @@ from api.answers.queries import Query
 from api.answers.questions import ById, Question, Wanted, asked_together
 from api.answers.records import image_url, metadata_object, source_of
 from api.answers.search import BatchAnswer, QueryAnswer, SearchAnswer, Timing
+from api.answers.search_times import EXPLAIN_SECONDS, observe
 from api.answers.served_generation import ServedGeneration
 from api.answers.stored_records import StoredRecords
 from contract.errors import RejectedError
 from contract.record_key import RecordKey
-from contract.telemetry import SEARCH_SECONDS
 from gallery.generations.selection import Selection
 from gallery.generations.snapshot import Match, Snapshot
 from gallery.store.rows import ImageRecord
@@ -35,8 +35,6 @@ from model.verdicts.frames import Shown
 
 # So many of a batch's images are decoded at once, and so many of its queries searched together: others come in between.
 BATCH_CONCURRENCY, BATCH_TOGETHER = 16, 64
-_STAGE_SECONDS = {field.name: SEARCH_SECONDS.labels(field.name) for field in fields(Timing)}
-_EXPLAIN_SECONDS = SEARCH_SECONDS.labels("explain")
 
 
 class _Found(NamedTuple):
@@ -87,15 +85,14 @@ class Searcher:
         explained: dict[RecordKey, Explanation] = {}
         degraded = _degraded(served, is_complete=is_complete)
         if wanted.explain:
-            with _EXPLAIN_SECONDS.time():
+            with EXPLAIN_SECONDS.time():
                 explained = await self._explanations.explain(
                     found.query, found.matches, records, served.queries.kind, found.hypotheses
                 )
             if len(explained) < len(found.matches):
                 degraded.append("verdict")
         timing = _timing([found], began_s, lookup_ms)
-        for stage, seconds in _STAGE_SECONDS.items():
-            seconds.observe(getattr(timing, stage) / 1000)
+        observe(timing, began_s)
         return SearchAnswer(
             matches=ordered(_matches(served.collection, found, records, explained, past), wanted.sort),
             coverage=coverage_of(served.snapshot.manifest, served.ends, past, matched=_matched(selection, wanted)),

@@ -103,8 +103,16 @@ class StoredRecords:
         Raises:
             DependencyError: Cassandra did not answer.
         """
-        rows = await self._call(lambda store: store.feed.read(key, 1, fingerprint=encoder), LOOKUP_TIMEOUT_S)
+        rows = await self.feed_rows(key, 1, encoder)
         return next((row for row in rows if row.key == key), None)
+
+    async def feed_rows(self, start: RecordKey, limit: int, encoder: str) -> list[FeedRow]:
+        """What became of the records at a place and behind it, as `Feed.read` has it.
+
+        Raises:
+            DependencyError: Cassandra did not answer.
+        """
+        return await self._call(lambda store: store.feed.read(start, limit, fingerprint=encoder), LOOKUP_TIMEOUT_S)
 
     async def image_rows(self, image_id: str, topic: str, encoder: str) -> tuple[list[list[FeedRow]], bool] | None:
         """Rows of the records of an id, log by log, the oldest in front, and whether these are all; None when they cannot be read now.

@@ -8,6 +8,7 @@ from structlog.contextvars import get_contextvars
 from api.access.guard import access_of
 from api.answers.problems import ProblemError
 from contract.origin import TRACE_HEADER, Origin, sound_traceparent
+from runtime.tracing import TRACEPARENT
 
 
 def check_writer(request: Request, allowed_hosts: str) -> None:
@@ -41,5 +42,5 @@ def request_origin(request: Request) -> Origin:
     """What the record that this request publishes says of its origin: the request's id, and the trace that it belongs to."""
     return Origin(
         request_id=get_contextvars().get("request_id", ""),
-        traceparent=sound_traceparent(request.headers.get(TRACE_HEADER, "")),
+        traceparent=TRACEPARENT.get() or sound_traceparent(request.headers.get(TRACE_HEADER, "")),
     )

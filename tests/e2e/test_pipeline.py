@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,6 @@ from tests.waiting import wait_for
 from topics.publisher import ImagePublisher
 
 DIGITS = mnist.images("test")
-
-
-@pytest.fixture
-def plain(running: Settings) -> Iterator[KafkaProducer]:
-    """A Kafka client that knows nothing of ours."""
-    producer = KafkaProducer(bootstrap_servers=running.kafka_bootstrap)
-    yield producer
-    producer.close()
 
 
 class Sent:

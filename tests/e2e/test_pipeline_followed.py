@@ -1,12 +1,15 @@
-"""One image is followed through all parts of the pipeline, by the id of the request that brought it."""
+"""One image is followed through all parts of the pipeline, by the id of the request that brought it and in a trace."""
 
 import json
 import urllib.request
 from typing import Any
 
+from kafka import KafkaProducer
+
 from contract.settings import Settings
 from lookalike_client import Client
-from tests.e2e.test_pipeline import digit
+from tests.collector import Collector, Seen
+from tests.e2e.test_pipeline import Sent, answer, digit
 from tests.waiting import wait_for
 from topics.rejected import read_rejected
 
@@ -46,3 +49,66 @@ def test_the_id_of_a_request_is_in_the_logs_of_all_parts_and_in_what_is_rejected
     wait_for(lambda: "rejected" in told(running, "embedder", "followed-2") or None)
     rejected = [dict(each.headers) for each in read_rejected(running) if each.key == b"followed-badly"]
     assert [headers["x-request-id"] for headers in rejected] == [b"followed-2"]
+
+
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def tree(spans: list[Seen]) -> dict[str, tuple[str, str]]:
+    """Of each span, by its name, the service and the name of what it belongs to."""
+    names = {span.span_id: span.name for span in spans} | {CALLER: "caller"}
+    return {span.name: (span.service, names[span.parent_id]) for span in spans}
+
+
+def test_one_image_has_one_trace_from_its_producer_until_it_is_found(
+    running: Settings, client: Client, plain: KafkaProducer, collector: Collector
+) -> None:
+    def of_trace(trace_id: str, count: int) -> list[Seen]:
+        return wait_for(
+            lambda: ((found := collector.spans(lambda s: s.trace_id == trace_id))[count - 1 :] and found) or None
+        )
+
+    given = f"00-{TRACE}-{CALLER}-01"
+    others = [plain.send(running.kafka_topic, key=b"untraced", value=digit(n)) for n in range(980, 983)]
+    headers = [("traceparent", given.encode())]
+    sent = Sent(plain, running.kafka_topic, key=b"traced", value=digit(971), headers=headers)
+    assert answer(client, digit(971), sent)[0] == ("traced", 0.0)
+    spans = of_trace(TRACE, 6)
+    assert tree(spans) == {
+        "embed image": ("embedder", "caller"),
+        "decode and embed": ("embedder", "embed image"),
+        "store": ("embedder", "embed image"),
+        "write feed": ("embedder", "embed image"),
+        "index image": ("indexer", "embed image"),
+        "serve image": ("api", "index image"),
+    }
+    about = {span.name: span.attributes for span in spans}
+    for name in ("embed image", "index image", "serve image"):
+        assert about[name]["lookalike.image.id"] == "traced"
+        assert about[name]["messaging.kafka.offset"] == sent.where.offset
+    ends = {span.name: span.end_ns for span in spans}
+    assert ends["decode and embed"] <= ends["write feed"] <= ends["index image"]
+    assert all(span.begin_ns <= span.end_ns and not span.has_failed for span in spans)
+
+    # Over HTTP, the request and the sending come first; a bad image's trace ends with the embedder, which says why.
+    caller = {"traceparent": given.replace(TRACE, TRACE[::-1]), "X-Request-Id": "traced-2"}
+    publish(running, TRUNCATED, "traced-badly", **caller)
+    spans = of_trace(TRACE[::-1], 6)
+    assert {name: parent for name, (_, parent) in tree(spans).items()} == {
+        "POST /v1/images": "caller",
+        "send image": "POST /v1/images",
+        "embed image": "send image",
+        "decode and embed": "embed image",
+        "store": "embed image",
+        "write feed": "embed image",
+    }
+    assert [span.name for span in spans if span.has_failed] == ["embed image"]
+    assert next(s for s in spans if s.name == "POST /v1/images").attributes["lookalike.request.id"] == "traced-2"
+
+    # A search has a trace of its own.
+    client.search(digit(971), k=1)
+    is_search = lambda s: s.name == "POST /v1/search" and s.attributes["http.response.status_code"] == 200  # noqa: E731
+    search = wait_for(lambda: collector.spans(is_search) or None)[-1]
+    assert search.parent_id == "" and search.trace_id not in (TRACE, TRACE[::-1])
+    assert {"decode", "encode", "search"} <= {s.name for s in of_trace(search.trace_id, 4)}
+    assert len(others) == 3 and not collector.spans(lambda s: s.attributes.get("lookalike.image.id") == "untraced")

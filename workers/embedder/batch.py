@@ -4,6 +4,7 @@ Everything here blocks; decoding and encoding happen in the decoders' child proc
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from model.pictures.decoders import Decoders
 from runtime.failpoints import failpoint
 from runtime.planted import planted
 from runtime.retrying import retrying
+from runtime.tracing import TRACING
 from topics.batch_publisher import BatchPublisher
 from topics.rejected import rejected_message
 from topics.topic import Topic
+from workers.embedder.followed import follow_embedded
 from workers.embedder.outcomes import Judged, feed_row, image_record, judge, rejection
 from workers.embedder.records import Record
 
@@ -153,6 +156,10 @@ class BatchEmbedder:
             self._write(lambda rows: self._store.feed.write(rows, fingerprint=self.fingerprint), rows)
         failpoint("embedder-after-feed")
         _report(self.collection, judged, timer)
+        if TRACING.recorder is not None:
+            follow_embedded(
+                judged, timer.times_ns, collection=self.collection, log=self.log, fingerprint=self.fingerprint
+            )
 
     def _write(self, write: Callable[[list[Any]], None], rows: list[Any]) -> None:
         if rows:
@@ -171,20 +178,27 @@ class BatchEmbedder:
 
 
 class Timer:
-    """Milliseconds by stage, for the batch's log line and the metrics."""
+    """What each stage takes, for the batch's log line, the metrics and traces.
+
+    Attributes:
+        ms: milliseconds.
+        times_ns: when it began and ended, nanoseconds since 1970.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.ms: dict[str, float] = {}
+        self.times_ns: dict[str, tuple[int, int]] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Measure what is done inside."""
-        began_s = self._clock()
+        began_s, began_ns = self._clock(), time.time_ns()
         yield
         took_s = self._clock() - began_s
         telemetry.STAGE_SECONDS.labels(f"embedder-{stage}").observe(took_s)
         self.ms[f"{stage}_ms"] = round(took_s * 1000, 1)
+        self.times_ns[stage] = began_ns, began_ns + round(took_s * 1e9)
 
 
 def _report(collection: str, judged: list[Judged], timer: Timer) -> None:

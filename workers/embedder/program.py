@@ -22,6 +22,7 @@ from runtime.memory import give_back_large_blocks
 from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
+from runtime.tracing import TRACING
 from workers.embedder.opening import Opener
 from workers.embedder.pipeline import Pipeline
 
@@ -61,6 +62,7 @@ def run(
         return 0
     status = asyncio.run(Pipeline(settings, opener, slot=slot, clock=clock, stop=stop).run())
     opener.close()
+    TRACING.stop()
     logger.info("ended", exit_status=status)
     sys.stdout.flush()
     # A thread may still wait for an answer of Cassandra or Kafka that never comes. Nothing is left that must be done.
@@ -74,5 +76,6 @@ def _prepare_process(settings: Settings, stop: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
+    TRACING.start(settings, "lookalike-embedder")
     READINESS.need("kafka", "cassandra", "partitions")
     end_when_a_call_hangs()
