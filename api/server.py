@@ -20,6 +20,7 @@ from api.connections import BOUNDED_LOOP, BoundedProtocol
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from contract.telemetry import SHARED_DIR, configure_logging
+from runtime.credentials import check_credentials
 from runtime.priority import give_way_unless_first
 
 APPLICATION = "api.app:app_from_environment"
@@ -38,11 +39,13 @@ def serve(settings: Settings, processes: int, application: str | Callable[[], Fa
         application: what makes it, in each process anew; its name where there are several processes.
 
     Raises:
-        ConfigurationError: the port is taken; others than this machine would reach the API, and it has no keys; TLS is not set up.
+        ConfigurationError: the port is taken; others than this machine would reach the API, and it has no keys; TLS is not set up;
+            a password or certificate of Kafka or Cassandra cannot be read.
     """
     configure_logging()
     _raise_open_files()
     check_listening(settings)
+    check_credentials(settings)
     tls = tls_options(settings)
     give_way_unless_first(settings, "searches")
     config = uvicorn.Config(

@@ -13,7 +13,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
 from gallery.store.store import Store
-from topics.clients import open_admin
+from topics.clients import access_options, open_admin
 
 ROUND_TRIP_TIMEOUT_MS = 10_000
 
@@ -41,8 +41,9 @@ def _round_trips_ms(settings: Settings, rounds: int, value: bytes) -> list[float
     servers = settings.kafka_bootstrap.split(",")
     try:
         admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
-        producer = KafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=0)
-        consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, fetch_min_bytes=1)
+        doors = access_options(settings)
+        producer = KafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=0, **doors)
+        consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, fetch_min_bytes=1, **doors)
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])
         consumer.seek(partition, 0)

@@ -4,12 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from contract.errors import ConfigurationError
+from contract.servers import PREFIX as PREFIX  # of all settings
+from contract.servers import ServerSettings, check_servers
 
-PREFIX = "LOOKALIKE_"
 # The encoder of what publishes MNIST: the digits' demo, measurements, tests.
 DIGITS_ENCODER = "contrast"
 API_PROCESSES_MAX = 64
@@ -28,7 +29,7 @@ def _no_own_path(root_path: str) -> str:
     return root_path
 
 
-class Settings(BaseSettings):
+class Settings(ServerSettings):
     """One field a setting; the environment variable is the field's name in capitals behind ``LOOKALIKE_``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
@@ -220,15 +221,18 @@ def load_settings(**overrides: object) -> Settings:
         ConfigurationError: a value is not acceptable; the message names the variable.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
-            f"{PREFIX}{'_'.join(map(str, problem['loc'])).upper()}={problem['input']!r}: {problem['msg']}"
+            f"{PREFIX}{(name := '_'.join(map(str, problem['loc'])).upper())}="
+            f"{'***' if name.endswith('PASSWORD') else repr(problem['input'])}: {problem['msg']}"
             for problem in error.errors()
         ]
         raise ConfigurationError(
             "Settings are not valid: " + "; ".join(lines) + ". See .env.example for each setting's meaning."
         ) from error
+    check_servers(settings)
+    return settings
 
 
 def absolute(folder: Path) -> Path:
@@ -241,6 +245,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     variables = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
         text = "" if value is None else str(absolute(value) if name.endswith(("_dir", "_file")) else value)
         variables[f"{PREFIX}{name.upper()}"] = text
     return variables

@@ -8,10 +8,30 @@ from kafka.net.compat import KafkaNetClient
 
 from contract.errors import DependencyError
 from contract.settings import PREFIX, Settings
+from runtime.credentials import kafka_credentials, kafka_tls
 
 # Long enough for a broker that is busy with a first start, short enough for a person who waits at a prompt.
 CONNECT_TIMEOUT_S = 4.0
 REQUEST_TIMEOUT_S = 10.0
+
+
+def access_options(settings: Settings) -> dict[str, object]:
+    """What kafka-python takes of how the settings have Kafka spoken to.
+
+    Raises:
+        ConfigurationError: a file that they name cannot be used.
+    """
+    options: dict[str, object] = {
+        "security_protocol": settings.kafka_security_protocol,
+        "ssl_context": kafka_tls(settings),
+    }
+    if shown := kafka_credentials(settings):
+        options |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": shown.user,
+            "sasl_plain_password": shown.password.get_secret_value(),
+        }
+    return options
 
 
 def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **options: object) -> tuple[Any, Any]:
@@ -21,7 +41,8 @@ def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **
         The client, and its view of the cluster (`kafka.cluster.ClusterMetadata`).
 
     Raises:
-        DependencyError: no broker answered within `connect_timeout_s`.
+        ConfigurationError: as `access_options`.
+        DependencyError: no broker answered within `connect_timeout_s`, or none took the user.
     """
     network: list[KafkaNetClient] = []
 
@@ -35,6 +56,7 @@ def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **
             bootstrap_timeout_ms=round(connect_timeout_s * 1000),
             reconnect_backoff_max_ms=1000,
             kafka_client=open_network,
+            **access_options(settings),
             **options,
         )
     except (KafkaError, OSError) as error:
@@ -44,9 +66,23 @@ def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **
         raise DependencyError(
             "kafka",
             f"No broker at {settings.kafka_bootstrap} answered within {connect_timeout_s:g} s ({error}). "
-            f"Start one with `make up`, or set {PREFIX}KAFKA_BOOTSTRAP.",
+            f"Start one with `make up`, or set {PREFIX}KAFKA_BOOTSTRAP.{_doubts(settings)}",
         ) from error
     return client, network[0].cluster
+
+
+def _doubts(settings: Settings) -> str:
+    """What else may be wrong where Kafka is not spoken to in the open: a refused client hears nothing more than that."""
+    protocol = settings.kafka_security_protocol
+    if protocol == "PLAINTEXT":
+        return f" If it asks for TLS or a password, set {PREFIX}KAFKA_SECURITY_PROTOCOL."
+    user = (
+        f", and whether it knows {PREFIX}KAFKA_USER={settings.kafka_user} with this password"
+        if settings.kafka_user
+        else ""
+    )
+    tls = f", and whether {PREFIX}KAFKA_CA_FILE signs its certificate" if protocol.endswith("SSL") else ""
+    return f" See whether it speaks {protocol} there{tls}{user}."
 
 
 def open_admin(settings: Settings) -> KafkaAdminClient:

@@ -18,6 +18,7 @@ from gallery.generations.serving import old_layout
 from gallery.generations.writer import Writer, lock_index
 from gallery.store.store import Store
 from model.encoder import load_encoder
+from runtime.credentials import check_credentials
 from runtime.memory import collect_rarely
 from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
@@ -61,6 +62,7 @@ def run(settings: Settings, *, rebuild: bool = False, collections: Sequence[str]
         rebuild: start new indexes from the feeds although the current ones are good.
         collections: names of those to index; none is all that there are and will be.
     """
+    check_credentials(settings)
     give_way_unless_first(settings, "images")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,11 +2,15 @@
 
 `schema_versions` has a row for each version that was ever applied, with the oldest version whose programs may still be used. An
 upgrade only adds, so programs of several versions may run on one keyspace while they are replaced, in any order.
+
+Only what is missing is made, so that a program need not be allowed to make what is there.
 """
 
+import re
 from pathlib import Path
 
 from cassandra.cluster import Session
+from cassandra.metadata import KeyspaceMetadata
 
 from contract.errors import ConfigurationError
 
@@ -14,6 +18,10 @@ from contract.errors import ConfigurationError
 # what is written from then on, or leave out what must be written. 1 is what lookalike 0.2 makes, which has no table of versions.
 SCHEMA_VERSION = 3
 SCHEMA_OLDEST = 1
+
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
+_COLUMN = re.compile(r"ALTER TABLE (\w+) ADD IF NOT EXISTS (\w+)")
+_INDEX = re.compile(r"CREATE INDEX IF NOT EXISTS (\w+)")
 
 
 def apply_schema(driver: Session, keyspace: str) -> None:
@@ -23,7 +31,9 @@ def apply_schema(driver: Session, keyspace: str) -> None:
         ConfigurationError: this program is too old for the keyspace.
     """
     versions, *statements = schema_statements()
-    driver.execute(versions)
+    there = driver.cluster.metadata.keyspaces.get(keyspace)
+    if not is_there(versions, there):
+        driver.execute(versions)
     version, oldest = max(driver.execute("SELECT version, oldest FROM schema_versions"), default=(1, 1))
     if oldest > SCHEMA_VERSION:
         raise ConfigurationError(
@@ -32,12 +42,32 @@ def apply_schema(driver: Session, keyspace: str) -> None:
         )
     if version > SCHEMA_VERSION:
         return
-    for statement in statements:
+    missing = [statement for statement in statements if not is_there(statement, there)]
+    for statement in missing:
         driver.execute(statement)
-    # Last: a program that finds the row need not ask what is there.
-    driver.execute(
-        "INSERT INTO schema_versions (version, oldest) VALUES (%s, %s)", (SCHEMA_VERSION, max(oldest, SCHEMA_OLDEST))
-    )
+    if missing or version < SCHEMA_VERSION:
+        # Last: a program that finds the row need not ask what is there.
+        driver.execute(
+            "INSERT INTO schema_versions (version, oldest) VALUES (%s, %s)",
+            (SCHEMA_VERSION, max(oldest, SCHEMA_OLDEST)),
+        )
+
+
+def is_there(statement: str, keyspace: KeyspaceMetadata | None) -> bool:
+    """Whether what a statement makes is there already.
+
+    Args:
+        keyspace: as Cassandra describes it; None where it is new.
+    """
+    if keyspace is None:
+        return False
+    if found := _TABLE.match(statement):
+        return found[1] in keyspace.tables
+    if found := _COLUMN.match(statement):
+        return found[1] in keyspace.tables and found[2] in keyspace.tables[found[1]].columns
+    if found := _INDEX.match(statement):
+        return found[1] in keyspace.indexes
+    return False
 
 
 def schema_statements() -> list[str]:

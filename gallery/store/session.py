@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
-from cassandra import ConsistencyLevel, CoordinationFailure, OperationTimedOut, Timeout, Unavailable
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    CoordinationFailure,
+    OperationTimedOut,
+    Timeout,
+    Unauthorized,
+    Unavailable,
+)
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionBusy, ConnectionException
@@ -21,6 +30,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_
 from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.store.schema import apply_schema
+from runtime.credentials import cassandra_credentials, cassandra_tls
 
 CONCURRENT_REQUESTS = 16
 _BATCH_SIZE_BYTES_MAX = 1024 * 1024
@@ -43,6 +53,9 @@ FAILURES = (
     OverloadedErrorMessage,
     ServerError,
     TruncateError,
+    # Who grants what is missing does so while we wait.
+    AuthenticationFailed,
+    Unauthorized,
     OSError,
 )
 
@@ -59,9 +72,10 @@ class CassandraSession:
         """Connect, and create keyspace and tables that are missing (one node's replication; see docs/operations.md).
 
         Raises:
-            ConfigurationError: this program is too old for what is there.
+            ConfigurationError: this program is too old for what is there, or a password or a certificate cannot be read.
         """
         keyspace = settings.cassandra_keyspace
+        shown = cassandra_credentials(settings)
         # Without TCP_NODELAY a batch of 16 rows takes 47 ms instead of 4 (Nagle and delayed acknowledgement).
         cluster = Cluster(
             settings.cassandra_hosts.split(","),
@@ -74,14 +88,17 @@ class CassandraSession:
             idle_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
             idle_heartbeat_timeout=_HEARTBEAT_TIMEOUT_S,
             protocol_version=5,
+            ssl_context=cassandra_tls(settings),
+            auth_provider=shown and PlainTextAuthProvider(shown.user, shown.password.get_secret_value()),
         )
         try:
             with _failures_told("connecting"):
                 driver = cluster.connect()
-                driver.execute(
-                    f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
-                    "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
-                )
+                if keyspace not in cluster.metadata.keyspaces:
+                    driver.execute(
+                        f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
+                        "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
+                    )
                 driver.set_keyspace(keyspace)
                 apply_schema(driver, keyspace)
                 return cls(cluster, driver)

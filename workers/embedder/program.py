@@ -18,6 +18,7 @@ from contract import telemetry
 from contract.collections import DEFAULT_COLLECTION
 from contract.settings import Settings
 from gallery.store.store import Store
+from runtime.credentials import check_credentials
 from runtime.memory import give_back_large_blocks
 from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
@@ -49,6 +50,7 @@ def run(
     Raises:
         ConfigurationError: the topic or a setting does not serve.
     """
+    check_credentials(settings)
     stop = threading.Event()
     _prepare_process(settings, stop)
     try:

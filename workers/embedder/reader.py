@@ -11,12 +11,14 @@ from typing import Any
 
 import faust
 import structlog
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from contract import telemetry
 from contract.errors import DependencyError, TopicReplacedError
 from contract.settings import Settings
+from runtime.credentials import kafka_credentials, kafka_tls
 from runtime.retrying import StoppedError
 from workers.embedder.assignor import SpreadingAssignor
 from workers.embedder.consumer import ImageConsumer, ImageTransport
@@ -200,6 +202,7 @@ class GroupReader:
         app: Any = _App(
             self._group,
             broker=";".join(f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")),
+            broker_credentials=_faust_credentials(settings),
             autodiscover=False,
             key_serializer="raw",
             value_serializer="raw",
@@ -246,6 +249,19 @@ class GroupReader:
             ),
         )
         return instance
+
+
+def _faust_credentials(settings: Settings) -> Credentials | None:
+    """What Faust takes of how the settings have Kafka spoken to."""
+    tls, shown = kafka_tls(settings), kafka_credentials(settings)
+    if shown is None:
+        return None if tls is None else SSLCredentials(tls)
+    return SASLCredentials(
+        username=shown.user,
+        password=shown.password.get_secret_value(),
+        mechanism=settings.kafka_sasl_mechanism,
+        ssl_context=tls,
+    )
 
 
 class _App(faust.App):

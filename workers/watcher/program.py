@@ -14,6 +14,7 @@ from contract.errors import ConfigurationError, DependencyError, IndexDamagedErr
 from contract.settings import Settings
 from gallery.generations.writer import lock_index
 from gallery.store.store import Store
+from runtime.credentials import check_credentials
 from runtime.memory import collect_rarely
 from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
@@ -31,6 +32,7 @@ logger = structlog.get_logger()
 
 def run(settings: Settings) -> int:
     """Watch until SIGTERM or SIGINT; returns the exit status."""
+    check_credentials(settings)
     give_way_unless_first(settings, "images")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
