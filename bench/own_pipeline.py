@@ -27,7 +27,8 @@ STALLED_TIMEOUT_S = 180.0
 def own_stack(settings: Settings) -> Iterator[Settings]:
     """A stack with data and ports of its own, empty at first, so that every run measures the same; gone at the end."""
     var_dir = (settings.var_dir / "bench" / "stack").resolve()
-    own = load_settings(**{**settings.model_dump(), **own_ports(), "var_dir": var_dir, "index_dir": var_dir / "index"})
+    changes = {**own_ports(), "stack_secured": False, "var_dir": var_dir, "index_dir": var_dir / "index"}
+    own = load_settings(**{**settings.model_dump(), **changes})
     for group in reversed(groups.GROUPS):
         groups.down(own, group)  # what an interrupted run left
     shutil.rmtree(var_dir, ignore_errors=True)

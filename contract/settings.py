@@ -61,6 +61,10 @@ class Settings(ServerSettings):
     cassandra_heap_mib: Annotated[int, Field(ge=256)] = Field(
         1024, description="Java heap of the local Cassandra, in MiB."
     )
+    stack_secured: bool = Field(
+        False,
+        description="Whether the Kafka and Cassandra that `stack` starts speak TLS and ask who comes: true or false.",
+    )
     var_dir: Path = Field(Path("var"), description="Folder of the local servers' data and logs.")
     # Behind var_dir, so that two stacks with a folder each never share an index.
     index_dir: Path = Field(

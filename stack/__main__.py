@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m stack",
         description="Kafka, Cassandra and our own processes on this machine, without Docker.",
         epilog=_EXAMPLE,
-        verbs=(*VERBS, SUPERVISE),
+        verbs=(*VERBS, SUPERVISE, GRANT),
     )
     return run_program(program, arguments)
 
@@ -158,7 +158,7 @@ def _wipe(settings: "Settings", _options: argparse.Namespace) -> int:
     if any(_is_alive(read_state(settings, group)) for group in groups.GROUPS):
         raise LookalikeError("the stack is running. Stop it first: python -m stack down")
     for folder in (
-        *(settings.var_dir / name for name in ("kafka", "cassandra", "demo", "folders")),
+        *(settings.var_dir / name for name in ("kafka", "cassandra", "secured", "demo", "folders")),
         settings.index_dir,
     ):
         if folder.exists():
@@ -178,7 +178,9 @@ def _fetch(_settings: "Settings", _options: argparse.Namespace) -> int:
 def _demo(settings: "Settings", options: argparse.Namespace) -> int:
     from stack.demo import demo
     from stack.demo_folder import demo_folder
+    from stack.secured import as_user
 
+    settings = as_user(settings, "admin")
     if options.folder is not None:
         return demo_folder(settings, options.folder, images=options.images, ends=options.exit)
     return demo(settings, images=options.images, ends=options.exit)
@@ -188,6 +190,13 @@ def _supervise(settings: "Settings", options: argparse.Namespace) -> int:
     from stack import groups
 
     return groups.supervise(settings, options.group, options.tied)
+
+
+def _grant(settings: "Settings", _options: argparse.Namespace) -> int:
+    from stack.grants import grant
+
+    grant(settings)
+    return 0
 
 
 def _is_alive(state: "GroupState | None") -> bool:
@@ -265,6 +274,11 @@ SUPERVISE = Verb(
     summary="keep one group running in the foreground; `up` uses this",
     run=_on_this_machine(_supervise),
     add_arguments=_add_supervise,
+)
+GRANT = Verb(
+    name="grant",
+    summary="give the users of a secured stack what they may do; `up` uses this",
+    run=_on_this_machine(_grant),
 )
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Cassandra as a child process: one node on loopback."""
 
+import contextlib
 import socket
+import ssl
 from pathlib import Path
 from string import Template
 
 from contract.errors import ConfigurationError
 from contract.settings import PREFIX, Settings
+from runtime.credentials import cassandra_tls
+from stack import secured
 from stack.jars import ROOT, jars
 from stack.java import find_java
 from stack.kafka import LOOPBACK
@@ -36,20 +40,25 @@ def cassandra(settings: Settings) -> Service:
         ports={
             f"{PREFIX}CASSANDRA_PORT": settings.cassandra_port,
             f"{PREFIX}CASSANDRA_STORAGE_PORT": settings.cassandra_storage_port,
-            f"{PREFIX}CASSANDRA_JMX_PORT": settings.cassandra_jmx_port,
+            **({} if settings.stack_secured else {f"{PREFIX}CASSANDRA_JMX_PORT": settings.cassandra_jmx_port}),
         },
         prepare=lambda: _prepare(settings, var_dir / "cassandra"),
-        is_ready=lambda: answers_options(settings.cassandra_port),
+        is_ready=lambda: answers_options(
+            settings.cassandra_port, cassandra_tls(secured.as_user(settings, secured.OWNER))
+        ),
         # glibc's arenas would otherwise grow to eight a core, for nothing.
         environment={"MALLOC_ARENA_MAX": "4"},
         stop_s=60.0,
     )
 
 
-def answers_options(port: int) -> bool:
+def answers_options(port: int, tls: ssl.SSLContext | None = None) -> bool:
     """Whether the CQL port answers an OPTIONS frame with SUPPORTED; the port opens only when the node serves."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+        with contextlib.ExitStack() as opened:
+            connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=2.0))
+            if tls is not None:
+                connection = opened.enter_context(tls.wrap_socket(connection, server_hostname="127.0.0.1"))
             connection.sendall(_OPTIONS_FRAME)
             header = connection.recv(9)
     except OSError:
@@ -61,16 +70,17 @@ def _prepare(settings: Settings, home: Path) -> None:
     """Write the configuration; Cassandra makes its own data folders."""
     (home / "conf").mkdir(parents=True, exist_ok=True)
     (home / "tmp").mkdir(exist_ok=True)
-    template = Template((_CONF / "cassandra.yaml").read_text())
     storage_port = settings.cassandra_storage_port
-    (home / "conf" / "cassandra.yaml").write_text(
-        template.substitute(
-            port=settings.cassandra_port,
-            storage_port=storage_port,
-            ssl_storage_port=storage_port + 1 if storage_port < 65535 else storage_port - 1,
-            home=home,
-        )
+    text = Template((_CONF / "cassandra.yaml").read_text()).substitute(
+        port=settings.cassandra_port,
+        storage_port=storage_port,
+        ssl_storage_port=storage_port + 1 if storage_port < 65535 else storage_port - 1,
+        home=home,
     )
+    if settings.stack_secured:
+        secured.make(settings)
+        text += Template((_CONF / "cassandra-secured.yaml").read_text()).substitute(secured=secured.folder(settings))
+    (home / "conf" / "cassandra.yaml").write_text(text)
 
 
 def _command(settings: Settings, home: Path, logs: Path) -> list[str]:
@@ -96,8 +106,8 @@ def _command(settings: Settings, home: Path, logs: Path) -> list[str]:
         f"-Dcassandra.storagedir={home}",
         f"-Dcassandra.logdir={logs}",
         "-Dcassandra-foreground=true",
-        # The "local" port binds JMX to loopback.
-        f"-Dcassandra.jmx.local.port={settings.cassandra_jmx_port}",
+        # The "local" port binds JMX to loopback, where it asks nobody for a password: a secured stack has none.
+        *([] if settings.stack_secured else [f"-Dcassandra.jmx.local.port={settings.cassandra_jmx_port}"]),
         "-Dcom.sun.management.jmxremote.authenticate=false",
         "-Dcassandra.libjemalloc=-",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",

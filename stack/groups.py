@@ -37,7 +37,10 @@ _supervisors: dict[int, "subprocess.Popen[bytes]"] = {}
 def steps(settings: Settings, group: str) -> list[list[Service]]:
     """The services of a group; those of one step start together, in order of the steps."""
     if group == "servers":
-        return [[kafka(settings), cassandra(settings)]]
+        return [
+            [kafka(settings), cassandra(settings)],
+            *([[programs.grants(settings)]] if settings.stack_secured else []),
+        ]
     if group == "next":
         return [programs.beside(settings)]
     audits = [[programs.audit(settings)]] if settings.audit_share else []

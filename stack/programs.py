@@ -12,6 +12,7 @@ from pathlib import Path
 from contract.collections import DEFAULT_COLLECTION
 from contract.errors import ConfigurationError
 from contract.settings import PREFIX, Settings, environment_of
+from stack.secured import as_user
 from stack.service import Service
 
 # As those who start our programs know it.
@@ -23,6 +24,11 @@ _MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_
 def topics(settings: Settings) -> Service:
     """Creates the topics, then ends."""
     return replace(_python(settings, "topics", "producers", "topics"), once=True)
+
+
+def grants(settings: Settings) -> Service:
+    """Gives a secured stack's users what they may do, then ends."""
+    return replace(_python(settings, "grants", "stack", "grant"), once=True)
 
 
 def embedder(settings: Settings, slot: int = 0) -> Service:
@@ -127,9 +133,11 @@ def _readyz(address: str, certificate: Path | None) -> HTTPResponse:
 
 
 def _python(settings: Settings, name: str, *arguments: str) -> Service:
+    """Each comes to a secured stack's servers as a user of its own name, what makes topics as the one who may."""
+    own = settings if name == "grants" else as_user(settings, "admin" if name == "topics" else name)
     return Service(
         name=name,
         command=lambda: [sys.executable, "-m", *arguments],
         log=settings.var_dir.resolve() / "logs" / f"{name}.log",
-        environment={**environment(settings), **_MALLOC},
+        environment={**environment(own), **_MALLOC},
     )

@@ -18,6 +18,7 @@ from gallery.generations.writer import lock_index
 from gallery.store.store import Store
 from model.encoder import load_encoder
 from model.pictures.decoder import Decoder
+from runtime.credentials import check_credentials
 from runtime.memory import collect_rarely
 from runtime.priority import BACKGROUND, give_way
 from runtime.readiness import READINESS
@@ -44,6 +45,7 @@ logger = structlog.get_logger()
 
 def run(settings: Settings) -> int:
     """Audit until SIGTERM or SIGINT; returns the exit status."""
+    check_credentials(settings)
     give_way(BACKGROUND)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
