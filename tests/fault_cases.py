@@ -33,12 +33,14 @@ class FaultCase:
         says: what happens, for people.
         fault: begins when it is entered, and ends when it is left; nothing else is done to heal it.
         lasts_s: how long it goes on.
+        runs: how often it is run, each time at another moment; once where healing takes long.
     """
 
     name: str
     says: str
     fault: Fault
     lasts_s: float = 4.0
+    runs: int = 3
 
 
 def weather(weather: Weather, *, program: str = "", server: str = "") -> Fault:
@@ -212,12 +214,12 @@ def _of_links(server: str) -> list[FaultCase]:
         FaultCase(f"{server}-cut", f"{all_of_it} are reset and refused.", cut(server)),
         FaultCase(f"{server}-resets", f"{all_of_it} are reset every 0.3 s.", resets(server)),
         FaultCase(f"{server}-half-open", f"{all_of_it} are lost by the server alone: clients wait for ever.",
-                  orphaned(server)),
+                  orphaned(server), runs=1),
         FaultCase(f"{server}-requests-lost", f"{all_of_it} pass nothing on to the server.",
                   weather(Weather(held=frozenset({REQUESTS})), server=server)),
         FaultCase(f"{server}-answers-lost", f"{all_of_it} pass nothing back to the programs.",
                   weather(Weather(held=frozenset({ANSWERS})), server=server)),
-        FaultCase(f"{server}-frozen", f"{server.capitalize()}'s process is stopped (SIGSTOP).", frozen(server)),
+        FaultCase(f"{server}-frozen", f"{server.capitalize()}'s process is stopped (SIGSTOP).", frozen(server), 8.0),
     ]  # fmt: skip
 
 
@@ -232,16 +234,18 @@ CASES = [
     *(FaultCase(f"{part}-frozen", f"The {part}'s process and its children are stopped (SIGSTOP).", frozen(part))
       for part in ("embedder", "indexer", "watcher")),
     FaultCase("api-frozen", "One of the two APIs is stopped (SIGSTOP).", frozen("api")),
-    FaultCase("index-disk-full", "The file system of the index folder is full.", disk_full("indexer", "index")),
-    FaultCase("kafka-disk-full", "The file system of Kafka's data is full.", disk_full("kafka", "var/kafka")),
-    FaultCase("cassandra-disk-full", "The file system of Cassandra's data is full.", disk_full("cassandra", "var/cassandra")),
+    FaultCase("index-disk-full", "The file system of the index folder is full.", disk_full("indexer", "index"), runs=1),
+    FaultCase("kafka-disk-full", "The file system of Kafka's data is full.", disk_full("kafka", "var/kafka"), runs=1),
+    FaultCase("cassandra-disk-full", "The file system of Cassandra's data is full.", disk_full("cassandra", "var/cassandra"), runs=1),
     FaultCase("more-partitions", "The topic gets one more partition.", more_partitions),
-    *(FaultCase(f"clock-of-{part}", f"The clock of {whose} is set an hour ahead, an hour back, and right again.", clock_set(part), 0.5)
+    *(FaultCase(f"clock-of-{part}", f"The clock of {whose} is set an hour ahead, an hour back, and right again.", clock_set(part), 0.5, runs=1)
       for part, whose in (("embedder", "the embedder"), ("indexer", "the indexer"), ("watcher", "the watcher"),
                           ("api", "one of the two APIs"), ("kafka", "Kafka"))),
 ]  # fmt: skip
 AWAY_S = 120.0
 AWAY = [
-    FaultCase(f"{part}-away", f"{part.capitalize()} is killed and stays away for two minutes.", away(part), AWAY_S)
+    FaultCase(
+        f"{part}-away", f"{part.capitalize()} is killed and stays away for two minutes.", away(part), AWAY_S, runs=1
+    )
     for part in ("kafka", "cassandra", "embedder", "indexer")
 ]
