@@ -43,21 +43,19 @@ class Links:
     def kafka(self) -> Service:
         """Kafka with its listeners for programs beside its own."""
         service = kafka(self._settings)
-        (own, controller) = service.ports.values()
 
         def prepare() -> None:
             service.prepare()
-            relays = {name: self._relays[name, "kafka"].port for name in LINKED}
-            both = f"PLAINTEXT://127.0.0.1:{own},CONTROLLER://127.0.0.1:{controller}"
-            kinds = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"
-            lines = [
-                f"listeners={both},{_addresses(self._listeners)}",
-                f"advertised.listeners={both},{_addresses(relays)}",
-                f"listener.security.protocol.map={kinds},{','.join(f'{name.upper()}:PLAINTEXT' for name in LINKED)}",
-            ]
+            more = {
+                "listeners": _addresses(self._listeners),
+                "advertised.listeners": _addresses({name: self._relays[name, "kafka"].port for name in LINKED}),
+                "listener.security.protocol.map": ",".join(f"{name.upper()}:PLAINTEXT" for name in LINKED),
+            }
+            file = self._settings.var_dir.resolve() / "kafka" / "kafka.properties"
+            own = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
             # Of two lines for one name, Java takes the later one.
-            with (self._settings.var_dir.resolve() / "kafka" / "kafka.properties").open("a") as properties:
-                properties.write("\n".join(["", *lines, ""]))
+            with file.open("a") as properties:
+                properties.writelines(f"{name}={own[name]},{added}\n" for name, added in more.items())
 
         return replace(service, prepare=prepare)
 
