@@ -1,7 +1,8 @@
 """A child process that hostile bytes may crash, fill or stall without harm: the half of the process that starts it.
 
 The other half is the child's program (`model.limited_program`), which limits itself: its memory by RLIMIT_AS, its CPU time a question by a
-timer whose signal ends it. Both exchange msgpack frames over a socket, so nothing that the child sends is executed.
+timer whose signal ends it, and what it may ask of the system by a filter (`model.confinement`). Both exchange msgpack frames over a socket,
+so nothing that the child sends is executed.
 """
 
 import contextlib
@@ -13,11 +14,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from contract.errors import DependencyError
 from contract.version import VERSION
@@ -36,11 +39,18 @@ TRIES = 2
 
 T = TypeVar("T")
 
+logger = structlog.get_logger()
+
 
 class Greeting(msgspec.Struct, frozen=True, tag="lookalike"):
-    """The first frame of either side. A child is started from the files that are there then, which may not be its parent's any more."""
+    """The first frame of either side. A child is started from the files that are there then, which may not be its parent's any more.
+
+    Attributes:
+        unconfined: why the child is not confined (`model.confinement`); "" where it is.
+    """
 
     version: str = VERSION
+    unconfined: str = ""
 
 
 class LimitedProcess:
@@ -49,7 +59,6 @@ class LimitedProcess:
     Args:
         name: what errors call it.
         program: the module that the child runs, with these arguments after the number of its socket.
-        nothing: a question that a child answers as soon as it is ready.
         environment: what is added to this process's own.
     """
 
@@ -60,13 +69,11 @@ class LimitedProcess:
         program: str,
         arguments: Sequence[str],
         wall_limit_s: float,
-        nothing: object,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._name = name
         self._command = [program, *arguments]
         self._environment = environment or {}
-        self._nothing = nothing
         self._wall_limit_s = wall_limit_s
         self._lock = threading.Lock()
         self._child: _Child | None = None
@@ -99,7 +106,7 @@ class LimitedProcess:
             self._child = None
 
     def _started(self) -> "_Child":
-        """A child that is ready, for it answered `nothing`: it has loaded all that it needs, and only then limited itself.
+        """A child that is ready, for it greeted: it has loaded all that it needs, and only then limited and confined itself.
 
         Raises:
             DependencyError: it cannot be started, or ended before it was ready.
@@ -121,21 +128,22 @@ class LimitedProcess:
             raise DependencyError(self._name, f"The {self._name} child cannot be started: {error}.") from error
         try:
             child.limit_wall(START_LIMIT_S)
-            found = child.ask(Greeting(), Greeting).version
-            if found != VERSION:
+            greeting = child.ask(Greeting(), Greeting)
+            if greeting.version != VERSION:
                 child.end()
                 raise DependencyError(
                     self._name,
-                    f"The {self._name} child is of version {found}, this process of {VERSION}: the program's files were replaced while "
-                    "it ran. Restart it.",
+                    f"The {self._name} child is of version {greeting.version}, this process of {VERSION}: the program's files were "
+                    "replaced while it ran. Restart it.",
                 )
-            child.ask(self._nothing, object)
             child.limit_wall(self._wall_limit_s)
         except ProcessEndedError as ended:
             raise DependencyError(
                 self._name,
                 f"The {self._name} child ended with status {process.returncode} before it was ready; its stderr says why.",
             ) from ended
+        if greeting.unconfined:
+            _say_unconfined(self._name, greeting.unconfined)
         return child
 
 
@@ -173,6 +181,17 @@ class _Child:
         self._pipe.close()
         self._process.kill()  # does nothing to the status of one that already ended by itself
         self._process.wait()
+
+
+@cache
+def _say_unconfined(name: str, why: str) -> None:
+    """Once: a child is started again whenever it ended."""
+    logger.warning(
+        "child_not_confined",
+        child=name,
+        why=why,
+        consequence="its memory and time are limited, but what takes it over may use the network and write files",
+    )
 
 
 def _reason(status: int, is_late: bool) -> str:

@@ -1,4 +1,4 @@
-"""A child process that limits itself and answers frames: the child's half. `model.limited_process` starts it."""
+"""A child process that limits and confines itself and answers frames: the child's half. `model.limited_process` starts it."""
 
 import contextlib
 import os
@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from contract.version import VERSION
+from model.confinement import confine
 from model.limited_process import CPU_LIMIT_PIXELS, OUT_OF_MEMORY_STATUS, Greeting
 from runtime.memory import give_back_large_blocks
 
@@ -26,9 +27,17 @@ def address_space_bytes() -> int:
 
 
 def answer_questions(
-    descriptor: int, memory_limit_bytes: int, question: type[T], answer: Callable[[T], object]
+    descriptor: int,
+    memory_limit_bytes: int,
+    question: type[T],
+    answer: Callable[[T], object],
+    *,
+    may_read: bool = False,
 ) -> None:
-    """Answer frames until the parent closes its end, which it also does by dying. Everything needed is loaded before."""
+    """Answer frames until the parent closes its end, which it also does by dying. Everything needed is loaded before.
+
+    `may_read`: see `model.confinement.confine`.
+    """
     # Ctrl-C and a supervisor's stop reach the whole process group; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -36,13 +45,13 @@ def answer_questions(
     pipe = Connection(descriptor)
     resource.setrlimit(resource.RLIMIT_AS, (memory_limit_bytes, memory_limit_bytes))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        _greet(pipe)
+        _greet(pipe, confine(may_read=may_read))
         while True:
             asked = msgspec.msgpack.decode(pipe.recv_bytes(), type=question)
             pipe.send_bytes(msgspec.msgpack.encode(answer(asked)))
 
 
-def _greet(pipe: Connection) -> None:
+def _greet(pipe: Connection, unconfined: str) -> None:
     """Answer the parent's greeting, by which it tells whether both are of one version. Lookalike 0.2 sends none: it would take the
     answer for that to its first question, and so on, hence this process ends."""
     frame = pipe.recv_bytes()
@@ -50,7 +59,7 @@ def _greet(pipe: Connection) -> None:
         msgspec.msgpack.decode(frame, type=Greeting)
     except msgspec.MsgspecError:
         sys.exit(f"error: this child is of version {VERSION}, its parent of an earlier one; restart that.")
-    pipe.send_bytes(msgspec.msgpack.encode(Greeting()))
+    pipe.send_bytes(msgspec.msgpack.encode(Greeting(unconfined=unconfined)))
 
 
 def limit_cpu(limit_s: float, pixels: int = 0) -> None:

@@ -52,7 +52,7 @@ class Trial(msgspec.Struct, frozen=True, array_like=True):
 
 class _Question(msgspec.Struct, frozen=True, array_like=True):
     path: str
-    steps: Steps | None
+    steps: Steps
 
 
 class _Trying(LimitedProcess):
@@ -74,7 +74,6 @@ def try_network(path: Path, steps: Steps) -> Trial:
         program="model.networks.trial",
         arguments=[str(memory_limit_bytes)],
         wall_limit_s=TRIAL_LIMIT_S,
-        nothing=_Question("", None),
     )
     try:
         trial = trying.ask(_Question(str(path), steps))
@@ -107,8 +106,6 @@ def distinct_pictures() -> list[Image.Image]:
 
 
 def _answer(question: _Question) -> Trial:
-    if question.steps is None:
-        return Trial("")
     signal.setitimer(signal.ITIMER_PROF, LOADING_LIMIT_S)  # SIGPROF's default action ends the process
     try:
         return _tried(Path(question.path), question.steps)
@@ -208,4 +205,4 @@ def _check_differences(network: Network, steps: Steps) -> None:
 
 if __name__ == "__main__":
     descriptor, memory_bytes = map(int, sys.argv[1:])
-    ended_when_out_of_memory(lambda: answer_questions(descriptor, memory_bytes, _Question, _answer))
+    ended_when_out_of_memory(lambda: answer_questions(descriptor, memory_bytes, _Question, _answer, may_read=True))

@@ -48,7 +48,6 @@ class CameraReader(LimitedProcess):
             program="model.pictures.camera_program",
             arguments=[str(cpu_limit_s), str(memory_limit_bytes)],
             wall_limit_s=WALL_LIMIT_S,
-            nothing=CameraQuestion(b""),
         )
 
     def read(self, value: bytes, *, with_place: bool = False) -> Camera | None:

@@ -88,7 +88,6 @@ class Decoder(LimitedProcess):
             program="model.pictures.decoder_program",
             arguments=[encoder, truncated, str(cpu_limit_s), str(memory_limit_bytes), imported],
             wall_limit_s=wall_limit_s,
-            nothing=DecoderQuestion([]),
         )
         self._encoder, self._encoders_dir = encoder, encoders_dir
 

@@ -15,7 +15,6 @@ class Explainer(LimitedProcess):
             program="model.verdicts.explainer_program",
             arguments=[str(cpu_limit_s), str(memory_limit_bytes)],
             wall_limit_s=WALL_LIMIT_S,
-            nothing=ExplainerQuestion(Shown(b"", 0, 0), []),
             # Pictures are small: a pool of threads that spins would only steal time from the rest.
             environment={"OPENBLAS_NUM_THREADS": "1"},
         )
