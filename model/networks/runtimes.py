@@ -5,6 +5,7 @@ the same, and is loaded in child processes with limits alone (`model.pictures.de
 """
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -98,6 +99,8 @@ class OnnxNetwork:
     """A network that ONNX Runtime runs."""
 
     def __init__(self, path: Path) -> None:
+        # Since 1.32 it writes below ~/.cache, and sends to its maker, how it is used. It looks at this when it is loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # 0.2 s and 60 MB
 
         options = onnxruntime.SessionOptions()

@@ -1,5 +1,6 @@
 """The decoder child asks the system for nothing but memory, threads and time, and decodes all the same."""
 
+import os
 import platform
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from model import limited_process
 from tests.attacker import ATTACKS, ORDINARY, TakenOver
+from tests.networks import onnx_network, saved
 from tests.unit.test_images import DIGIT, FILES, HEIC
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the filter")
@@ -126,3 +128,16 @@ ask()
 """
     assert ran(asking.replace("CONFINED", '""')).returncode == 0
     assert ran(asking.replace("CONFINED", "confine()")).returncode == -signal.SIGSYS
+
+
+def test_onnx_runtime_leaves_nothing_in_the_home_of_whoever_runs_it(tmp_path: Path) -> None:
+    """Left alone, it keeps there what it will send to its maker."""
+    path = saved(onnx_network(), tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    program = (
+        f"from pathlib import Path; from model.networks.runtimes import OnnxNetwork; OnnxNetwork(Path({str(path)!r}))"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "ORT_"))}
+    subprocess.run([sys.executable, "-c", program], env=environment | {"HOME": str(home)}, check=True)
+    assert list(home.rglob("*")) == []
