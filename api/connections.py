@@ -99,6 +99,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         super().connection_lost(exc)
 
+    def eof_received(self) -> None:
+        """The client has hung up, and its connection closes with this: what is answered from now on is for nobody.
+
+        Uvicorn would find out only when the connection is lost, and an answer that came before then was an error to it.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request."""
         if self._phase == "refused" or self.transport.is_closing():
