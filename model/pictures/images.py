@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from functools import cache
 
 import numpy as np
 from pi_heif import register_heif_opener
-from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from contract.errors import RejectedError
 from contract.messages import IMAGE_PIXELS_MAX, check_value
@@ -32,6 +33,7 @@ PLUGINS = {
 
 # Pixels of a strip: with 1 MiB it stays in the processor's cache, and the digest of 12 Mpx takes 55 ms instead of 158.
 _STRIP_PX = 1 << 18
+_AT_AN_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 _JPEG_END = b"\xff\xd9"
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -116,7 +118,14 @@ def decode(
             raise RejectedError("too-many-pixels", detail) from error
         except Exception as error:  # Pillow raises nearly anything on hostile bytes; all of it is the image's fault
             reason = "truncated" if is_cut else "corrupt"
-            raise RejectedError(reason, f"The {media_type} image cannot be decoded: {error}.") from error
+            raise RejectedError(reason, f"The {media_type} image cannot be decoded: {_said(error)}.") from error
+
+
+def _said(error: Exception) -> str:
+    """What a decoder says is wrong, the same for the same bytes: nothing of where its objects lie in memory."""
+    if isinstance(error, UnidentifiedImageError):
+        return "its beginning is damaged"
+    return _AT_AN_ADDRESS.sub("the file", str(error)) or type(error).__name__
 
 
 def set_up_pillow(*, accept_truncated: bool) -> None:

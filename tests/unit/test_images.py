@@ -14,6 +14,7 @@ from PIL import Image
 from contract.errors import RejectedError
 from contract.messages import IMAGE_SIZE_BYTES_MAX
 from model import mnist
+from model.pictures import images
 from model.pictures.images import decode
 
 DIGIT = mnist.png(mnist.images("test")[0])
@@ -37,6 +38,14 @@ def reason_of(value: bytes) -> str:
     with pytest.raises(RejectedError) as caught:
         decode(value)
     return caught.value.reason
+
+
+def refused(value: bytes) -> RejectedError | None:
+    try:
+        decode(value)
+    except RejectedError as error:
+        return error
+    return None
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -184,6 +193,28 @@ def test_file_that_lacks_only_its_last_bytes_is_truncated(name: str, lacking: in
 )
 def test_bad_bytes_have_their_reason(value: bytes, reason: str) -> None:
     assert reason_of(value) == reason
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_said_of_damaged_bytes_is_always_the_same(name: str) -> None:
+    """And so tells no addresses in memory. A detail is stored, and shown to whoever asks."""
+    value = FILES[name]
+    for kept in (8, 12, 16, 24, 40):
+        damaged = value[:kept] + bytes(len(value) - kept)
+        said = [str(error) for error in (refused(damaged) for _ in range(2)) if error]
+        assert len(set(said)) <= 1
+        assert not [detail for detail in said if " at 0x" in detail]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("cannot read <_io.BytesIO object at 0x7fcdeadecfe0> any more"), "cannot read the file any more"),
+        (EOFError(), "EOFError"),
+    ],
+)
+def test_what_decoders_say_is_shown_without_addresses(error: Exception, said: str) -> None:
+    assert images._said(error) == said
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
