@@ -11,6 +11,8 @@ from contract.errors import LookalikeError
 from runtime.command_line import Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contract.collections import Collection
     from contract.settings import Settings
 
@@ -51,7 +53,7 @@ def _create(settings: "Settings", arguments: argparse.Namespace) -> int:
             encoder=arguments.encoder,
             partitions=arguments.partitions,
         )
-    told = _told(settings, made)
+    told = told_of_collection(settings, made)
     if arguments.json:
         print(json.dumps(told, indent=2))
     else:
@@ -63,15 +65,20 @@ def _create(settings: "Settings", arguments: argparse.Namespace) -> int:
 
 
 def _list(settings: "Settings", arguments: argparse.Namespace) -> int:
-    told = [_told(settings, collection) for collection in _all(settings)]
+    told = [told_of_collection(settings, collection) for collection in _all(settings)]
     if arguments.json:
         print(json.dumps(told, indent=2))
-        return 0
+    else:
+        print_collections(told)
+    return 0
+
+
+def print_collections(told: "Sequence[dict[str, Any]]") -> None:
+    """A table of what `told_of_collection` tells."""
     print(_LIST_ROW.format(name="NAME", encoder="ENCODER", images="IMAGES", generation="GENERATION", topic="TOPIC"))
     for each in told:
         images = "dropping" if each["dropping"] else "-" if each["count"] is None else f"{each['count']:,}"
         print(_LIST_ROW.format(**{**each, "images": images, "generation": each["generation"] or "-"}))
-    return 0
 
 
 def _show(settings: "Settings", arguments: argparse.Namespace) -> int:
@@ -80,7 +87,7 @@ def _show(settings: "Settings", arguments: argparse.Namespace) -> int:
     collections = {collection.name: collection for collection in _all(settings)}
     if arguments.name not in collections:
         raise unknown_collection_error(collections, arguments.name)
-    told = _told(settings, collections[arguments.name])
+    told = told_of_collection(settings, collections[arguments.name])
     if arguments.json:
         print(json.dumps(told, indent=2))
         return 0
@@ -136,7 +143,7 @@ def _all(settings: "Settings") -> "list[Collection]":
     return sorted(found, key=lambda collection: collection.name)
 
 
-def _told(settings: "Settings", collection: "Collection") -> dict[str, Any]:
+def told_of_collection(settings: "Settings", collection: "Collection") -> dict[str, Any]:
     """What is known of a collection, from the registry and from its index on this machine."""
     from contract.collections import settings_of
     from contract.errors import IndexDamagedError
@@ -159,6 +166,15 @@ def _told(settings: "Settings", collection: "Collection") -> dict[str, Any]:
         "count": manifest.count if manifest else None,
         "generation": manifest.generation if manifest else None,
     }
+
+
+def told_of_indexed(settings: "Settings") -> list[dict[str, Any]]:
+    """What is known of `default`, and of the collections that have an index on this machine: also while nothing runs."""
+    from contract.collections import default_collection
+    from gallery.generations.collection_file import read_collections
+
+    known = [default_collection(settings), *read_collections(settings).values()]
+    return [told_of_collection(settings, each) for each in known]
 
 
 def _time(time_ms: int) -> str:

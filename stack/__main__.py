@@ -105,6 +105,7 @@ def _down(settings: "Settings", options: argparse.Namespace) -> int:
 
 
 def _status(settings: "Settings", options: argparse.Namespace) -> int:
+    from gallery.collection_commands import print_collections, told_of_indexed
     from stack import groups
     from stack.programs import told_stalled
     from stack.state import read_state
@@ -112,13 +113,20 @@ def _status(settings: "Settings", options: argparse.Namespace) -> int:
     states = [state for group in groups.GROUPS if (state := read_state(settings, group)) is not None]
     stalled = told_stalled(settings.api_address, settings.api_tls_certificate_file) if states else ""
     is_ready = all(state.is_ready for state in states)
+    collections = told_of_indexed(settings)
     if options.json:
-        told = {"is_ready": bool(states) and is_ready, "stalled": stalled, "groups": [_described(s) for s in states]}
+        told = {
+            "is_ready": bool(states) and is_ready,
+            "stalled": stalled,
+            "groups": [_described(s) for s in states],
+            "collections": collections,
+        }
         print(json.dumps(told, indent=2))
     elif not states:
         print("Nothing is running. Start it: python -m stack up")
     else:
         _print_states(states)
+        print_collections(collections)
         if stalled:
             print(stalled)
     if not states:

@@ -1,6 +1,7 @@
 """The stack says what is missing, and the supervisor keeps processes running."""
 
 import hashlib
+import json
 import os
 import socket
 import sys
@@ -11,9 +12,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contract.collections import Collection
 from contract.errors import ConfigurationError
 from contract.settings import load_settings
+from gallery.generations.collection_file import write_collection
 from stack import groups, jars
+from stack.__main__ import main as stack_main
 from stack.cassandra import cassandra
 from stack.java import find_java, find_maven
 from stack.kafka import kafka
@@ -21,7 +25,7 @@ from stack.process import is_alive, start_child, start_time, stop_stranger
 from stack.programs import environment
 from stack.progress import Progress
 from stack.service import Service, refuse_taken_ports
-from stack.state import GroupState, write_state
+from stack.state import GroupState, state_file, write_state
 from stack.supervisor import StartError, Supervisor
 
 DEADLINE_S = 20.0
@@ -232,3 +236,18 @@ def test_next_encoder_must_be_another_one(tmp_path: Path, following: str) -> Non
     settings = load_settings(encoder="report-autoencoder", next_encoder=following, var_dir=tmp_path)
     with pytest.raises(ConfigurationError, match=f"LOOKALIKE_NEXT_ENCODER={following}: name an encoder other than"):
         groups.steps(settings, "next")
+
+
+def test_status_lists_the_collections_that_have_an_index_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(var_dir=tmp_path)
+    write_collection(settings, Collection(name="holiday", encoder="photo", partitions=1))
+    write_state(state_file(settings, "programs"), GroupState("programs", os.getpid(), start_time(os.getpid()), []))
+    monkeypatch.setenv("LOOKALIKE_VAR_DIR", str(tmp_path))
+    monkeypatch.setenv("LOOKALIKE_API_PORT", "1")
+    assert stack_main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "holiday" in told and "images.holiday" in told and "default" in told
+    stack_main(["status", "--json"])
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["collections"]] == ["default", "holiday"]
