@@ -82,7 +82,7 @@ PROGRAM = Program(
         producers.__main__.TOPICS,
         _PUBLISH,
         *_named(api.__main__.VERBS, "search", "watches", "serve", "keys"),
-        *_named(gallery.__main__.VERBS, "collections", "watch", "stats", "promote", "rollback"),
+        *_named(gallery.__main__.VERBS, "collections", "watch", "stats", "promote", "rollback", "backup", "restore"),
         *workers.__main__.VERBS,
         *model.__main__.VERBS,
         _BENCH,

@@ -11,6 +11,7 @@ Exception
 │   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
 │   ├── HistoryGoneError      an earlier time is asked for whose records are not kept any more
 │   ├── TopicReplacedError    the topic was deleted and created again while it was being read
+│   ├── BackupError           a backup cannot be written, or cannot be restored as it is
 │   ├── AddressError          an address that a stranger named cannot be asked, or did not answer as it should
 │   └── StartError            a program that `stack` started ended, or was not ready in time
 ├── StoppedError              the process was told to end while it waited for a dependency

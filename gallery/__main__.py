@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gallery.backup.command import BACKUP, RESTORE
 from gallery.collection_commands import COLLECTIONS
 from runtime.command_line import Program, Verb, run_program
 
@@ -159,6 +160,8 @@ def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
 
 VERBS = (
     COLLECTIONS,
+    BACKUP,
+    RESTORE,
     Verb(
         name="stats",
         summary="what the current generation holds and covers",

@@ -9,6 +9,7 @@ from gallery.store.feed import Feed
 from gallery.store.records import Records
 from gallery.store.registry import Registry
 from gallery.store.session import CassandraSession
+from gallery.store.tables import Tables
 from gallery.store.watches import Watches
 
 
@@ -21,6 +22,7 @@ class Store:
         registry: the collections that there are.
         distinct: what people said are no duplicates.
         watches: the standing queries of all collections.
+        tables: all of it, row by row, for backups.
     """
 
     def __init__(self, session: CassandraSession, topic: str, clock: Callable[[], float]) -> None:
@@ -30,6 +32,7 @@ class Store:
         self.registry = Registry(session, topic, clock)
         self.distinct = Distinct(session, clock)
         self.watches = Watches(session)
+        self.tables = Tables(session)
 
     @classmethod
     def connect(cls, settings: Settings, clock: Callable[[], float] = time.time) -> "Store":

@@ -35,6 +35,8 @@ VERBS = {
         "watches",
         "watcher",
         "audit",
+        "backup",
+        "restore",
         "stats",
     ),
     *(

@@ -44,14 +44,13 @@ VERBS = {
     "topics": "producers topics",
     "publish": "producers",
     "search": "api search",
-    "watch": "gallery watch",
     "watches": "api watches",
-    "stats": "gallery stats",
     **{verb: f"workers {verb}" for verb in ("embedder", "indexer", "watcher", "audit", "verify")},
     **{verb: f"workers {verb}" for verb in ("rejected", "duplicates")},
-    "promote": "gallery promote",
-    "rollback": "gallery rollback",
-    "collections": "gallery collections",
+    **{
+        verb: f"gallery {verb}"
+        for verb in ("watch", "stats", "promote", "rollback", "collections", "backup", "restore")
+    },
     "serve": "api serve",
     "keys": "api keys",
     "train": "model train",

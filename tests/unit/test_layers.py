@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BOTTOM = {"contract", "runtime"}
-GALLERY = {"gallery", "gallery.store", "gallery.generations", "gallery.nearest", "gallery.duplicates"}
+GALLERY = {"gallery", "gallery.store", "gallery.generations", "gallery.nearest", "gallery.duplicates", "gallery.backup"}
 API = {"api", "api.access", "api.routes", "api.live", "api.answers"}
 # What an encoder is and does with a picture; how one is made, model.training, is not in the container's image.
 MODEL = {"model", "model.pictures", "model.verdicts", "model.networks"}
@@ -44,6 +44,8 @@ ROOMS = {
     "gallery.store": BOTTOM,
     "gallery.generations": BOTTOM | {"gallery.nearest", "gallery.store"},
     "gallery.duplicates": BOTTOM | {"gallery.generations", "gallery.store"},
+    # Beside what Cassandra holds, a backup has what Kafka alone holds.
+    "gallery.backup": BOTTOM | {"gallery.generations", "gallery.store", "topics", "model"},
     # Their command lines ask a running API, as its users do; what answers does not know its client. A collection is made of a topic
     # and an encoder beside what is stored.
     "gallery": BOTTOM | GALLERY | CLIENT | {"topics", "model"},
