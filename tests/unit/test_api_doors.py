@@ -187,7 +187,7 @@ class Proxy(BaseHTTPRequestHandler):
             headers={"Content-Type": self.headers.get("Content-Type") or ""},
         )
         self.send_response(answer.status_code)
-        for name in ("Content-Type", "Location", "Set-Cookie"):
+        for name in ("Content-Type", "Location", "Set-Cookie", "X-Request-Id"):
             if name in answer.headers:
                 self.send_header(name, answer.headers[name])
         self.send_header("Content-Length", str(len(answer.content)))

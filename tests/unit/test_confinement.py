@@ -5,8 +5,9 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -39,13 +40,18 @@ def free() -> Iterator[TakenOver]:
     decoder.close()
 
 
+def unconfined(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+    """What is said of children that are not confined, beside what others say meanwhile."""
+    return [event for event in logs if event["event"] == "child_not_confined"]
+
+
 def test_a_child_that_is_taken_over_reaches_nothing(confined: TakenOver, folder: Path) -> None:
     with capture_logs() as logs:
         found = {name: confined.attempt(name, folder) for name in ATTACKS}
     assert found == dict.fromkeys(found, "EPERM")
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert (folder / "old").read_bytes() == b"secret"
-    assert logs == []
+    assert unconfined(logs) == []
 
 
 def test_what_is_not_confined_says_so_once_and_goes_on(free: TakenOver, folder: Path) -> None:
@@ -55,10 +61,9 @@ def test_what_is_not_confined_says_so_once_and_goes_on(free: TakenOver, folder: 
         for _ in range(2):
             free.close()
             assert free.decode([DIGIT]).images[0].reason == ""
-    assert [(event["event"], event["child"], event["log_level"]) for event in logs] == [
-        ("child_not_confined", "decoder", "warning")
-    ]
-    assert "a machine of tomorrow" in logs[0]["why"]
+    told = unconfined(logs)
+    assert [(event["child"], event["log_level"]) for event in told] == [("decoder", "warning")]
+    assert "a machine of tomorrow" in told[0]["why"]
     assert {name: free.attempt(name, folder) for name in ORDINARY} == dict.fromkeys(ORDINARY, "done")
 
 

@@ -187,10 +187,12 @@ def test_folder_of_an_older_format_starts_a_new_index(tmp_path: Path) -> None:
     reader = Reader(tmp_path, ENCODER)
     assert reader.current() is None
     assert "format 1" in reader.refused
-    started = Writer(tmp_path, ENCODER).manifest
-    assert started.index_id != feed.writer.manifest.index_id
-    assert started.generation > feed.writer.manifest.generation
-    assert reader.current() is not None
+    started = Feed(tmp_path)
+    assert started.writer.manifest.index_id != feed.writer.manifest.index_id
+    assert started.writer.manifest.generation > feed.writer.manifest.generation
+    assert reader.current() is None  # programs of that version answer from theirs
+    started.add(("a", embedding(1)))
+    assert answer(reader.current(), embedding(1), 1) == ["a"]
 
 
 def test_index_rebuilt_from_the_feed_is_served_once_it_covers_as_much(tmp_path: Path) -> None:
