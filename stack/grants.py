@@ -71,7 +71,7 @@ def _grant_in_kafka(owner: Settings) -> None:
     try:
         passwords = [UserScramCredentialUpsertion(user, SCRAM, password_of(owner, user)) for user in USERS]
         refused = [why for why in admin.alter_user_scram_credentials(passwords).values() if why]
-        refused += admin.create_acls([_acl(*line.split()) for line in acl_lines(owner)])["failed"]
+        refused += admin.create_acls([acl(*line.split()) for line in acl_lines(owner)])["failed"]
     except (KafkaError, OSError) as error:
         raise DependencyError("kafka", f"granting failed: {error}") from error
     finally:
@@ -80,7 +80,8 @@ def _grant_in_kafka(owner: Settings) -> None:
         raise DependencyError("kafka", f"granting failed: {refused}")
 
 
-def _acl(user: str, operation: str, kind: str, name: str, pattern: str = "literal") -> ACL:
+def acl(user: str, operation: str, kind: str, name: str, pattern: str = "literal") -> ACL:
+    """What a line of `acl_lines` grants."""
     meant = ResourcePattern(ResourceType[kind.upper()], name, ACLResourcePatternType[pattern.upper()])
     return ACL(f"User:{user}", "*", ACLOperation[operation.upper()], ACLPermissionType.ALLOW, meant)
 

@@ -1,5 +1,6 @@
 """A secured stack that a test starts, with all programs, and all that is said there."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,16 @@ class Running:
     def as_user(self, user: str, **changes: Any) -> Settings:
         return secured.as_user(self.settings, user).model_copy(update=changes)
 
+    def stored(self) -> Iterator[tuple[Path, bytes]]:
+        """All files of the stack with their bytes; without those that a server deletes at that moment."""
+        for file in _files(self.settings.var_dir):
+            with contextlib.suppress(FileNotFoundError):
+                yield file, file.read_bytes()
+
+    def is_data(self, file: Path) -> bool:
+        """Whether it is a server's data: also Cassandra's commit log and Kafka's segments are named *.log."""
+        return any((self.settings.var_dir / name) in file.parents for name in ("cassandra", "kafka/data"))
+
     def refused(self, kind: type[BaseException], call: Callable[[], object]) -> str:
         """The error with which a call is refused, to be looked through for secrets too."""
         with pytest.raises(kind) as error:
@@ -61,10 +71,12 @@ class Running:
     def told(self) -> dict[str, str]:
         """All that was said, by where: errors, logs, states, metrics, watches and command lines."""
         told: dict[str, str] = {f"error {n}": error for n, error in enumerate(self.errors)}
-        made = [
-            file for file in self.settings.var_dir.rglob("*") if file.is_file() and file.suffix in (".log", ".json")
-        ]
-        told |= {str(file): file.read_text(errors="replace") for file in made if file != self.settings.keys_file}
+        made = [file for file in _files(self.settings.var_dir) if file.suffix in (".log", ".json")]
+        told |= {
+            str(file): file.read_text(errors="replace")
+            for file in made
+            if file != self.settings.keys_file and not self.is_data(file)
+        }
         for name, port in (
             ("embedder", self.settings.embedder_metrics_port),
             ("indexer", self.settings.indexer_metrics_port),
@@ -85,13 +97,17 @@ class Running:
         return told
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.is_file())
+
+
 def _processes(settings: Settings, group: str) -> list[Any]:
     state = read_state(settings, group)
     assert state is not None
     return [each for each in state.processes if each.pid]
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_secured(var_dir: Path) -> Iterator[Running]:
     """A secured stack, with its data in this folder."""
     ports = dict(zip(("embedder", "indexer", "watcher", "audit"), free_ports(4), strict=True))

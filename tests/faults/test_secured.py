@@ -83,6 +83,7 @@ def test_the_whole_pipeline_works_with_the_least_rights(running: Running) -> Non
     assert len(receiver.posts) > len(receiver.taken), "a failure was logged"
 
 
+@pytest.mark.thorough
 def test_what_is_not_granted_in_kafka_is_refused(running: Running) -> None:
     images = running.settings.kafka_topic
 
@@ -138,6 +139,7 @@ def test_what_is_not_granted_in_kafka_is_refused(running: Running) -> None:
         assert "29" in running.refused(DependencyError, about.check)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("user", WRITTEN)
 def test_what_is_not_granted_in_cassandra_is_refused(running: Running, user: str) -> None:
     with closing(CassandraSession.connect(running.as_user(user))) as session:
@@ -177,6 +179,7 @@ def _deletion(session: CassandraSession, table: str) -> str:
     return f"DELETE FROM {table} WHERE " + " AND ".join(f"{one.name} = {values[one.cql_type]}" for one in columns)
 
 
+@pytest.mark.thorough
 def test_nobody_comes_in_without_tls_user_or_password(running: Running, tmp_path: Path) -> None:
     settings = running.settings
     certificate = tmp_path / "other.pem"
@@ -215,6 +218,7 @@ def test_nobody_comes_in_without_tls_user_or_password(running: Running, tmp_path
     assert not says_something(settings.kafka_controller_port, tls)
 
 
+@pytest.mark.thorough
 def test_no_secret_is_told_anywhere(running: Running) -> None:
     settings, shut_out = running.settings, running.shut_out
     log_of_shut_out = settings.var_dir / "logs" / "shut-out.log"
@@ -245,3 +249,24 @@ def test_no_secret_is_told_anywhere(running: Running) -> None:
         "lookalike_" in told[f"metrics of {name}"] for name in ("embedder", "indexer", "watcher", "audit", "api")
     )
     assert not [place for place, text in told.items() for secret in running.secrets if secret in text]
+
+
+@pytest.mark.thorough
+def test_stored_are_passwords_where_their_owner_reads_them_and_what_watches_need(running: Running) -> None:
+    """Cassandra and Kafka keep salted hashes; a watch's address and secret are data, since webhooks are signed with it."""
+    folder = secured.folder(running.settings)
+    files = {user: folder / f"{user}.password" for user in (secured.OWNER, *secured.USERS)}
+    passwords = {secured.password_of(running.settings, user).encode(): file for user, file in files.items()}
+    of_watches = {secret.encode() for secret in running.secrets} - set(passwords) - {WRONG_PASSWORD.encode()}
+    of_watches.remove(running.api_key.encode())
+    found: set[tuple[bytes, Path]] = set()
+    for file, content in running.stored():
+        found |= {(secret, file) for secret in {*passwords, *of_watches} if secret in content}
+        assert running.api_key.encode() not in content, file
+    owners = secured.password_of(running.settings, secured.OWNER).encode()
+    of_kafka = running.settings.var_dir / "kafka" / "kafka.properties"
+    where_passwords_are = {(secret, file) for secret, file in found if secret in passwords}
+    assert where_passwords_are == {*passwords.items(), (owners, of_kafka)}
+    assert {file.stat().st_mode & 0o077 for _, file in where_passwords_are} == {0}
+    in_data = {secret for secret, file in found if running.is_data(file)}
+    assert in_data == of_watches and len(of_watches) == 3

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 from kafka.admin import (
     ACLFilter,
     ACLOperation,
@@ -21,13 +21,15 @@ from kafka.admin import (
 from contract.errors import LookalikeError
 from contract.settings import environment_of
 from lookalike_client import Client
-from stack import groups, secured
+from stack import grants, groups, secured
 from stack.jars import ROOT
 from tests.api_gallery import digit
 from tests.secured_stack import Running, or_none, running_secured
 from tests.waiting import wait_for
 from topics.clients import open_admin
 from topics.publisher import ImagePublisher
+
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +52,17 @@ def test_collections_work_with_the_least_rights(running: Running) -> None:
 
 
 def test_the_commands_of_the_docs_grant_what_is_needed(running: Running) -> None:
-    """All rights are taken away, the commands are run as they stand there, and the pipeline works again."""
-    owner = running.as_user(secured.OWNER)
-    with closing(open_admin(owner)) as admin:
-        every = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
-        admin.delete_acls([ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, every)])
+    """All rights are taken away, the commands are run as they stand there, and the pipeline works again.
+
+    The embedder, which was reading, is started again meanwhile, and its group is granted last: it goes on then.
+    """
+    log = running.settings.var_dir / "logs" / "embedder.log"
+    with closing(open_admin(running.as_user(secured.OWNER))) as admin:
+        _take_away(admin, ResourceType.ANY)
+        topics_of_embedder = [line for line in grants.acl_lines(running.settings) if line.startswith("embedder")]
+        admin.create_acls([grants.acl(*line.split()) for line in topics_of_embedder if " topic " in line])
+        wait_for(lambda: log.read_text().count("the consumer group refuses") > 1 or None)
+        _take_away(admin, ResourceType.TOPIC)
     with pytest.raises(LookalikeError), ImagePublisher(running.as_user("producer")) as publisher:
         publisher.put(digit(0)).result()
     text = (ROOT / "docs" / "security.md").read_text()
@@ -71,10 +79,7 @@ def test_the_commands_of_the_docs_grant_what_is_needed(running: Running) -> None
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "'failed': ['" not in done.stdout
-    with ImagePublisher(running.as_user("producer")) as publisher:
-        sent = publisher.put(digit(7), image_id="seven").result()
-    answer = running.client.search(digit(7), k=1, min_offsets=sent.min_offsets, wait_ms=5000)
-    assert [match.id for match in answer.matches] == ["seven"]
+    _publish_and_find(running, 7, "seven")
 
 
 def test_a_secured_stack_comes_back_as_it_was(running: Running) -> None:
@@ -84,11 +89,19 @@ def test_a_secured_stack_comes_back_as_it_was(running: Running) -> None:
         groups.up(settings.model_copy(update={"stack_secured": False}), "servers", tied=True)
     groups.down(settings, "servers")
     groups.up(settings, "servers", tied=True)
+    _publish_and_find(running, 8, "eight")
+
+
+def _take_away(admin: KafkaAdminClient, kind: ResourceType) -> None:
+    """All that is granted on things of this kind."""
+    every = ResourcePatternFilter(kind, None, ACLResourcePatternType.ANY)
+    admin.delete_acls([ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, every)])
+
+
+def _publish_and_find(running: Running, n: int, image_id: str) -> None:
+    """An image goes all the way, a moment after the programs were let in again."""
     with ImagePublisher(running.as_user("producer")) as publisher:
-        sent = publisher.put(digit(8), image_id="eight").result()
-    deadline = time.monotonic() + 60
-    while not (
-        answer := or_none(lambda: running.client.search(digit(8), k=1, min_offsets=sent.min_offsets, wait_ms=5000))
-    ):
-        assert time.monotonic() < deadline
-    assert [match.id for match in answer.matches] == ["eight"]
+        sent = publisher.put(digit(n), image_id=image_id).result()
+    client = running.client
+    answer = wait_for(lambda: or_none(lambda: client.search(digit(n), k=1, min_offsets=sent.min_offsets, wait_ms=5000)))
+    assert [match.id for match in answer.matches] == [image_id]

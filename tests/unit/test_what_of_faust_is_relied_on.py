@@ -11,6 +11,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
@@ -102,8 +103,10 @@ USED = [
     Used(
         AIOKafkaConsumer,
         fetching,
-        "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets end_offsets assignment pause paused resume",
+        "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets end_offsets assignment pause paused resume "
+        "_coordinator",
     ),
+    Used(GroupCoordinator, fetching, "check_errors request_rejoin"),
     Used(fetcher.Fetcher, fetching, "_prefetch_backoff _subscriptions"),
     Used(subscription_state.SubscriptionState, fetching, "subscription"),
     Used(subscription_state.Subscription, fetching, "assignment"),
@@ -119,6 +122,11 @@ STATEMENTS = [
     (AIOKafkaConsumer.start, "isolation_level=self._isolation_level", "_create_worker_consumer sets it before"),
     (AIOKafkaConsumer.start, "fetch_max_bytes=self._fetch_max_bytes", "_create_worker_consumer sets it before"),
     (fetcher.Fetcher, "backoff=self._prefetch_backoff", "_seek_wait sets it"),
+    (
+        GroupCoordinator._push_error_to_user,
+        "[self._error_consumed_fut, self._closing]",
+        "check_group lets the group's work go on after an error",
+    ),
     (fetcher.Fetcher, "MemoryRecords(", "read_any_header_name replaces it"),
     (Consumer.perform_seek, "await self.seek_to_committed()", "it is the one place where Faust seeks"),
     (Consumer._filter_tps_with_pending_acks, "in self._acked", "stretches are acknowledged to Faust for this alone"),

@@ -108,6 +108,10 @@ class ImageConsumer(Consumer):
         for event in events:
             await stream.ack(event)
 
+    async def check_group(self) -> None:
+        """As `ImageConsumerThread.check_group`."""
+        await self._image_thread.check_group()
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Start each assigned partition at the first offset that the feed lacks."""
         try:

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiokafka_TP
 from faust.types import TP
 
+from contract.errors import DependencyError
 from workers.embedder.header_names import read_any_header_name
 from workers.embedder.records import Record, reached_from, stretches
 
@@ -112,6 +113,27 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
                 first = batches[tp][0]
                 batches[tp][0] = first._replace(is_expired=begins[tp] > first.after)
         return {tp: list(stretches(batch, tp.topic, seeks[tp])) for tp, batch in batches.items()}
+
+    async def check_group(self) -> None:
+        """Join the group again after an error, with which aiokafka waits until somebody has seen it; Faust never looks.
+
+        Raises:
+            DependencyError: with that error, such as that the group is not granted.
+        """
+        if self._consumer is not None and self.thread_loop.is_running():
+            # Not in the queue of `call_thread`, where what waits for the group would be before it.
+            checking = asyncio.run_coroutine_threadsafe(self._check_group(self._consumer), self.thread_loop)
+            await asyncio.wrap_future(checking)
+
+    async def _check_group(self, consumer: Any) -> None:
+        coordinator = consumer._coordinator
+        if coordinator is None:
+            return  # The consumer is still starting.
+        try:
+            coordinator.check_errors()
+        except KafkaError as error:
+            coordinator.request_rejoin()
+            raise DependencyError("kafka", f"the consumer group refuses: {error!r}") from error
 
     def resume(self) -> None:
         """Fetch from what is no longer full, also while a fetch of others waits. Called on the main event loop."""

@@ -96,13 +96,15 @@ class Pipeline:
         return await asyncio.get_running_loop().run_in_executor(self._asking, question, *arguments)
 
     async def _follow(self) -> None:
-        """Take up and let go of collections as the registry says, and notice topics that were created again."""
+        """Take up and let go of collections as the registry says, and notice topics that were created again and groups that refuse."""
         while True:
             try:
                 wanted: dict[str, Collection] = await self._ask(self._opener.wanted)
                 await self._let_go(wanted)
                 await self._take_up(wanted)
                 await self._check_topics()
+                for reader in list(self._readers.values()):
+                    await reader.check()
                 READINESS.note("kafka", is_good=True)
             except DependencyError as error:
                 logger.warning("dependency not checked", dependency=error.dependency, detail=error.detail)

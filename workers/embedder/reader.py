@@ -11,6 +11,7 @@ from typing import Any
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
@@ -103,7 +104,8 @@ class GroupReader:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-            raise app.crash_reason
+            reason = app.crash_reason
+            raise DependencyError("kafka", f"reading failed: {reason!r}") if isinstance(reason, KafkaError) else reason
         finally:
             crashed.cancel()
             starting.cancel()
@@ -122,6 +124,16 @@ class GroupReader:
         self._is_assigned, self._is_complete = False, True
         await self._app.topics._update_indices()
         await self._app.consumer.subscribe(set(self._subscribed))
+
+    async def check(self) -> None:
+        """See that the group is followed.
+
+        Raises:
+            DependencyError: it is not for now; it is joined again.
+        """
+        if self._app is not None:
+            consumer: ImageConsumer = self._app.consumer
+            await consumer.check_group()
 
     async def acknowledge(self, stretches: list[Stretch]) -> None:
         """Take account of records whose feed rows are durable."""
