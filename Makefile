@@ -27,7 +27,7 @@ demo: venv ## the whole road over the pictures in FOLDER=~/Pictures and over IMA
 test: venv ## lint, types and every test; fetches what it needs
 	@$(MAKE) --no-print-directory lint
 	@$(RUN) -m stack fetch
-	@$(RUN) -m pytest $(or $(ARGS),-n 2)
+	@$(RUN) -m pytest $(or $(ARGS),-n 2 --no-loadscope-reorder)
 
 up: venv ## start the stack, detached; returns when it is ready
 	@$(RUN) -m stack up

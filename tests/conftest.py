@@ -45,17 +45,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("faults")
 
 
-class _OneStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Each file in one process, and in one of them all files that start servers or install something, one after the other."""
+class _FewStacks(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Each file in one process; those that need servers, or what npm installs, in two processes with servers of their own."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.split("::", 1)[0])
-        return path.name if path.parent.name == "unit" and path.stem not in NO_UNITS else "servers"
+        if path.parent.name == "unit" and path.stem not in NO_UNITS:
+            return path.name
+        return "servers" if path.parent.name in ("servers", "unit") else "all parts"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
     """How tests are shared out among processes, with `-n`."""
-    return _OneStack(config, log)
+    return _FewStacks(config, log)
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ from tests.embedding import Sent, make_topics, picture, publish, running_embedde
 from tests.hostile_files import ENCODER, counted, judged
 from tests.mutations import mutated
 
+# Fetches what ten packages ship.
+pytestmark = pytest.mark.thorough
+
 FILES_MIN = 10_000
 # What takes long to decode is altered less often than its share.
 MUTANT_SIZE_BYTES_MAX = 200_000
