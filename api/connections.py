@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -58,6 +58,25 @@ class BoundedLoop(uvloop.Loop):
         return await super().create_server(*args, **options)
 
 
+class _Transport:
+    """A connection, as asyncio's own are: what is written after its end is for nobody. For uvloop that is an error.
+
+    Uvicorn notes of one request that its client has gone, and of those before it on the same connection, which are still answered,
+    not.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, while there is somebody."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. What it is doing decides which clock runs; there is one at a time.
 
@@ -75,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, or refuse when there are too many connections."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, _Transport(transport)))
         if len(self.connections) <= self.limits.count_max:
             self._arm(self.limits.first_byte_s, self._end_idle)
             return
@@ -98,14 +117,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop the clock."""
         self._disarm()
         super().connection_lost(exc)
-
-    def eof_received(self) -> None:
-        """The client has hung up, and its connection closes with this: what is answered from now on is for nobody.
-
-        Uvicorn would find out only when the connection is lost, and an answer that came before then was an error to it.
-        """
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request."""

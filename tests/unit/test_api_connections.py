@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import struct
 import time
 from collections.abc import Iterator
 
@@ -131,6 +132,26 @@ def test_the_rest_of_a_body_that_is_answered_is_thrown_away_only_for_a_while(por
         assert client.recv(4096).startswith(b"HTTP/1.1 405")
         took_s = sends_until_it_is_ended(client, b"1000\r\n" + b"x" * 4096 + b"\r\n", 0.01)
         assert took_s < LIMITS.lingering_s + SLACK_S
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_who_goes_before_its_answers_come_is_no_failure(
+    port: int, reset: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where it has asked more than once: of those requests the server's own code notes the last one alone."""
+    body = b'{"image_id": "a"}'
+    head = b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    waiting = b"POST /v1/search?min_offsets=0:1000000&wait_ms=300" + head + body
+    with connected(port) as client:
+        client.sendall(waiting + waiting)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # Sent later, answered later: by then the others' time is over.
+    later = httpx.post(
+        f"http://127.0.0.1:{port}/v1/search?min_offsets=0:1000000&wait_ms=700", json={"image_id": "a"}, timeout=10
+    )
+    assert later.status_code == 412
+    assert [record for record in caplog.records if record.name in ("uvicorn.error", "asyncio")] == []
 
 
 def test_one_connection_answers_many_requests_and_a_stream_stays_open(port: int) -> None:
