@@ -99,7 +99,7 @@ class OnnxNetwork:
     """A network that ONNX Runtime runs."""
 
     def __init__(self, path: Path) -> None:
-        # Since 1.32 it writes below ~/.cache, and sends to its maker, how it is used. It looks at this when it is loaded.
+        # Since 1.32 it writes below ~/.cache how it is used, and can send that. It looks at this when it is loaded.
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # 0.2 s and 60 MB
 
