@@ -49,7 +49,13 @@ class BatchPublisher:
         """
         try:
             if self._producer is None:
-                self._producer = _open(self._settings)
+                self._producer = open_producer(
+                    self._settings,
+                    client_id="lookalike-rejected",
+                    max_block_ms=round(CONNECT_TIMEOUT_S * 1000),
+                    request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
+                    delivery_timeout_ms=round(DELIVERY_TIMEOUT_S * 1000),
+                )
             sent = [
                 self._producer.send(
                     self._topic,
@@ -73,20 +79,23 @@ class BatchPublisher:
             self._producer = None
 
 
-def _open(settings: Settings) -> KafkaProducer:
+def open_producer(settings: Settings, *, client_id: str, **options: object) -> KafkaProducer:
+    """A producer whose records are confirmed by all replicas, once and in order; `NO_KEY` may be a key.
+
+    Raises:
+        DependencyError: no broker answers.
+    """
     producer, _ = connect(
         KafkaProducer,
         settings,
         connect_timeout_s=CONNECT_TIMEOUT_S,
-        client_id="lookalike-rejected",
+        client_id=client_id,
         key_serializer=KeySerializer(),
         acks="all",
         enable_idempotence=True,
         linger_ms=5,
         max_request_size=MESSAGE_SIZE_BYTES_MAX,
-        max_block_ms=round(CONNECT_TIMEOUT_S * 1000),
-        request_timeout_ms=round(REQUEST_TIMEOUT_S * 1000),
-        delivery_timeout_ms=round(DELIVERY_TIMEOUT_S * 1000),
         allow_auto_create_topics=False,
+        **options,
     )
     return producer

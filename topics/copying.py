@@ -10,10 +10,9 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from contract.errors import ConfigurationError, DependencyError
-from contract.messages import MESSAGE_SIZE_BYTES_MAX
 from contract.settings import Settings
-from topics.batch_publisher import NO_KEY, KeySerializer
-from topics.clients import CONNECT_TIMEOUT_S, close_producer, connect, open_reader
+from topics.batch_publisher import NO_KEY, open_producer
+from topics.clients import CONNECT_TIMEOUT_S, close_producer, open_reader
 
 _FETCH_SIZE_BYTES_MAX = 1024 * 1024
 _POLL_TIMEOUT_MS = 500
@@ -73,18 +72,7 @@ def publish_records(settings: Settings, topic: str, records: Iterable[CopiedReco
     Raises:
         DependencyError: Kafka did not confirm all of them.
     """
-    producer, _ = connect(
-        KafkaProducer,
-        settings,
-        connect_timeout_s=CONNECT_TIMEOUT_S,
-        client_id="lookalike-copy",
-        key_serializer=KeySerializer(),
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=5,
-        max_request_size=MESSAGE_SIZE_BYTES_MAX,
-        allow_auto_create_topics=False,
-    )
+    producer = open_producer(settings, client_id="lookalike-copy")
     sent: list[Any] = []
     partition_of: dict[bytes, int] = {}
     size_bytes = count = 0
