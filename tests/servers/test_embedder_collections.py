@@ -189,7 +189,10 @@ def test_dropped_again_and_again_it_holds_up_nobody(
 def test_a_busy_collection_does_not_starve_another(
     settings: Settings, store: Store, made: Made, tmp_path: Path, busy: int
 ) -> None:
-    """Ten images a second come into one while `busy` wait in another: nearly all have their feed row within a second."""
+    """Ten images a second come into one while `busy` wait in another: nearly all have their feed row before another thousand of those.
+
+    Counted in images, since what a second brings depends on what else the machine does.
+    """
     log = make_topics(settings)
     quiet, quiet_log = made.create("quiet")
     with running_embedder(settings, tmp_path):
@@ -198,7 +201,7 @@ def test_a_busy_collection_does_not_starve_another(
         distinct = [picture(n) for n in range(500)]
         partitions = settings.kafka_partitions
         flood = [Sent(f"b/{n}".encode(), distinct[n % 500], partition=n % partitions) for n in range(busy)]
-        publish(settings, flood)
+        flooded = publish(settings, flood)
         fingerprint = load_encoder(settings.encoder).fingerprint
         reached = dict.fromkeys(range(partitions), 0)
         sent: list[Sent] = []
@@ -216,10 +219,15 @@ def test_a_busy_collection_does_not_starve_another(
                     reached[partition] = store.feed.next_offset(key, fingerprint=fingerprint)
         client.close()
         rows = wait_for_feed(store, quiet, quiet_log, sent)
+        busy_rows = wait_for_feed(store, settings, log, flooded)
     assert len(sent) >= 10
-    took_ms = [rows[0, record.offset].embedded_at_ms - rows[0, record.offset].kafka_time_ms for record in sent]
-    p50, p99 = np.percentile(took_ms, [50, 99])
-    print(f"{len(sent)} images beside {busy}: p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {max(took_ms)} ms")
+    came_ms = np.array([rows[0, record.offset].kafka_time_ms for record in sent])
+    done_ms = np.array([rows[0, record.offset].embedded_at_ms for record in sent])
+    busy_ms = np.sort([row.embedded_at_ms for row in busy_rows.values()])
+    overtaken_by = np.searchsorted(busy_ms, done_ms) - np.searchsorted(busy_ms, came_ms)
+    for what, found in (("ms", done_ms - came_ms), ("of the others first", overtaken_by)):
+        p50, p99 = np.percentile(found, [50, 99])
+        print(f"{len(sent)} images beside {busy}: p50 {p50:.0f}, p99 {p99:.0f}, most {max(found)} {what}")
     assert p99 <= 1000
 
 

@@ -3,6 +3,8 @@
 import itertools
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ from tests.unit.test_api_problems import check_problem
 
 # What is answered without a key, each for its reason in api/access/needs.py.
 OPEN_OPERATIONS = {("get", "/livez"), ("get", "/readyz")}
+ROOT = Path(__file__).parents[2]
 OPEN_BESIDE = ["/", "/index.html", "/docs", "/docs.css", "/openapi.json"]
 
 
@@ -281,8 +284,9 @@ def test_the_client_sends_its_key_from_wherever_it_is_told(
     picture.write_bytes(digit(1))
     monkeypatch.setenv("LOOKALIKE_API_KEY", keys["search"])
     assert Client(address).index()["count"] >= 3
-    assert main(["search", str(picture), "--url", address, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["matches"][0]["id"] == "digit/1"
+    command = [sys.executable, "-m", "commands", "search", str(picture), "--url", address, "--json"]
+    answered = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    assert json.loads(answered.stdout)["matches"][0]["id"] == "digit/1"
     monkeypatch.delenv("LOOKALIKE_API_KEY")
     monkeypatch.setenv("LOOKALIKE_API_KEY_FILE", str(tmp_path / "key"))
     with pytest.raises(ApiError, match="LOOKALIKE_API_KEY_FILE"):
