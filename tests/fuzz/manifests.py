@@ -1,6 +1,8 @@
 """Manifests and CURRENT: the truth as it was written, or a refusal; also where the checksum is made to fit."""
 
+import atexit
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,6 +22,7 @@ SIZE_BYTES_MAX = 4096
 compile_search(COMPILED_DIR)
 _MEMORY = Path("/dev/shm")
 _FOLDER = Path(tempfile.mkdtemp(prefix="lookalike-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 _NAME = grown(_FOLDER).writer.current_name()
 _PATH = _FOLDER / "generations" / _NAME
 _WHOLE = _PATH.read_bytes()
