@@ -21,7 +21,7 @@ class FeedRow:
         kafka_time_ms: the record's LogAppendTime, milliseconds since 1970; -1 where a damaged row has none.
         embedded_at_ms: when the embedder wrote the row; informational, 0 when unknown.
         metadata: of a put, as `ImageRecord.metadata`. An earlier version wrote None; then `Feed.read` takes the record's.
-        origin: what the record's headers say of it; of a row that was restored, nothing.
+        origin: what the record's headers say of it; of an image that was restored, what its row under another encoder said.
     """
 
     key: RecordKey

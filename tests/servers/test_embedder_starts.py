@@ -12,6 +12,7 @@ from cassandra.cluster import Cluster
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
+from contract.origin import Origin
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
@@ -168,11 +169,12 @@ def test_what_kafka_holds_no_longer_is_embedded_again_from_the_store(
     log = make_topics(settings)
     sent = publish(
         settings,
-        [Sent(f"{i}".encode(), picture(i, size=200 if i == 4 else 28), (), i % 2) for i in range(12)]
-        + [Sent(b"3", None), Sent(b"bad", b"no image", (), 1)],
+        [Sent(f"{i}".encode(), picture(i, size=200 if i == 4 else 28), origin(i), i % 2) for i in range(12)]
+        + [Sent(b"3", None, origin(12)), Sent(b"bad", b"no image", origin(13), 1)],
     )
     with running_embedder(settings, tmp_path):
         before = wait_for_feed(store, settings, log, sent)
+    assert {row.origin.request_id for row in before.values()} == {f"request-{i}" for i in range(14)}
     lose_feed_to_another_encoder(settings)
     admin.delete_records({TopicPartition(settings.kafka_topic, partition): 6 for partition in (0, 1)})
     assert subprocess_embedder(settings, "--from-store") == 0
@@ -198,6 +200,11 @@ def test_what_kafka_holds_no_longer_is_embedded_again_from_the_store(
         for row in feed_of(store, settings, log, partition)
     }
     assert timeless(rows) == timeless(before)
+
+
+def origin(number: int) -> tuple[tuple[str, bytes], ...]:
+    """Headers that say where a record comes from."""
+    return tuple(Origin(f"request-{number}", f"00-{number + 1:032x}-{number + 1:016x}-01").headers())
 
 
 ANOTHER = "another-encoder"

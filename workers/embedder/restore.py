@@ -13,6 +13,7 @@ import structlog
 
 from contract.collections import DEFAULT_COLLECTION, settings_of
 from contract.errors import ConfigurationError
+from contract.origin import UNKNOWN_ORIGIN, Origin
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.collections import find_collection
@@ -41,12 +42,14 @@ class Missing(NamedTuple):
         after: end of what is known before it.
         is_expired: whether something may have been in [after, offset) that nobody knows any more.
         row: a delete's or reject's row under another encoder; None for an image.
+        origin: what its row under another encoder says of it; a delete's or reject's row has it itself.
     """
 
     key: RecordKey
     after: int
     is_expired: bool
     row: FeedRow | None
+    origin: Origin = UNKNOWN_ORIGIN
 
 
 def run(settings: Settings, collection: str = DEFAULT_COLLECTION) -> int:
@@ -135,7 +138,8 @@ def _missing(
             row = known.get(offset)
             is_proven = row is not None and row.after <= reached and EXPIRED not in row.reason.split()
             is_expired = offset > reached and not is_proven
-            yield Missing(RecordKey(log, partition, offset), reached, is_expired, withdrawn.get(offset))
+            origin = UNKNOWN_ORIGIN if row is None else row.origin
+            yield Missing(RecordKey(log, partition, offset), reached, is_expired, withdrawn.get(offset), origin)
         reached = offset + 1
 
 
@@ -171,6 +175,7 @@ def _embedded(found: Missing, details: ImageRecord, decoded: Decoded) -> FeedRow
         embedding=None if decoded.reason else decoded.embedding,
         kafka_time_ms=details.kafka_time_ms,
         metadata="" if decoded.reason else details.metadata,
+        origin=found.origin,
     )
 
 
