@@ -1,5 +1,6 @@
 """Compiles the search when a program starts, so that no query waits for it."""
 
+import ctypes
 import hashlib
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from gallery.nearest.tree import build_tree, frozen
 
 # In the folder where another process has compiled all of it.
 _DONE = "done"
+_MADV_DONTNEED = 4
 _ROOT = Path(__file__).parents[2]
 
 
@@ -34,6 +36,7 @@ def compile_search(cache_dir: Path) -> None:
         command = [sys.executable, "-m", __name__, str(folder.resolve())]
         subprocess.run(command, cwd=_ROOT, stdin=subprocess.DEVNULL, check=False)  # what it did not do is done here
     _use_once()
+    _give_back_the_compiler()
 
 
 def _compile_for_others(folder: Path) -> None:
@@ -68,6 +71,21 @@ def _use_once() -> None:
         appended.first(1).nearest(embeddings[0], 1, live)
         all_live = np.ones(2 * BYTE_ROWS, np.bool_)
         appended.first(len(all_live)).nearest_all(np.zeros((4, 1), np.float32), 1, all_live, np.full(4, np.inf))
+
+
+def _give_back_the_compiler() -> None:
+    """Let go of the pages of LLVM's program, 58 MB, which only loading what was compiled needed. Whoever needs one again, reads it
+    from the file."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():  # not Linux
+        return
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    for line in maps.read_text().splitlines():
+        addresses, permissions, *_ = line.split()
+        if "llvmlite" in line and permissions == "r-xp":  # nobody has ever written to it
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            madvise(start, end - start, _MADV_DONTNEED)
 
 
 if __name__ == "__main__":
