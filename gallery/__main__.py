@@ -145,7 +145,7 @@ def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
         return 0
     age_s = time.time() - manifest.published_at_ms / 1000
     print(f"index       {manifest.index_id}, generation {manifest.generation}, published {age_s:.1f} s ago")
-    print(f"images      {manifest.count:,}")
+    print(f"images      {manifest.count:,}, content digest {manifest.content_digest}")
     print(f"base        {manifest.base.count:,} images in {manifest.base.name or '(none yet)'}")
     print(f"tail        {manifest.tail.entries:,} entries, {manifest.tail.size_bytes:,} bytes")
     print(f"encoder     {manifest.encoder}")

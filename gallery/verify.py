@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from contract.record_key import RecordKey
+from gallery.generations.content import ContentSum
 from gallery.generations.flattened import metadata_checksum
 from gallery.generations.fold import Position
 from gallery.generations.history import Floor
@@ -151,6 +152,13 @@ def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) ->
         for image_id in sorted(expected.keys() & held.keys())
         if held[image_id] != expected[image_id]
     ]
+    logs, content = [coverage.log for coverage in snapshot.manifest.logs], ContentSum()
+    for image_id, (position, embedding) in held.items():
+        content.add(image_id.encode(), position, embedding, logs)
+    if snapshot.manifest.content_digest != content.digest:
+        differences.append(
+            f"The generation says that its images have the digest {snapshot.manifest.content_digest}, they have {content.digest}."
+        )
     if snapshot.count != len(expected):
         differences.append(f"The generation counts {snapshot.count} images, the feed says {len(expected)}.")
     if sum(1 for _ in snapshot.contents()) != len(held):

@@ -26,7 +26,7 @@ class Coverage:
     count: int
     exact: Literal[True] = True
     encoder: str
-    digest: str
+    digest: Annotated[str, Field(description="Of the files that were searched.")]
     set_aside: Annotated[
         int,
         Field(
@@ -40,6 +40,15 @@ class Coverage:
         Field(
             description=(
                 "The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now."
+            )
+        ),
+    ] = None
+    content_digest: Annotated[
+        str | None,
+        Field(
+            description=(
+                "Of the images that were searched, whatever files hold them: at equal `offsets` that of another machine's index is "
+                "the same. Null for an answer as of an earlier time."
             )
         ),
     ] = None
@@ -70,6 +79,7 @@ def coverage_of(
         count=past.selection.count if past else manifest.count,
         encoder=manifest.encoder,
         digest=manifest.digest,
+        content_digest=None if past else manifest.content_digest,
         set_aside=sum(manifest.set_aside.values()),
         as_of=past.asked if past else None,
         matched=matched,

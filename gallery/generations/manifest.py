@@ -82,7 +82,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         count: images that can be found.
         rejected: records refused so far, by reason.
         expired: offsets that Kafka expired before they were embedded.
-        digest: SHA-256 over base and tail, so that equal digests mean equal contents.
+        digest: SHA-256 over base and tail: of the files, so it depends on when bases were built.
+        content_digest: of the images, whatever files they are in (gallery/generations/content.py).
         format: of the folder.
         dimensions: of an embedding.
         set_aside: feed rows that could not be used so far, by reason (gallery/generations/unusable_rows.py).
@@ -99,6 +100,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rejected: dict[str, int]
     expired: int
     digest: str
+    content_digest: str
     published_at_ms: int
     format: int = 1
     dimensions: int = 128

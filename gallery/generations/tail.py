@@ -167,6 +167,17 @@ class Tail:
         number = self._last.get(image_id)
         return self.base.position(image_id.encode()) if number is None else self.position(number)
 
+    def meant(self, image_id: str, base_row: int) -> tuple[Position, bytes] | None:
+        """The record that `image_id` means and its embedding, None for a delete or an unknown id; `base_row` as of `TailEntry`."""
+        number = self._last.get(image_id)
+        if number is not None:
+            is_put, embedding = self.is_put[number], self.appended.embeddings[number]
+            return (self.position(number), embedding.astype("<f4").tobytes()) if is_put else None
+        if not 0 <= base_row < len(self.base.live):
+            return None
+        embedding = self.base.neighbours.embeddings_of(np.array([base_row]))[0]
+        return self.base.live.position(base_row), embedding.astype("<f4").tobytes()
+
     @property
     def count(self) -> int:
         """Images that can be found in tail and base together."""

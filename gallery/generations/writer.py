@@ -7,12 +7,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import structlog
 
 from contract.errors import IndexDamagedError
 from gallery.generations.base import Base, base_files, empty_base, load_base
+from gallery.generations.content import ContentSum
 from gallery.generations.files import discard, make_folder, write_whole
 from gallery.generations.fold import Entry, Fold, PartitionProgress, Position
 from gallery.generations.history import first_replaced_ms
@@ -35,7 +37,7 @@ from gallery.generations.manifest import (
 )
 from gallery.generations.reader import Reader
 from gallery.generations.retention import Retention
-from gallery.generations.tail import Tail, encode_entries
+from gallery.generations.tail import Tail, TailEntry, encode_entries
 from gallery.generations.tail_file import TailAppender
 from gallery.generations.unusable_rows import UnusableRows
 from runtime.failpoints import failpoint
@@ -94,6 +96,7 @@ class Writer:
         for folder in ("generations", "bases", "tails"):
             make_folder(index_dir / folder)
         self.logs: list[str] = []
+        self._content = ContentSum()
         self._retention = Retention(index_dir, clock=clock, wall_clock=wall_clock)
         loaded = None if rebuild else self._load()
         self._other = None if rebuild else read_other_format(index_dir)
@@ -110,9 +113,10 @@ class Writer:
     def stage(self, entries: list[Entry]) -> None:
         """Append what the fold found; nobody sees it before the next `publish`."""
         tail_entries = self.tail.supersede(entries)
-        self._tail_file.append(encode_entries(tail_entries))
-        failpoint("indexer-after-append")
-        self.tail.append(tail_entries)
+        content = copy(self._content)
+        content.follow(self.tail, tail_entries, self.logs)
+        self._append(tail_entries)
+        self._content = content
 
     def publish(self) -> Manifest:
         """Publish all that was staged and all that the fold has progressed to."""
@@ -141,7 +145,7 @@ class Writer:
         self._tail_file.close()
         self._start_tail(base)
         failpoint("indexer-after-new-tail")
-        self.stage(later)
+        self._append(self.tail.supersede(later))
         self._tail_file.sync()
         return self._publish(BaseFiles(name, len(base.live), files))
 
@@ -157,6 +161,11 @@ class Writer:
     def close(self) -> None:
         """Close the tail file."""
         self._tail_file.close()
+
+    def _append(self, entries: list[TailEntry]) -> None:
+        self._tail_file.append(encode_entries(entries))
+        failpoint("indexer-after-append")
+        self.tail.append(entries)
 
     def _load(self) -> tuple[Manifest, Tail] | None:
         try:
@@ -190,6 +199,7 @@ class Writer:
             rejected={},
             expired=0,
             digest="",
+            content_digest="",
             published_at_ms=0,
             format=FORMAT,
             dimensions=self._dimensions,
@@ -200,6 +210,7 @@ class Writer:
 
     def _resumed_fold(self) -> Fold:
         self.logs = [coverage.log for coverage in self.manifest.logs]
+        self._content = ContentSum(self.manifest.content_digest)
         progress = {
             (number, int(partition)): PartitionProgress(c.next_offset, c.effective_ms)
             for number, coverage in enumerate(self.manifest.logs)
@@ -238,6 +249,7 @@ class Writer:
             rejected=dict(self.fold.rejected),
             expired=self.fold.expired,
             digest=digest_of(base, tail),
+            content_digest=self._content.digest,
             published_at_ms=int(self._wall_clock() * 1000),
             format=FORMAT,
             dimensions=self.manifest.dimensions,

@@ -197,6 +197,7 @@ def covering(**partitions: tuple[int, int]) -> Manifest:
         rejected={},
         expired=0,
         digest="",
+        content_digest="",
         published_at_ms=0,
     )
 

@@ -28,6 +28,7 @@ def manifest_of(next_offset: int) -> Manifest:
         rejected={},
         expired=0,
         digest="",
+        content_digest="",
         published_at_ms=0,
     )
 

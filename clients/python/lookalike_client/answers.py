@@ -66,6 +66,8 @@ class Covered:
         end_offsets: by partition, where Kafka's partitions end; None when unknown.
         count: images that were searched.
         encoder: the fingerprint of the encoder that answered.
+        digest: of the files that were searched.
+        content_digest: of the images in them: the same in whatever folder, at equal offsets. None for an earlier time.
         set_aside: records below `offsets` whose stored row cannot be used.
         as_of: the earlier time that was asked for, None for now.
         matched: images that the filter holds for; None without a filter.
@@ -83,6 +85,7 @@ class Covered:
     set_aside: int
     as_of: str | None = None
     matched: int | None = None
+    content_digest: str | None = None
 
     @property
     def min_offsets(self) -> str:

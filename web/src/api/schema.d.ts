@@ -1086,7 +1086,10 @@ export interface components {
             exact: true;
             /** Encoder */
             encoder: string;
-            /** Digest */
+            /**
+             * Digest
+             * @description Of the files that were searched.
+             */
             digest: string;
             /**
              * Set Aside
@@ -1098,6 +1101,11 @@ export interface components {
              * @description The earlier time that was asked for: then `offsets` and `count` are those of that time. Null for an answer as of now.
              */
             as_of?: string | null;
+            /**
+             * Content Digest
+             * @description Of the images that were searched, whatever files hold them: at equal `offsets` that of another machine's index is the same. Null for an answer as of an earlier time.
+             */
+            content_digest?: string | null;
             /**
              * Matched
              * @description Images that the filter holds for, of `count`; null without a filter.
