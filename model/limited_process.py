@@ -2,11 +2,14 @@
 
 The other half is the child's program (`model.limited_program`), which limits itself: its memory by RLIMIT_AS, its CPU time a question by a
 timer whose signal ends it, and what it may ask of the system by a filter (`model.confinement`). Both exchange msgpack frames over a socket,
-so nothing that the child sends is executed.
+so nothing that the child sends is executed. What it writes to its stderr, where libraries complain of hostile files, is dropped but for the
+end, which is told when the child crashes.
 """
 
 import contextlib
 import os
+import re
+import resource
 import signal
 import socket
 import struct
@@ -36,6 +39,8 @@ MEMORY_LIMIT_BYTES = 928 * 1024**2
 OUT_OF_MEMORY_STATUS = 77
 # A question that ends its child is asked so often before it is given up.
 TRIES = 2
+# The end of what a child wrote to its stderr, which is kept.
+SAID_SIZE_BYTES_MAX = 8192
 
 T = TypeVar("T")
 
@@ -100,6 +105,10 @@ class LimitedProcess:
                 return self._call(question, answer)
         return None
 
+    def _room_bytes(self) -> int | None:
+        """Of the address space that the running child may take, what it never took yet; None where the system does not tell."""
+        return None if self._child is None else self._child.room_bytes()
+
     def _end(self) -> None:
         if self._child is not None:
             self._child.end()
@@ -121,9 +130,11 @@ class LimitedProcess:
                     cwd=Path(__file__).parents[1],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    bufsize=0,
                     env={**os.environ, **self._environment},
                 )
-                child = _Child(process, Connection(ours.detach()))
+                child = _Child(self._name, process, Connection(ours.detach()))
         except OSError as error:
             raise DependencyError(self._name, f"The {self._name} child cannot be started: {error}.") from error
         try:
@@ -140,7 +151,7 @@ class LimitedProcess:
         except ProcessEndedError as ended:
             raise DependencyError(
                 self._name,
-                f"The {self._name} child ended with status {process.returncode} before it was ready; its stderr says why.",
+                f"The {self._name} child ended with status {process.returncode} before it was ready: {child.said[-1000:] or 'no word'}",
             ) from ended
         if greeting.unconfined:
             _say_unconfined(self._name, greeting.unconfined)
@@ -156,9 +167,24 @@ class ProcessEndedError(Exception):
 
 
 class _Child:
-    def __init__(self, process: "subprocess.Popen[bytes]", pipe: Connection) -> None:
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", pipe: Connection) -> None:
+        self._name = name
         self._process = process
         self._pipe = pipe
+        self._said = b""
+        self._listener = threading.Thread(target=self._listen, daemon=True, name=f"{name}-stderr")
+        self._listener.start()
+
+    @property
+    def said(self) -> str:
+        """The end of what it wrote to its stderr; all of it is there once the child has ended."""
+        return self._said.decode(errors="replace").strip()
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stderr:
+            while said := stderr.read(4096):  # what there is
+                self._said = (self._said + said)[-SAID_SIZE_BYTES_MAX:]
 
     def limit_wall(self, limit_s: float) -> None:
         """Have reads and writes fail that make no progress for so long. The kernel's own limit: a timer's thread for each
@@ -175,12 +201,26 @@ class _Child:
             return msgspec.msgpack.decode(self._pipe.recv_bytes(), type=answer)
         except (EOFError, OSError, msgspec.MsgspecError) as error:
             self.end()
-            raise ProcessEndedError(_reason(self._process.returncode, isinstance(error, BlockingIOError))) from error
+            reason = _reason(self._process.returncode, isinstance(error, BlockingIOError))
+            if reason == "crashed":
+                said = self.said.splitlines()
+                logger.warning("child_crashed", child=self._name, status=self._process.returncode, said=said[-20:])
+            raise ProcessEndedError(reason) from error
+
+    def room_bytes(self) -> int | None:
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            limit_bytes, _ = resource.prlimit(self._process.pid, resource.RLIMIT_AS)
+        except (OSError, AttributeError):  # another system than Linux, or the child has just ended
+            return None
+        peak = re.search(r"^VmPeak:\s+(\d+) kB$", status, re.MULTILINE)
+        return None if peak is None else limit_bytes - int(peak[1]) * 1024
 
     def end(self) -> None:
         self._pipe.close()
         self._process.kill()  # does nothing to the status of one that already ended by itself
         self._process.wait()
+        self._listener.join()
 
 
 @cache

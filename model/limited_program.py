@@ -47,8 +47,8 @@ def answer_questions(
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         _greet(pipe, confine(may_read=may_read))
         while True:
-            asked = msgspec.msgpack.decode(pipe.recv_bytes(), type=question)
-            pipe.send_bytes(msgspec.msgpack.encode(answer(asked)))
+            # Nothing of a question is kept while the next one is awaited: it would lack memory then.
+            pipe.send_bytes(msgspec.msgpack.encode(answer(msgspec.msgpack.decode(pipe.recv_bytes(), type=question))))
 
 
 def _greet(pipe: Connection, unconfined: str) -> None:

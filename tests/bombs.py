@@ -97,6 +97,19 @@ def _webp() -> dict[str, tuple[str, bytes]]:
     }
 
 
+def large_animation() -> bytes:
+    """64 frames, each of 50 million pixels: it takes 200 MB, and one byte says of what colour all its pixels are."""
+    width, height = 8165, 6123
+    bits = f"{width - 1:014b}"[::-1] + f"{height - 1:014b}"[::-1] + "0" * 4  # no alpha, version 0
+    bits += "000" + "1000" * 5  # no transforms; five codes, each of one symbol, which is 0 and takes no bit
+    packed = int(bits[::-1], 2).to_bytes(8, "little")
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    still = _riff(b"VP8L", b"\x2f" + packed)
+    frames = _riff(b"ANMF", bytes(6) + sides + (40).to_bytes(3, "little") + b"\0" + still) * 64
+    header = _riff(b"VP8X", struct.pack("<I", 2) + sides) + _riff(b"ANIM", bytes(6))
+    return _riff(b"RIFF", b"WEBP" + header + frames)
+
+
 def _riff(kind: bytes, content: bytes) -> bytes:
     return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 

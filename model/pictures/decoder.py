@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from contract.messages import IMAGE_PIXELS_MAX
 from contract.settings import absolute
 from model.encoder import load_encoder
 from model.limited_process import (
@@ -18,6 +19,10 @@ from model.limited_process import (
     ProcessEndedError,
 )
 
+# What the libraries say of a file also when it is memory that they lack.
+DOUBTFUL_REASONS = ("corrupt", "truncated")
+# None of them asks for more at a time: 8 bytes for each pixel.
+BLOCK_SIZE_BYTES_MAX = 8 * IMAGE_PIXELS_MAX
 # What one question holds at most, unless it is a single image: the child has it beside the picture.
 QUESTION_SIZE_BYTES_MAX = 8 * 1024 * 1024
 
@@ -90,12 +95,17 @@ class Decoder(LimitedProcess):
             wall_limit_s=wall_limit_s,
         )
         self._encoder, self._encoders_dir = encoder, encoders_dir
+        self._is_fresh = True
 
-    def decode(self, values: Sequence[bytes], *, with_hypotheses: bool = False) -> DecoderAnswer:
+    def decode(self, values: Sequence[bytes], *, with_hypotheses: bool = False, is_final: bool = True) -> DecoderAnswer:
         """What becomes of each image, in order, on request with the embeddings of its hypotheses. Blocks.
 
         When the child ends, every image is tried again alone; one that ends it on both of its own tries as well is
-        refused as ``decoder-timeout``, ``decoder-memory`` or ``decoder-crashed``.
+        refused as ``decoder-timeout``, ``decoder-memory`` or ``decoder-crashed``. An image that seems damaged to a child
+        that may have lacked memory for it is decoded again alone in a new one, so that what was decoded before changes nothing.
+
+        Args:
+            is_final: False leaves it to the caller to doubt refusals.
 
         Raises:
             DependencyError: a child cannot be started, which is no image's fault.
@@ -104,9 +114,10 @@ class Decoder(LimitedProcess):
         with self._lock:
             for part in _parts(values):
                 try:
-                    answers.append(self._ask(DecoderQuestion(part, with_hypotheses)))
+                    answers.append(self._ask(DecoderQuestion(part, with_hypotheses), is_final=is_final))
                 except ProcessEndedError:
-                    answers += [self._ask_alone(DecoderQuestion([value], with_hypotheses)) for value in part]
+                    alone = (DecoderQuestion([value], with_hypotheses) for value in part)
+                    answers += [self._ask_alone(question, is_final=is_final) for question in alone]
         return DecoderAnswer(
             [image for answer in answers for image in answer.images],
             sum(answer.decode_s for answer in answers),
@@ -117,22 +128,35 @@ class Decoder(LimitedProcess):
     def _dimensions(self) -> int:
         return load_encoder(self._encoder, self._encoders_dir).dimensions
 
-    def _ask_alone(self, question: DecoderQuestion) -> DecoderAnswer:
+    def _ask_alone(self, question: DecoderQuestion, *, is_final: bool) -> DecoderAnswer:
         reason = ""
         for _ in range(TRIES):
             try:
-                return self._ask(question)
+                return self._ask(question, is_final=is_final)
             except ProcessEndedError as ended:
                 reason = f"decoder-{ended.reason}"
         return DecoderAnswer([Decoded(reason, f"The decoder ended on this image, {TRIES} times on it alone.")])
 
-    def _ask(self, question: DecoderQuestion) -> DecoderAnswer:
+    def _ask(self, question: DecoderQuestion, *, is_final: bool) -> DecoderAnswer:
+        is_fresh = self._child is None or self._is_fresh
         answer = self._call(question, DecoderAnswer)
+        self._is_fresh = is_fresh and not question.values
         if len(answer.images) != len(question.values):
             self._end()
             raise ProcessEndedError("crashed")
         images = [_with_sound_embedding(image, self._dimensions) for image in answer.images]
+        is_certain = not is_final or (is_fresh and len(images) == 1) or not self._may_have_lacked_memory()
+        for place, image in enumerate(images):
+            if not is_certain and image.reason in DOUBTFUL_REASONS:
+                if self._may_have_lacked_memory():
+                    self._end()
+                alone = DecoderQuestion([question.values[place]], question.with_hypotheses)
+                (images[place],) = self._ask_alone(alone, is_final=True).images
         return DecoderAnswer(images, answer.decode_s, answer.encode_s)
+
+    def _may_have_lacked_memory(self) -> bool:
+        room_bytes = self._room_bytes()
+        return room_bytes is not None and room_bytes < BLOCK_SIZE_BYTES_MAX
 
 
 def _parts(values: Sequence[bytes]) -> Iterator[list[bytes]]:

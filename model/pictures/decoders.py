@@ -53,14 +53,18 @@ class Decoders:
 
     def _shared_out(self, values: Sequence[bytes]) -> DecoderAnswer:
         found: dict[int, Decoded] = {}
+        doubtful: list[int] = []
         small = [place for place, value in enumerate(values) if len(value) <= HELPER_IMAGE_SIZE_BYTES_MAX]
         large = [place for place in range(len(values)) if len(values[place]) > HELPER_IMAGE_SIZE_BYTES_MAX]
         size = max(1, min(int(PART_S / self._image_s), len(small) // (1 + len(self._helpers))))
         waiting = deque(small[at : at + size] for at in range(0, len(small), size))
 
         def decode(decoder: Decoder, places: Sequence[int]) -> tuple[float, float]:
-            answer = decoder.decode([values[place] for place in places])
+            is_helper = decoder is not self._first
+            answer = decoder.decode([values[place] for place in places], is_final=not is_helper)
             found.update(zip(places, answer.images, strict=True))
+            if is_helper:  # which lacks memory sooner, and libraries then say that a file is damaged
+                doubtful.extend(place for place in places if found[place].reason)
             return answer.decode_s, answer.encode_s
 
         def help_out(decoder: Decoder) -> list[tuple[float, float]]:
@@ -76,9 +80,8 @@ class Decoders:
         helping = [self._threads.submit(help_out, helper) for helper in self._helpers]
         taken_s = [decode(self._first, [place]) for place in large] + help_out(self._first)
         taken_s += [taken for helped in helping for taken in helped.result()]
-        # Only the first child's limits say whether an image costs too much.
-        ended = [place for place in small if found[place].reason.startswith("decoder-")]
-        taken_s += [decode(self._first, [place]) for place in ended]
+        # Only the first child, with its limits, has the last word on what is refused.
+        taken_s += [decode(self._first, [place]) for place in doubtful]
         return DecoderAnswer(
             [found[place] for place in range(len(values))],
             sum(decode_s for decode_s, _ in taken_s),

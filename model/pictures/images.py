@@ -183,6 +183,8 @@ def _shows_anything(image: Image.Image) -> bool:
 def _upright(plain: Image.Image, image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(_ORIENTATION)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - cameras and editors write broken EXIF; the pixels are as good as without
         return plain
     operation = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None

@@ -3,7 +3,7 @@
 import psutil
 
 from model.pictures.decoder import Decoder
-from tests.bombs import bombs
+from tests.bombs import bombs, large_animation
 from tests.decoders import decoders_of
 from tests.unit.test_images import DIGIT
 
@@ -21,5 +21,18 @@ def test_every_bomb_has_its_reason_within_the_limits_and_its_neighbours_go_on() 
             found[bomb.name] = verdict.reason
         assert found == {bomb.name: bomb.reason for bomb in tried}
         assert {child.pid for child in decoders_of(psutil.Process())} == before, "a bomb ended the child"
+    finally:
+        decoder.close()
+
+
+def test_outcomes_are_the_same_beside_what_takes_nearly_all_memory() -> None:
+    """Every damaged file may then be one for which memory was lacking, and is decoded again."""
+    damaged = {bomb.name.partition(":")[0]: bomb for bomb in bombs() if bomb.reason in ("corrupt", "truncated")}
+    large = large_animation()
+    decoder = Decoder("report-autoencoder")
+    try:
+        values = [large, *(bomb.value for bomb in damaged.values()), large, DIGIT]
+        found = [image.reason for image in decoder.decode(values).images]
+        assert len(damaged) > 5 and found == ["", *(bomb.reason for bomb in damaged.values()), "", ""]
     finally:
         decoder.close()

@@ -12,12 +12,15 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from contract.errors import DependencyError
 from model import mnist
 from model.encoder import load_encoder
+from model.limited_process import MEMORY_LIMIT_BYTES, SAID_SIZE_BYTES_MAX
 from model.pictures.decoder import Decoder
 from model.pictures.hypotheses import NAMES, WHOLE
+from tests.bad_messages import padded
 from tests.decoders import decoders_of
 from tests.unit.test_images import DIGIT, encoded, picture
 
@@ -68,6 +71,25 @@ def test_largest_image_that_is_allowed_is_decoded_within_the_limits(decoder: Dec
     assert reasons(decoder, encoded(largest, "PNG", compress_level=1)) == [""]
 
 
+def test_an_image_that_seems_damaged_for_want_of_memory_is_decoded_in_a_new_child() -> None:
+    """Pillow says so of a WebP; beside a large file less memory is left for it than alone."""
+    costly = encoded(Image.new("RGB", (3000, 2000)), "WEBP", lossless=True, method=0)
+    large, damaged = padded(DIGIT, 7 * 1024**2), DIGIT[:50] + bytes(10) + DIGIT[60:]
+    decoder = Decoder("report-autoencoder")
+    try:
+        assert reasons(decoder, damaged, costly) == ["corrupt", ""]
+        room_bytes = decoder._room_bytes()
+        assert room_bytes is not None
+    finally:
+        decoder.close()
+    decoder = Decoder("report-autoencoder", memory_limit_bytes=MEMORY_LIMIT_BYTES - room_bytes + 4 * 1024**2)
+    try:
+        assert decoder.decode([large, costly], is_final=False).images[1].reason == "corrupt"
+        assert reasons(decoder, large, costly, damaged, DIGIT) == ["", "", "corrupt", ""]
+    finally:
+        decoder.close()
+
+
 def test_child_that_crashes_sometimes_costs_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_FAILPOINTS", "decoder-image:2")
     decoder = Decoder("report-autoencoder")
@@ -98,7 +120,7 @@ def test_child_that_is_killed_or_stopped_is_replaced() -> None:
 
 
 def test_child_that_cannot_start_is_no_images_fault() -> None:
-    with pytest.raises(DependencyError, match="before it was ready"):
+    with pytest.raises(DependencyError, match=r"(?s)before it was ready: .*no-such-encoder"):
         Decoder("no-such-encoder").decode([DIGIT])
     assert "no-such-encoder" not in decoders_of(psutil.Process()).values()
 
@@ -110,6 +132,36 @@ def test_child_is_small_and_loads_no_client_and_no_tensorflow(decoder: Decoder) 
     loaded = "\n".join(mapped.path for mapped in child.memory_maps())
     assert "litert" in loaded
     assert not [name for name in ("/tensorflow/", "/scipy/", "/cassandra/", "/numba/") if name in loaded]
+
+
+def test_what_libraries_say_of_hostile_files_floods_no_log(capfd: pytest.CaptureFixture[str]) -> None:
+    damaged = bytearray(encoded(picture(60, 60), "TIFF", compression="tiff_adobe_deflate"))
+    start = damaged.index(b"\x78\x9c")
+    damaged[start + 2 : start + 200] = bytes(198)
+    decoder = Decoder("report-autoencoder")
+    try:
+        assert reasons(decoder, *[bytes(damaged)] * 30, DIGIT) == ["corrupt"] * 30 + [""]
+        child = decoder._child
+        assert child is not None
+    finally:
+        decoder.close()
+    assert b"Decod" in child._said and len(child._said) <= SAID_SIZE_BYTES_MAX
+    assert capfd.readouterr().err == ""
+
+
+def test_what_a_child_said_before_it_crashed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here Python's own word on a fatal signal."""
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+    decoder = Decoder("report-autoencoder")
+    try:
+        decoder.decode([])
+        list(decoders_of(psutil.Process()))[-1].send_signal(signal.SIGSEGV)
+        with capture_logs() as logs:
+            assert reasons(decoder, DIGIT) == [""]
+        (told,) = [line for line in logs if line["event"] == "child_crashed"]
+        assert told["child"] == "decoder" and any("Segmentation fault" in line for line in told["said"])
+    finally:
+        decoder.close()
 
 
 def test_child_ends_with_its_parent() -> None:
