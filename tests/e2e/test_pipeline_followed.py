@@ -68,12 +68,14 @@ def test_one_image_has_one_trace_from_its_producer_until_it_is_found(
             lambda: ((found := collector.spans(lambda s: s.trace_id == trace_id))[count - 1 :] and found) or None
         )
 
+    watch = client.watch(digit(971), max_distance=0.5)
+    wait_for(lambda: next((w for w in client.watches() if w.id == watch.id and w.is_watched), None))
     given = f"00-{TRACE}-{CALLER}-01"
     others = [plain.send(running.kafka_topic, key=b"untraced", value=digit(n)) for n in range(980, 983)]
     headers = [("traceparent", given.encode())]
     sent = Sent(plain, running.kafka_topic, key=b"traced", value=digit(971), headers=headers)
     assert answer(client, digit(971), sent)[0] == ("traced", 0.0)
-    spans = of_trace(TRACE, 6)
+    spans = of_trace(TRACE, 7)
     assert tree(spans) == {
         "embed image": ("embedder", "caller"),
         "decode and embed": ("embedder", "embed image"),
@@ -81,9 +83,10 @@ def test_one_image_has_one_trace_from_its_producer_until_it_is_found(
         "write feed": ("embedder", "embed image"),
         "index image": ("indexer", "embed image"),
         "serve image": ("api", "index image"),
+        "tell watches": ("watcher", "embed image"),
     }
     about = {span.name: span.attributes for span in spans}
-    for name in ("embed image", "index image", "serve image"):
+    for name in ("embed image", "index image", "serve image", "tell watches"):
         assert about[name]["lookalike.image.id"] == "traced"
         assert about[name]["messaging.kafka.offset"] == sent.where.offset
     ends = {span.name: span.end_ns for span in spans}

@@ -1,6 +1,8 @@
 """Spans are sent as they are told, and OpenTelemetry costs nothing where traces are off."""
 
 import ast
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,12 @@ import pytest
 from contract.origin import UNKNOWN_ORIGIN, Origin
 from contract.record_key import RecordKey
 from contract.settings import load_settings
+from gallery.store.rows import FeedRow
 from runtime.tracing import FOLLOWED_MS, TRACING, Tracing, span_of, within
 from tests.api_gallery import Gallery, digit, running_api, settings_for
 from tests.collector import Collector
 from tests.unit.test_house import python_files
+from workers.watcher.followed import follow_told
 
 ROOT = Path(__file__).parents[2]
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -72,7 +76,7 @@ def test_a_record_is_followed_only_where_traces_are_on_it_says_where_it_belongs_
     tracing.stop()
 
 
-def test_a_process_ends_soon_although_its_collector_is_away() -> None:
+def test_a_process_ends_soon_although_its_collector_is_away(caplog: pytest.LogCaptureFixture) -> None:
     tracing = Tracing()
     tracing.start(load_settings(otlp_endpoint="http://127.0.0.1:9"), "lookalike-test")
     span = tracing.begin("lost")
@@ -81,6 +85,19 @@ def test_a_process_ends_soon_although_its_collector_is_away() -> None:
     began_s = time.monotonic()
     tracing.stop()
     assert time.monotonic() - began_s < 10
+    assert "Failed to export span batch" in caplog.text
+
+
+def test_nothing_is_sent_where_nothing_is_sampled(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    for sampler, count in (("always_off", 0), ("always_on", 1)):
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+        tracing = Tracing()
+        tracing.start(load_settings(otlp_endpoint=collector.endpoint), "lookalike-test")
+        span = tracing.begin("one")
+        assert span is not None
+        span.end()
+        tracing.stop()
+        assert len(collector.spans()) == count
 
 
 def test_ids_of_spans_differ_by_step_record_and_encoder() -> None:
@@ -102,6 +119,41 @@ def test_opentelemetry_is_loaded_only_once_traces_are_on() -> None:
         if name.startswith("opentelemetry") or name == "runtime.otlp"
     ]
     assert set(wrong) == {"runtime/otlp.py"}
+
+
+def test_while_traces_are_off_a_part_that_ran_has_loaded_nothing_of_them() -> None:
+    code = """
+import sys
+import topics.followed, workers.embedder.followed, workers.indexers, workers.watcher.program
+from contract.settings import load_settings
+from runtime.tracing import TRACING
+TRACING.start(load_settings(otlp_endpoint=""), "lookalike-test")
+assert TRACING.begin("nothing") is None
+print([name for name in sys.modules if name.startswith("opentelemetry") or name == "runtime.otlp"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_record_of_which_watches_were_told_has_one_span_however_many_they_are(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    told = FeedRow(KEY, 0, "put", "", "seen", b"", now_ms, origin=Origin("request", GIVEN))
+    quiet = FeedRow(KEY._replace(offset=42), 0, "put", "", "quiet", b"", now_ms)
+    monkeypatch.setattr(TRACING, "recorder", None)
+    follow_told([told], "f", collection="default", began_ns=10)
+    TRACING.start(load_settings(otlp_endpoint=collector.endpoint), "lookalike-test")
+    follow_told([told, quiet, told], "f", collection="default", began_ns=10)
+    TRACING.stop()
+    (span,) = collector.spans()
+    assert (span.name, span.trace_id, span.parent_id, span.begin_ns) == (
+        "tell watches",
+        TRACE,
+        span_of("embed", KEY, "f"),
+        10,
+    )
+    assert (span.attributes["lookalike.image.id"], span.attributes["lookalike.matches"]) == ("seen", 2)
 
 
 def test_each_request_has_a_span_and_a_search_its_stages(

@@ -25,6 +25,7 @@ from gallery.store.watches import StoredWatch, Watches
 from runtime.failpoints import failpoint
 from runtime.planted import planted
 from topics.matches import MatchSource, WatchMatch, match_id
+from workers.watcher.followed import follow_told
 from workers.watcher.matching import Matcher
 
 _READ_ROWS_MAX = 512
@@ -235,6 +236,7 @@ class Following:
         puts = [row for row in rows if row.outcome == "put" and not why_unusable(row, self._embedder.dimensions)]
         if not puts:
             return
+        began_ns = time.time_ns()
         embeddings = np.frombuffer(b"".join(row.embedding or b"" for row in puts), "<f4")
         hits = self._hits(matcher, puts, embeddings.reshape(len(puts), -1))
         for part in _parts(hits, _PUBLISHED_AT_ONCE):
@@ -246,8 +248,10 @@ class Following:
                 [self._match(hit, verdict, now_ms) for hit, verdict in zip(part, verdicts, strict=True)]
             )
             telemetry.WATCH_MATCHES.inc(len(part))
-            told = requests_told(hit.row.origin for hit in part)
-            logger.info("matches told", collection=self._collection, matches=len(part), **told)
+            told = [hit.row for hit in part]
+            follow_told(told, self._embedder.fingerprint, collection=self._collection, began_ns=began_ns)
+            requests = requests_told(row.origin for row in told)
+            logger.info("matches told", collection=self._collection, matches=len(part), **requests)
 
     def _hits(self, matcher: Matcher, rows: Sequence[FeedRow], embeddings: NDArray[np.float32]) -> Iterator[Hit]:
         selects = self._selects(rows)

@@ -19,6 +19,7 @@ from runtime.memory import collect_rarely
 from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
 from runtime.retrying import StoppedError, end_when_a_call_hangs, retrying
+from runtime.tracing import TRACING
 from workers.watcher.collection import WatchedCollection
 from workers.watcher.webhooks import Lanes
 
@@ -34,6 +35,7 @@ def run(settings: Settings) -> int:
     """Watch until SIGTERM or SIGINT; returns the exit status."""
     check_credentials(settings)
     give_way_unless_first(settings, "images")
+    TRACING.start(settings, "lookalike-watcher")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
