@@ -29,6 +29,8 @@ from workers.audit.verifying import confirmed
 
 # So few that a step takes well under a second, even of photographs.
 STRETCH_RECORDS = 32
+# Of a collection; where more is wrong, a whole feed or index is, and what is left over stands for it.
+FOUND_MAX = 10_000
 _REGISTRY_INTERVAL_S = 5.0
 _PAUSE_S_MIN = 0.2
 # Between two rounds of a collection that is small.
@@ -136,7 +138,7 @@ class AuditedCollection:
     Attributes:
         due_s: when it is to be looked at again, by the monotonic clock.
         rounds: that are complete.
-        found: what is wrong, by where it was found, kind, partition and offset.
+        found: what is wrong, at most 10,000 of it, by where it was found, kind, partition and offset.
     """
 
     def __init__(
@@ -260,7 +262,7 @@ class AuditedCollection:
             for key, each in before.items()
             if key[2] != partition or key[3] < start or (end is not None and key[3] >= end)
         }
-        for each in findings:
+        for each in findings[: FOUND_MAX - len(self.found)]:
             key = each.where, each.kind, each.key.partition, each.key.offset
             self.found[key] = each
             if key not in before:
