@@ -104,6 +104,24 @@ def test_index_that_holds_other_images_is_not_promoted_and_each_difference_is_na
     assert two.serving == Serving(OLD)
 
 
+def test_a_record_that_is_set_aside_in_the_new_index_is_published_again_and_then_it_is_promoted(two: Two) -> None:
+    two.old.put({"a": digit(30)})
+    two.new._add("put", "a", b"no embedding")
+    two.new._publish()
+    two.put(32)
+    compared = promote(two.folder, two.feed, to=NEW, default=OLD, wait_s=0.0)
+    assert compared is not None
+    assert compared.differences == [
+        "'a' is missing from the new index. Its newest record is set aside there (embedding-length): publish it again."
+    ]
+    assert two.serving == Serving(OLD)
+    for gallery in (two.old, two.new):
+        gallery.put({"a": digit(30)})
+    compared = promote(two.folder, two.feed, to=NEW, default=OLD, wait_s=0.0)
+    assert compared is not None and compared.differences == []
+    assert two.serving == Serving(NEW, before=OLD)
+
+
 def test_encoder_without_an_index_and_rollback_without_a_before_say_what_to_do(two: Two) -> None:
     with pytest.raises(LookalikeError, match=r"only: contrast, report-autoencoder\. Start its embedder and indexer"):
         promote(two.folder, two.feed, to="../elsewhere", default=OLD, wait_s=0.0)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from producers.ids import file_id
 from producers.outgoing import Departed, Failure
 from producers.state import FolderState
 from producers.walk import FoundFile
+from stack.jars import ROOT
 from tests.picture_folder import JPEG_HEAD, PNG, confirm, make_pictures, published
 
 
@@ -259,3 +262,21 @@ def test_file_has_left_once_it_has_been_away_for_a_while(pictures: Path, state: 
     assert departed(source.look()) == set()
     clock.now_s = 2.0
     assert departed(source.look()) == {"a.png"}
+
+
+def test_a_folder_that_cannot_be_watched_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    """Here since no file can be opened any more, and inotify's is one."""
+    code = f"""
+import os, resource, time
+from producers.watch import Changes
+from watchfiles import watch
+folder = {str(tmp_path)!r}
+changes = Changes()
+resource.setrlimit(resource.RLIMIT_NOFILE, (os.open(folder, os.O_RDONLY) + 1,) * 2)
+changes.follow({{folder: None}})
+began = time.monotonic()
+changes.wait(0, 0.2)
+print(time.monotonic() - began)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Changes are noticed within 10 s only" in done.stderr and 0.2 <= float(done.stdout) < 5, done

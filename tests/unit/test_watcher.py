@@ -262,3 +262,34 @@ def test_rows_behind_a_gap_wait_until_it_is_filled() -> None:
         assert world.tables.told == []
         world.check()
         assert [match.source.offset for match in world.tables.told] == [0, 1]
+
+
+class AnyEncoder(Encoder):
+    """Embeds whatever it is given alike."""
+
+    def __init__(self, fingerprint: str, number: int) -> None:
+        self.fingerprint, self.number = fingerprint, number
+
+    def embed(self, value: bytes) -> bytes | None:
+        return np.full(D, self.number, "<f4").tobytes()
+
+
+def test_after_a_change_of_encoder_a_watch_of_an_image_goes_on_and_one_of_an_embedding_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    monkeypatch.setattr(Tables, "read_image", lambda *_: b"", raising=False)
+    monkeypatch.setattr(Tables, "embed", lambda tables, watch: tables.stored.update({watch.id: watch}), raising=False)
+    world.create(1, 0.5)
+    world.create(1, 0.5)
+    world.tables.stored["w2"] = replace(world.tables.stored["w2"], image=object())  # type: ignore[arg-type]
+    told = []
+    for encoder, number in ((AnyEncoder("e", 1), 1), (AnyEncoder("other", 7), 7), (AnyEncoder("e", 1), 1)):
+        world.encoder = encoder
+        world.time += 10
+        world.append(0, number)
+        world.embed(1)
+        world.step()
+        told.append({match.watch for match in world.tables.told})
+        world.tables.told.clear()
+    assert told == [{"w1", "w2"}, {"w2"}, {"w1", "w2"}]
