@@ -85,7 +85,7 @@ def test_a_process_ends_soon_although_its_collector_is_away(caplog: pytest.LogCa
     began_s = time.monotonic()
     tracing.stop()
     assert time.monotonic() - began_s < 10
-    assert "Failed to export span batch" in caplog.text
+    assert "Failed to export spans batch" in caplog.text
 
 
 def test_nothing_is_sent_where_nothing_is_sampled(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
