@@ -86,6 +86,18 @@ def _plots(_: "Settings", options: argparse.Namespace) -> int:
     return _draw(read_results(options.results), None)
 
 
+def _add_capacity(capacity: argparse.ArgumentParser) -> None:
+    from bench.capacity.command import add_capacity
+
+    add_capacity(capacity)
+
+
+def _capacity(settings: "Settings", options: argparse.Namespace) -> int:
+    from bench.capacity.command import run_capacity
+
+    return run_capacity(settings, options)
+
+
 def _draw(results: dict[str, dict[str, Any]], folder: Path | None) -> int:
     from bench.plots import PLOTS_DIR, draw_all
 
@@ -179,6 +191,20 @@ VERBS = (
         "--images 10000",
     ),
     _verb(
+        "costs",
+        measures.costs,
+        bench.options.add_costs,
+        "bytes of an image in each table, in Kafka and in the index, and processor time of each program (no stack needed)",
+        "--digits 5000 --images 500",
+    ),
+    _verb(
+        "simulate",
+        measures.simulate,
+        bench.options.add_simulate,
+        "one, two and three embedders, measured and simulated with what one of them costs (servers must run)",
+        "--recorded",
+    ),
+    _verb(
         "search",
         measures.search,
         bench.options.add_search,
@@ -219,6 +245,13 @@ VERBS = (
         bench.options.add_duplicates,
         "what it costs to search photographs for duplicates (no stack needed)",
         "--images 20000",
+    ),
+    Verb(
+        name="capacity",
+        summary="machines, memory, disk, cores and traffic that so many images need, from measured rates",
+        run=_capacity,
+        add_arguments=_add_capacity,
+        epilog="Example: %(prog)s --images 1e9 --rate 2000 --searches 500 --kind photos",
     ),
     _verb("report", _report, bench.options.add_results, "the results as markdown", "--results var/bench/quick"),
     _verb(

@@ -37,7 +37,7 @@ def measure_duplicates(
     """
     encoder = load_encoder("photo", settings.encoders_dir)
     photographs = list(gallery_photographs(embedded, folder))
-    embeddings = _like(_embedded(encoder, photographs), images)
+    embeddings = drawn_like(embedded_photographs(encoder, photographs), images)
     asked: list[int] = []
     took: dict[str, float] = {}
 
@@ -71,7 +71,8 @@ def _names(pair: NearPair) -> tuple[int, int]:
     return pair.copy, pair.original
 
 
-def _embedded(encoder: Encoder, photographs: list[bytes]) -> NDArray[np.float32]:
+def embedded_photographs(encoder: Encoder, photographs: list[bytes]) -> NDArray[np.float32]:
+    """(n, d) float32."""
     with progress_line("embedding", len(photographs)) as bar:
         found = []
         for value in photographs:
@@ -80,7 +81,7 @@ def _embedded(encoder: Encoder, photographs: list[bytes]) -> NDArray[np.float32]
     return np.stack(found)
 
 
-def _like(embedded: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def drawn_like(embedded: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """`count` embeddings: strangers as likely as these, altered copies of a tenth of them, and a burst of one."""
     random = np.random.default_rng(_SEED)
     n, d = embedded.shape

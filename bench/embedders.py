@@ -93,6 +93,10 @@ class WorkerLogs:
                 raise DependencyError("embedder", f"It ended. {child.last_words()}")
         return [sum(batch["count"] for batch in self._batches(file)) for file in self._files]
 
+    def batch_count(self) -> int:
+        """Batches that all of them have finished."""
+        return sum(len(self._batches(file)) for file in self._files)
+
     def stages_us(self) -> dict[str, float]:
         """Microseconds an image of each stage, over all embedders; judging and writing overlap."""
         batches = [batch for file in self._files for batch in self._batches(file)]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.as_of import measure_as_of
+from bench.capacity.compare import compare
+from bench.costs import measure_costs
 from bench.duplicates import measure_duplicates
 from bench.embedders import cases
 from bench.explain import measure_explain
@@ -23,6 +25,7 @@ from bench.photo_road import measure_photo_road
 from bench.photos import measure_photos
 from bench.pipeline import measure_pipeline
 from bench.results import write_result
+from bench.scaling import measure_scaling
 from bench.scenarios import measure_batches, measure_during_rebuild, measure_tail
 from bench.search import measure_search
 from bench.systems import SYSTEMS, measure_systems
@@ -173,6 +176,7 @@ def _full(photos: Path | None) -> list[Measurement]:
             lambda s: measure_duplicates(s, 100_000, 2000, 200, folder=None),
         ),
         Measurement("explain", "python -m bench explain", lambda s: measure_explain(s, 2000, 50_000, 200)),
+        Measurement("costs", "python -m bench costs", lambda s: measure_costs(s, 20_000, 2000, 20_000, photos)),
         Measurement(
             "road",
             "python -m bench road --images 60000",
@@ -198,6 +202,7 @@ def _full(photos: Path | None) -> list[Measurement]:
             lambda s: measure_photo_road(s, 2000, photos),
             needs_stack=True,
         ),
+        Measurement("simulate", "python -m bench simulate", _simulated, needs_stack=True),
         Measurement(
             "memory", "python -m bench memory --large 60", lambda s: measure_memory(s, 60_000, 60), needs_stack=True
         ),
@@ -216,6 +221,7 @@ def _quick() -> list[Measurement]:
         Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),
         Measurement("filters", QUICK, lambda s: measure_filters(s, 2000, 100)),
         Measurement("duplicates", QUICK, lambda s: measure_duplicates(s, 500, 30, 5, folder=None)),
+        Measurement("costs", QUICK, lambda s: measure_costs(s, 200, 20, 200)),
         Measurement(
             "road",
             QUICK,
@@ -236,9 +242,15 @@ def _quick() -> list[Measurement]:
             lambda s: measure_photos(s, 30, 4, 2, core_images=4, query_size_px=(800, 600)),
             needs_stack=True,
         ),
+        Measurement("simulate", QUICK, lambda s: _simulated(s, 300, 2, 1), needs_stack=True),
         Measurement("photo-road", QUICK, lambda s: measure_photo_road(s, 30, None), needs_stack=True),
         Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
     ]
+
+
+def _simulated(settings: Settings, images: int = 6000, seconds: float = 15, rounds: int = 3) -> dict[str, Any]:
+    measured = measure_scaling(settings, images, (50, 100), seconds, rounds)
+    return measured | compare(measured)
 
 
 def _say(text: str) -> None:

@@ -127,6 +127,7 @@ GOALS = (
     Goal("embedder with the store / with one that does nothing", 0.7, "×", False, lambda r: r["road"]["with_store_to_without"]),
     Goal("confirmed → searchable at 1,000/s while 4 clients search and pause 50 ms, p50", 150, " ms", True, _fresh(1000, 4, "p50_ms")),
     Goal("the same, p99", 700, " ms", True, _fresh(1000, 4, "p99_ms")),
+    Goal("two and three embedders, simulated with what one costs: farthest from measured", 0.2, "", True, lambda r: r["simulate"]["farthest_off"]),
     Goal("HTTP search with an image, 16 clients", 1000, " searches/s", False, lambda r: row(r, "http", "16 clients")["per_s"]),
     Goal("the same, p99", 60, " ms", True, lambda r: row(r, "http", "16 clients")["p99_ms"]),
     Goal("HTTP searches / echoes of FastAPI alone, 16 clients", 0.6, "×", False, lambda r: r["http"]["search_to_echo"]),

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from contract.errors import ConfigurationError
 from runtime.command_line import ASKED_WRONGLY
 
 if TYPE_CHECKING:
@@ -61,6 +62,32 @@ def memory(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     from bench.memory import measure_memory
 
     return measure_memory(settings, options.images, options.large)
+
+
+def costs(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """What an image takes everywhere."""
+    from bench.costs import measure_costs
+
+    return measure_costs(settings, options.digits, options.images, options.vectors, options.photos)
+
+
+def simulate(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """The simulated pipeline beside the measured one."""
+    from bench.capacity.compare import compare
+    from bench.results import RESULTS_DIR, read_results
+    from bench.scaling import measure_scaling
+
+    if options.recorded:
+        recorded = read_results(RESULTS_DIR).get("simulate")
+        if recorded is None:
+            raise ConfigurationError(
+                f"{RESULTS_DIR} holds no simulate.json. Measure first: `lookalike bench all --only simulate`."
+            )
+        measured = recorded
+    else:
+        measured = measure_scaling(settings, options.images, options.rates, options.seconds, options.rounds)
+    shown = compare(measured)
+    return shown if options.recorded else measured | shown
 
 
 def search(settings: "Settings", options: argparse.Namespace) -> dict[str, Any] | int:

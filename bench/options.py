@@ -93,6 +93,31 @@ def add_memory(memory: argparse.ArgumentParser) -> None:
     memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
 
 
+def add_costs(costs: argparse.ArgumentParser) -> None:
+    """Options of `costs`."""
+    _add_json(costs)
+    costs.add_argument(
+        "--digits", type=int, default=20_000, help="published at once, at most 60000 (default %(default)s)"
+    )
+    costs.add_argument("--images", type=int, default=2000, help="photographs published at once (default %(default)s)")
+    costs.add_argument(
+        "--vectors", type=int, default=20_000, help="rows of a table with a vector index (default %(default)s)"
+    )
+    costs.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs that they are cut from (default: parts of two)"
+    )
+
+
+def add_simulate(simulate: argparse.ArgumentParser) -> None:
+    """Options of `simulate`."""
+    _add_json(simulate)
+    simulate.add_argument("--recorded", action="store_true", help="beside what is in bench/results; measure nothing")
+    simulate.add_argument("--images", type=int, default=6000, help="at full speed, at most 60000 (default %(default)s)")
+    simulate.add_argument("--rates", type=float, nargs="+", default=[50, 100], help="images/s (default 50 100)")
+    simulate.add_argument("--seconds", type=float, default=15, help="length of each rate (default %(default)s)")
+    simulate.add_argument("--rounds", type=int, default=3, help="of one, two and three embedders (default %(default)s)")
+
+
 def add_search(search: argparse.ArgumentParser) -> None:
     """Options of `search`."""
     _add_json(search)

@@ -3,7 +3,7 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +24,12 @@ STALLED_TIMEOUT_S = 180.0
 
 
 @contextmanager
-def own_stack(settings: Settings) -> Iterator[Settings]:
-    """A stack with data and ports of its own, empty at first, so that every run measures the same; gone at the end."""
+def own_stack(settings: Settings, *, only: Sequence[str] = ()) -> Iterator[Settings]:
+    """A stack with data and ports of its own, empty at first, so that every run measures the same; gone at the end.
+
+    Args:
+        only: the groups that are started; none is all.
+    """
     var_dir = (settings.var_dir / "bench" / "stack").resolve()
     changes = {**own_ports(), "stack_secured": False, "var_dir": var_dir, "index_dir": var_dir / "index"}
     own = load_settings(**{**settings.model_dump(), **changes})
@@ -33,7 +37,7 @@ def own_stack(settings: Settings) -> Iterator[Settings]:
         groups.down(own, group)  # what an interrupted run left
     shutil.rmtree(var_dir, ignore_errors=True)
     try:
-        for group in groups.wanted(own):
+        for group in only or groups.wanted(own):
             groups.up(own, group, tied=True)
         yield own
     finally:

@@ -85,6 +85,7 @@ PROGRAM = Program(
         *_named(gallery.__main__.VERBS, "collections", "watch", "stats", "promote", "rollback", "backup", "restore"),
         *workers.__main__.VERBS,
         *model.__main__.VERBS,
+        *_named(bench.__main__.VERBS, "capacity"),
         _BENCH,
         *_named(stack.__main__.VERBS, "fetch", "wipe"),
         COMPLETION,

@@ -58,6 +58,7 @@ VERBS = {
     "import": "model import",
     "evaluate": "model evaluate",
     "bench": "bench",
+    "capacity": "bench capacity",
     "completion": "commands completion",
     "--version": "",
 }

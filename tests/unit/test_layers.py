@@ -62,7 +62,9 @@ ROOMS = {
     "api": BOTTOM | GALLERY | MODEL | API | CLIENT | {"topics"},
     "lookalike_client": set(),
     "stack": ALL | CLIENT,
-    "bench": ALL | CLIENT,
+    "bench": ALL | CLIENT | {"bench.capacity"},
+    # Sizes are made of results alone: nothing that runs is needed.
+    "bench.capacity": BOTTOM | {"bench", "workers", "workers.embedder"},
     "commands": ALL | CLIENT | {"bench"},
 }
 

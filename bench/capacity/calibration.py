@@ -1,0 +1,114 @@
+"""What each program costs in the simulated pipeline, from measurements with one embedder: so much for an image, a batch and a generation.
+
+With one embedder the same programs worked at full speed, in large batches, and at a steady rate, in small ones. What they took of the
+processor then is divided over images, batches and generations by least squares, and nothing may cost less than nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq, nnls
+
+from bench.capacity.road import Cost, Costs, Journey, Places, at_once, simulate, steady
+
+# What is no program of ours, and what the measurement itself takes, leaves fewer cores.
+MEASURING = "this measurement"
+_CORES_MIN = 0.05
+_WAIT_S_MAX = 1.0
+
+
+class Part(NamedTuple):
+    """One part of a measurement: at full speed, where `rate` is None, or at a steady rate."""
+
+    embedders: int
+    rate: float | None
+    seconds: float
+    cores: float
+    figures: Mapping[str, Any]
+
+    @property
+    def images(self) -> int:
+        """How many went through."""
+        return int(self.figures["images"])
+
+    def taken_s(self, *programs: str) -> float:
+        """Processor time of these programs."""
+        taken: float = sum(self.figures["processor_s"].get(name, 0.0) for name in programs)
+        return taken
+
+
+def parts_of(scaling: Mapping[str, Any]) -> list[Part]:
+    """All parts of all rounds. The cores are those that nothing else used meanwhile."""
+    found = []
+    for row in scaling["rounds"]:
+        for rate, figures in ((None, row["full_speed"]), *((each["rate_per_s"], each) for each in row["steady"])):
+            measuring = figures["processor_s"].get(MEASURING, 0.0) / figures["wall_s"]
+            cores = scaling["machine"]["cores"] - figures["cores_of_others"] - measuring
+            seconds = figures["images"] / rate if rate else 0.0
+            found.append(Part(row["embedders"], rate, seconds, max(cores, _CORES_MIN), figures))
+    return found
+
+
+def calibrated(parts: Sequence[Part], partitions: int) -> Costs:
+    """The costs that the parts with one embedder tell of.
+
+    What a batch waits without computing is chosen so that the simulation with one embedder is as fresh, at the lowest steady rate, as
+    one embedder was.
+
+    Raises:
+        LookupError: there are none at full speed, or none at a steady rate.
+    """
+    one = [part for part in parts if part.embedders == 1]
+    if not any(part.rate is None for part in one) or all(part.rate is None for part in one):
+        raise LookupError("one embedder was not measured at full speed and at a steady rate")
+    cassandra = _divided(one, ("cassandra",), ("batches", "generations", "images"))
+    kafka, embedder, decoder = (_cost(one, name, "batches") for name in ("kafka", "embedder", "embedder's children"))
+    costs = Costs(
+        kafka=kafka,
+        embedder=embedder,
+        decoder=decoder,
+        storing=Cost(cassandra[0], cassandra[2]),
+        indexer=_cost(one, "indexer", "generations"),
+        reading=Cost(cassandra[1], 0.0),
+    )
+    lowest = min(part.rate for part in one if part.rate is not None)
+    slow = [part for part in one if part.rate == lowest]
+    measured_ms = float(np.median([part.figures["p50_ms"] for part in slow]))
+
+    def missing_ms(wait_s: float) -> float:
+        with_wait = _waiting(costs, wait_s)
+        return (
+            float(np.median([np.median(predicted(part, with_wait, partitions).fresh_ms) for part in slow]))
+            - measured_ms
+        )
+
+    if missing_ms(0.0) >= 0:
+        return costs
+    return _waiting(costs, float(brentq(missing_ms, 0.0, _WAIT_S_MAX, xtol=2e-4)))
+
+
+def predicted(part: Part, costs: Costs, partitions: int) -> Journey:
+    """What the simulation makes of the same images under the same conditions."""
+    arrivals_s = at_once(part.images) if part.rate is None else steady(part.rate, part.seconds)
+    return simulate(
+        arrivals_s, costs, Places(shared=part.cores), embedders=part.embedders, partitions=partitions, seed=1
+    )
+
+
+def _waiting(costs: Costs, wait_s: float) -> Costs:
+    return Costs(**{**costs.__dict__, "batch_wait_s": wait_s})
+
+
+def _cost(parts: Sequence[Part], program: str, times: str) -> Cost:
+    time_s, image_s = _divided(parts, (program,), (times, "images"))
+    return Cost(time_s, image_s)
+
+
+def _divided(parts: Sequence[Part], programs: tuple[str, ...], over: tuple[str, ...]) -> list[float]:
+    """Seconds of each unit; every part counts alike, whatever its length."""
+    taken_s = np.array([part.taken_s(*programs) for part in parts])
+    units = np.array([[float(part.figures[name]) for name in over] for part in parts])
+    scale = np.maximum(taken_s, 1e-9)
+    found, _ = nnls(units / scale[:, None], taken_s / scale)
+    return [float(each) for each in found]

@@ -1,0 +1,109 @@
+"""docs/capacity.md: sizes of a million to 10⁹ images, the rates that they are made of, and what was not measured."""
+
+import textwrap
+from typing import Any
+
+from bench.capacity.plans import Load, Machine, Plan
+from bench.capacity.rates import KINDS, Rates, load_rates
+from bench.capacity.sizing import CORES_SHARE, DISK_SHARE, ENGINES, MEMORY_SHARE, REPLICATION, plan
+from bench.capacity.text import UNMEASURED, at_least, shown, shown_rate
+
+MACHINE = Machine(16, 128.0, 4000.0)
+IMAGES = (1e6, 1e7, 1e8, 1e9)
+# Images and searches a second: a quiet gallery, and a busy one.
+LOADS = ((100.0, 10.0), (2000.0, 500.0))
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """The whole page, as markdown."""
+    parts = [
+        "# Capacity",
+        _wrapped(
+            "How many machines so many images need. Every size is made of rates that were measured, and the last tables say where each "
+            "stands and what nobody has measured. This page is written by a command; change it there:"
+        ),
+        "```\nlookalike capacity --page > docs/capacity.md\nlookalike capacity --images 1e9 --rate 2000 --searches 500 --kind photos\n```",
+        "## Sizes",
+        _wrapped(
+            f"A machine has {MACHINE.cores} cores, {MACHINE.memory_gb:g} GB of memory and {MACHINE.disk_gb:,.0f} GB of disk; "
+            f"`--cores`, `--memory-gb` and `--disk-gb` name others. At most {CORES_SHARE:.0%} of its cores, {MEMORY_SHARE:.0%} of its memory "
+            f"and {DISK_SHARE:.0%} of its disk are used. Kafka and Cassandra hold {REPLICATION} copies, and Kafka keeps images for ever. "
+            "Cores are those in use, without headroom. Machines of Kafka, Cassandra, embedders, indexer and API are counted apart, so "
+            "small sizes need fewer where they share one. Two engines: *exact* has the whole index in the memory of the indexer's and of "
+            "every API machine, and *cassandra* asks Cassandra's own vector index. A figure that takes a rate which was not measured is `?`, "
+            "and `≥` stands before machines of which such a figure may ask for more."
+        ),
+    ]
+    found = {kind: load_rates(results, kind) for kind in KINDS}
+    for kind, rates in found.items():
+        for rate, searches in LOADS:
+            parts.append(f"### {kind.capitalize()}{_size_of(rates)}, {rate:,.0f} images/s, {searches:,.0f} searches/s")
+            parts += _sizes(rates, rate, searches)
+    parts.append("## Rates")
+    for kind, rates in found.items():
+        parts += [f"### Of {kind}", _rates(rates)]
+    parts += ["## What was not measured", "\n".join(_wrapped(f"- {what}", "  ") for what in UNMEASURED)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sizes(rates: Rates, rate: float, searches: float) -> list[str]:
+    """A table of both engines, and below it what cannot be."""
+    lines = [
+        "| images | engine | machines | Kafka | Cassandra | embedders | indexer | API | cores | memory GB | disk TB | one search | |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    problems: list[str] = []
+    for images in IMAGES:
+        for engine in ENGINES:
+            made = plan(engine, Load(images, rate, searches), rates, MACHINE)
+            marks = []
+            for problem in made.problems:
+                sentence = problem[0].upper() + problem[1:] + "."
+                if sentence not in problems:
+                    problems.append(sentence)
+                marks.append(str(problems.index(sentence) + 1))
+            lines.append(_size(images, made, f"no: {', '.join(marks)}" if marks else ""))
+    listed = "\n".join(_wrapped(f"{number}. {problem}", "   ") for number, problem in enumerate(problems, 1))
+    return ["\n".join(lines), *([listed] if listed else [])]
+
+
+def _size(images: float, made: Plan, mark: str) -> str:
+    parts = {part.name: part for part in made.parts}
+    name = "10" + str(len(f"{images:.0f}") - 1).translate(_SUPERSCRIPTS)
+    machines = [
+        at_least(parts[each].machines, parts[each]) if each in parts else ""
+        for each in ("Kafka", "Cassandra", "embedders", "indexer", "API")
+    ]
+    mark_all = "" if all(part.is_known for part in made.parts) else "≥ "
+    cells = [
+        name,
+        made.engine,
+        f"{mark_all}{made.machines:,}",
+        *machines,
+        shown(sum(part.cores for part in made.parts), 1),
+        shown(sum(part.memory_gb for part in made.parts), 0),
+        shown(sum(part.disk_gb for part in made.parts) / 1000, 2),
+        _searched(made.search_ms),
+        mark,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _searched(ms: float | None) -> str:
+    if ms is None:
+        return "not measured"
+    return f"{ms:,.3g} ms" if ms < 1000 else f"{ms / 1000:,.3g} s"
+
+
+def _size_of(rates: Rates) -> str:
+    return "" if rates.image_bytes.value is None else f" of {rates.image_bytes.value / 1000:.3g} kB"
+
+
+def _rates(rates: Rates) -> str:
+    lines = ["| rate | | where it stands |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {rate.what} | {shown_rate(rate)} | {rate.source} |" for rate in rates.all())])
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
