@@ -7,6 +7,7 @@ machine hardly changes it.
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ from model import mnist
 from model.encoder import Encoder, load_encoder
 from stack import groups
 
-PHOTO_ENCODER = "photo"
+PHOTOS, PHOTO_ENCODER = "photos", "photo"
 PHOTO_SIZE_PX = (500, 300)
 DISTINCT_PHOTOS = 300
 WARM_UP_IMAGES = 64
 # The first searches look records up that later ones find kept.
 SEARCHES = 150
-# No base is built meanwhile: what one costs is measured by itself (`rebuild-1000000`).
-NEVER_S = 1e6
+# No base is built meanwhile: what one costs is measured by itself.
+UNDISTURBED = {"next_encoder": "", "rebuild_interval_s": 1e6, "rebuild_tail_images": 10**9}
 BASE = "measured"
 MB = 1_000_000
 
@@ -57,31 +58,42 @@ def measure_costs(
     Raises:
         DependencyError: a server did not start, or nothing went on for three minutes.
     """
-    figures: dict[str, Any] = {"machine": machine(), "versions": versions(), "searches": SEARCHES, "rows": []}
-    kinds: list[tuple[str, str, Callable[[], list[bytes]], int]] = [
-        ("digits", settings.encoder, lambda: [mnist.png(image) for image in mnist.images("train")[:digits]], digits),
-        ("photos", PHOTO_ENCODER, lambda: photographs_of(PHOTO_SIZE_PX, DISTINCT_PHOTOS, folder), photos),
-    ]
-    for kind, encoder, images_of, count in kinds:
-        with own_stack(settings, only=("servers",)) as servers:
-            own = servers.model_copy(
-                update={
-                    "encoder": encoder,
-                    "next_encoder": "",
-                    "rebuild_interval_s": NEVER_S,
-                    "rebuild_tail_images": 10**9,
-                }
+    kinds: dict[str, tuple[str, Callable[[], list[bytes]], int]] = {
+        "digits": (settings.encoder, lambda: [mnist.png(image) for image in mnist.images("train")[:digits]], digits),
+        PHOTOS: (PHOTO_ENCODER, lambda: photographs_of(PHOTO_SIZE_PX, min(photos, DISTINCT_PHOTOS), folder), photos),
+    }
+    figures: dict[str, Any] = {"machine": machine(), "versions": versions(), "searches": SEARCHES}
+    with own_stack(settings, only=("servers",)) as servers:
+        made = [
+            _published(
+                servers.model_copy(update={"encoder": encoder, **UNDISTURBED}), kind, images_of(), count, vectors
             )
-            figures["rows"].append(
-                {"method": kind, "encoder": encoder, **_costs(own, kind, images_of(), count, vectors)}
-            )
-    return figures
+            for kind, (encoder, images_of, count) in kinds.items()
+        ]
+        groups.down(servers, "servers")  # what memtables hold goes to disk
+        sizes = [table_bytes(servers.var_dir / "cassandra" / "data" / each.keyspace) for each in made]
+        groups.up(servers, "servers", tied=True)
+        searched = [_searched(servers, each) for each in made]
+    rows = [_row(*each, vectors) for each in zip(made, sizes, searched, strict=True)]
+    return figures | {"rows": rows}
 
 
-def _costs(servers: Settings, kind: str, images: list[bytes], count: int, vectors: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Published:
+    """What was found out while programs and servers ran."""
+
+    keyspace: str
+    count: int
+    dimensions: int
+    figures: dict[str, Any]
+    vectors: dict[str, Any]
+    queries: NDArray[np.float32]
+
+
+def _published(servers: Settings, kind: str, images: list[bytes], count: int, vectors: int) -> _Published:
     values = [images[number % len(images)] for number in range(count)]
     with own_pipeline(servers, kind) as own, own_programs(own, with_api=True) as children:
-        publish_all(own, images[:WARM_UP_IMAGES], "warm")
+        warm = publish_all(own, images[:WARM_UP_IMAGES], "warm")
         pids = pids_of(servers, "servers") | {name: child.pid for name, child in children.items()}
         with processor_time(pids) as image_s:
             publish_all(own, values, kind)
@@ -90,50 +102,51 @@ def _costs(servers: Settings, kind: str, images: list[bytes], count: int, vector
         with processor_time(pids) as search_s:
             for number in range(SEARCHES):
                 client.search(images[number % len(images)])
-        published = count + min(len(images), WARM_UP_IMAGES)
-        kafka_bytes = _topic_bytes(servers, own.kafka_topic) / published
         snapshot = Reader(own.encoder_index_dir, fingerprint=None).current()
         assert snapshot is not None
-        index = _index_figures(own.encoder_index_dir, snapshot.manifest, own.compiled_dir)
-        answer_bytes = len(_answer(own.api_address, images[0]))
-        resident_mb = {name: _resident_mb(pid) for name, pid in pids.items()}
-        keyspace = own.cassandra_keyspace
-    encoder = load_encoder(servers.encoder, servers.encoders_dir)
+        figures = {
+            "method": kind,
+            "encoder": own.encoder,
+            "images": count + warm,
+            "image_bytes": round(sum(map(len, values)) / len(values), 1),
+            "dimensions": snapshot.dimensions,
+            "kafka_bytes_per_image": round(_topic_bytes(servers, own.kafka_topic) / (count + warm), 1),
+            **_index_figures(own.encoder_index_dir, snapshot.manifest, own.compiled_dir),
+            "answer_bytes": len(_answer(own.api_address, images[0])),
+            "resident_mb": {name: _resident_mb(pid) for name, pid in pids.items()},
+            "processor_us_per_image": {name: round(s * 1e6 / count, 1) for name, s in image_s.items()},
+            "processor_us_per_search": {name: round(s * 1e6 / SEARCHES, 1) for name, s in search_s.items()},
+        }
     # The queries are drawn as the rows are, or they are other digits.
+    encoder = load_encoder(own.encoder, own.encoders_dir)
     embeddings = _embeddings(servers, encoder, images, kind, vectors + SEARCHES)
-    with VectorTable(servers, keyspace, encoder.dimensions) as table:
-        vector_figures = table.fill(embeddings[:vectors])
-    groups.down(servers, "servers")  # what memtables hold goes to disk
-    tables = table_bytes(servers.var_dir / "cassandra" / "data" / keyspace)
-    groups.up(servers, "servers", tied=True)
-    with VectorTable(servers, keyspace, encoder.dimensions) as table:
-        vector_figures |= table.search(embeddings[vectors:])
+    with VectorTable(servers, own.cassandra_keyspace, encoder.dimensions) as table:
+        filled = table.fill(embeddings[:vectors])
+    return _Published(own.cassandra_keyspace, count + warm, encoder.dimensions, figures, filled, embeddings[vectors:])
+
+
+def _searched(servers: Settings, made: _Published) -> dict[str, Any]:
+    with VectorTable(servers, made.keyspace, made.dimensions) as table:
+        return table.search(made.queries)
+
+
+def _row(made: _Published, sizes: dict[str, int], searched: dict[str, Any], vectors: int) -> dict[str, Any]:
+    tables = {name: size for name, size in sorted(sizes.items()) if not name.startswith(TABLE)}
     return {
-        "images": published,
-        "image_bytes": round(sum(map(len, values)) / len(values), 1),
-        "dimensions": encoder.dimensions,
-        "kafka_bytes_per_image": round(kafka_bytes, 1),
-        **index,
-        "answer_bytes": answer_bytes,
-        "resident_mb": resident_mb,
-        "cassandra_bytes_per_image": {
-            table: round(bytes_ / published, 1)
-            for table, bytes_ in sorted(tables.items())
-            if not table.startswith(TABLE)
-        },
-        "processor_us_per_image": {name: round(s * 1e6 / count, 1) for name, s in image_s.items()},
-        "processor_us_per_search": {name: round(s * 1e6 / SEARCHES, 1) for name, s in search_s.items()},
-        "vectors": vector_figures
+        **made.figures,
+        "cassandra_bytes_per_image": {name: round(size / made.count, 1) for name, size in tables.items()},
+        "vectors": made.vectors
+        | searched
         | {
-            "rows_bytes_per_vector": round(tables[TABLE] / vectors, 1),
-            "index_bytes_per_vector": round(tables[f"{TABLE}: indexes"] / vectors, 1),
+            "rows_bytes_per_vector": round(sizes[TABLE] / vectors, 1),
+            "index_bytes_per_vector": round(sizes[f"{TABLE}: indexes"] / vectors, 1),
         },
     }
 
 
 def _embeddings(servers: Settings, encoder: Encoder, images: list[bytes], kind: str, count: int) -> NDArray[np.float32]:
     """(n, d) float32: of digits themselves, or drawn with the mean and covariance of the photographs'."""
-    if kind == "digits":
+    if kind != PHOTOS:
         return gallery(encoder, count, servers.var_dir / "bench")
     return drawn_like(embedded_photographs(encoder, images), count)
 

@@ -51,14 +51,21 @@ def measure_scaling(
     for number in range(rounds):
         for count in counts:
             row = {"method": f"{count} embedder{'s' * (count > 1)}", "round": number, "embedders": count}
-            figures["rounds"].append(row | _round(settings, own, count, pngs, rates, seconds))
+            name = f"scaling{number}_{count}"  # a consumer group of its own, without former members
+            figures["rounds"].append(row | _round(settings, own, name, count, pngs, rates, seconds))
     return figures
 
 
 def _round(
-    settings: Settings, wanted: Settings, count: int, pngs: list[bytes], rates: Sequence[float], seconds: float
+    settings: Settings,
+    wanted: Settings,
+    name: str,
+    count: int,
+    pngs: list[bytes],
+    rates: Sequence[float],
+    seconds: float,
 ) -> dict[str, Any]:
-    with own_pipeline(wanted, "scaling") as own, _running(own, count) as (logs, followed, pids):
+    with own_pipeline(wanted, name) as own, _running(own, count) as (logs, followed, pids):
         every = pids_of(settings, "servers") | pids
         watcher = CoverageWatcher(own.encoder_index_dir)
         try:
@@ -88,13 +95,14 @@ def _full_speed(
         with ImagePublisher(own) as publisher:
             futures = [publisher.put(png, image_id=f"full/{n}") for n, png in enumerate(pngs)]
             confirmed = [future.result(120) for future in futures]
-    finally:
         with _usage(pids, logs, followed) as usage:
             logs.send(signal.SIGCONT)
             began = time.time()
             _wait_for(logs, done + len(pngs))
             embedded_s = time.time() - began
             searchable_s = float(watcher.wait_covered(confirmed).max()) - began
+    finally:
+        logs.send(signal.SIGCONT)
     return {
         "images": len(pngs),
         "images_per_s": round(len(pngs) / embedded_s, 1),
@@ -161,7 +169,10 @@ def _running(settings: Settings, count: int) -> Iterator[tuple[WorkerLogs, Gener
         services.append(replace(one, name=f"embedder-{slot}", log=one.log.with_stem(f"embedder-{slot}")))
     children: list[Child] = []
     try:
-        children += [start_child(service) for service in services]
+        for service in services:
+            children.append(
+                start_child(service)
+            )  # one by one, so that those that were started end when another one does not start
         logs = WorkerLogs(children[1:], [service.log for service in services[1:]])
         pids = {service.name: child.pid for service, child in zip(services, children, strict=True)}
         yield logs, Generations(services[0].log), pids

@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from bench.capacity.foretold import Foretold, foretell
 from bench.capacity.plans import Load, Machine, Plan, known
 from bench.capacity.rates import KINDS, Rates, load_rates
 from bench.capacity.sizing import CORES_SHARE, DISK_SHARE, ENGINES, MEMORY_SHARE, REPLICATION, image_bytes, plan
@@ -56,10 +57,11 @@ def run_capacity(settings: "Settings", options: argparse.Namespace) -> int:
     machine = Machine(options.cores, options.memory_gb, options.disk_gb)
     rates = measured_rates(results, options.kind)
     plans = [plan(engine, load, rates, machine) for engine in ENGINES]
+    foretold = foretell(plans[0], load, rates, machine, results)
     if options.json:
-        print(json.dumps(as_json(load, machine, rates, plans), indent=2))
+        print(json.dumps(as_json(load, machine, rates, plans, foretold), indent=2))
     else:
-        print(as_text(load, machine, rates, plans))
+        print(as_text(load, machine, rates, plans, foretold))
     return 0
 
 
@@ -78,7 +80,7 @@ def measured_rates(results: dict[str, dict[str, Any]], kind: str) -> Rates:
         ) from error
 
 
-def as_json(load: Load, machine: Machine, rates: Rates, plans: list[Plan]) -> dict[str, Any]:
+def as_json(load: Load, machine: Machine, rates: Rates, plans: list[Plan], foretold: Foretold | None) -> dict[str, Any]:
     """Everything by name; units are in the names."""
     return {
         "kind": rates.kind,
@@ -91,6 +93,7 @@ def as_json(load: Load, machine: Machine, rates: Rates, plans: list[Plan]) -> di
         "machine": {"cores": machine.cores, "memory_gb": machine.memory_gb, "disk_gb": machine.disk_gb},
         "used_at_most": {"cores": CORES_SHARE, "memory": MEMORY_SHARE, "disk": DISK_SHARE},
         "engines": {found.engine: found.to_json() for found in plans},
+        "simulated": None if foretold is None else foretold._asdict(),
         "rates": [rate._asdict() for rate in rates.all()],
         "not_measured": [*UNMEASURED, *(rate.what for rate in rates.all() if rate.value is None)],
     }

@@ -2,6 +2,7 @@
 
 import math
 
+from bench.capacity.foretold import Foretold
 from bench.capacity.plans import Load, Machine, Part, Plan
 from bench.capacity.rates import Rate, Rates
 from bench.capacity.sizing import CORES_SHARE, DISK_SHARE, MEMORY_SHARE, REPLICATION, image_bytes
@@ -16,11 +17,12 @@ UNMEASURED = (
 )
 
 
-def as_text(load: Load, machine: Machine, rates: Rates, plans: list[Plan]) -> str:
+def as_text(load: Load, machine: Machine, rates: Rates, plans: list[Plan], foretold: Foretold | None) -> str:
     """Tables for a terminal."""
     lines = [asked(load, machine, rates), ""]
     for found in plans:
         lines += _plan(found)
+    lines += [_simulated(foretold), ""]
     lines += ["(? takes a rate that was not measured, and ≥ stands where a figure is such a one)", ""]
     lines += ["measured rates, and where they stand:"]
     lines += [f"  {shown_rate(rate):>14}  {rate.what}: {rate.source}" for rate in rates.all()]
@@ -52,6 +54,16 @@ def shown(figure: float, digits: int) -> str:
 def at_least(count: int, part: Part) -> str:
     """Processes or machines of a part, `≥` where one of its figures is not known."""
     return f"{'' if part.is_known else '≥ '}{count:,}"
+
+
+def _simulated(foretold: Foretold | None) -> str:
+    if foretold is None:
+        return "how fresh images are with so many embedders: not measured (`lookalike bench simulate` and `costs` measure what it takes)"
+    end = "" if foretold.kept_up else ", and a queue grows"
+    return (
+        f"simulated with the engine exact, {foretold.images:,} images: searchable {foretold.fresh_p50_ms:,.0f} ms (p50) and "
+        f"{foretold.fresh_p99_ms:,.0f} ms (p99) after they came{end}"
+    )
 
 
 def _plan(found: Plan) -> list[str]:

@@ -157,6 +157,7 @@ SCHEMA: dict[str, Any] = {
                 },
             },
         },
+        "simulated": {"type": ["object", "null"]},
         "rates": {"type": "array", "items": {"type": "object", "required": ["what", "value", "unit", "source"]}},
         "not_measured": {"type": "array", "items": {"type": "string"}, "minItems": 1},
     },

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy import Environment, Event
 
+from bench.capacity.compare import compare
 from bench.capacity.cores import Cores
 from bench.capacity.road import Cost, Costs, Places, at_once, simulate, steady
 
@@ -120,3 +121,76 @@ def test_embedders_beyond_the_cores_bring_nothing() -> None:
         rates[embedders] = 3000 / float(journey.searchable_s.max())
     assert rates[2] > 1.8 * rates[1]
     assert rates[3] <= 2.0 / SERVICE_S and rates[6] <= 2.0 / SERVICE_S
+
+
+TRUE = Costs(
+    kafka=Cost(300e-6, 20e-6),
+    embedder=Cost(2e-3, 60e-6),
+    decoder=Cost(1e-3, 200e-6),
+    storing=Cost(2e-3, 100e-6),
+    indexer=Cost(3e-3, 20e-6),
+    reading=Cost(1e-3, 0.0),
+    batch_wait_s=4e-3,
+)
+
+
+def measured_as_simulated(costs: Costs, cores: float) -> dict[str, Any]:
+    """What `bench simulate` would measure on a machine that does what the simulation says."""
+
+    def part(count: int, rate: float | None) -> dict[str, Any]:
+        arrivals_s = at_once(2000) if rate is None else steady(rate, 4.0)
+        ran = simulate(arrivals_s, costs, Places(shared=cores), embedders=count, partitions=6)
+        images = len(arrivals_s)
+        took = {
+            "kafka": costs.kafka.time_s * ran.batches + costs.kafka.image_s * images,
+            "embedder": costs.embedder.time_s * ran.batches + costs.embedder.image_s * images,
+            "embedder's children": costs.decoder.time_s * ran.batches + costs.decoder.image_s * images,
+            "cassandra": costs.storing.time_s * ran.batches
+            + costs.storing.image_s * images
+            + costs.reading.time_s * ran.generations,
+            "indexer": costs.indexer.time_s * ran.generations + costs.indexer.image_s * images,
+        }
+        return {
+            "images": images,
+            "rate_per_s": rate,
+            "searchable_per_s": images / float(ran.searchable_s.max()),
+            "p50_ms": float(np.median(ran.fresh_ms)),
+            "wall_s": 1.0,
+            "processor_s": took,
+            "cores_of_others": 0.0,
+            "batches": ran.batches,
+            "generations": ran.generations,
+        }
+
+    rounds = [
+        {"embedders": count, "full_speed": part(count, None), "steady": [part(count, 50.0), part(count, 200.0)]}
+        for count in (1, 2, 3)
+    ]
+    return {"partitions": 6, "machine": {"cores": cores}, "rounds": rounds}
+
+
+def test_costs_are_found_again_from_what_one_embedder_took_and_foretell_two_and_three() -> None:
+    found = compare(measured_as_simulated(TRUE, 2.0))
+    assert found["costs_us"]["decoder"]["image"] == pytest.approx(200, rel=0.02)
+    assert found["costs_us"]["embedder"]["time"] == pytest.approx(2000, rel=0.02)
+    assert found["costs_us"]["batch_wait"] == pytest.approx(4000, rel=0.2)
+    assert found["farthest_off"] < 0.05
+    assert [row["is_calibration"] for row in found["rows"] if row["embedders"] == 1] == [True, True, True]
+
+
+def test_what_two_embedders_measured_changes_no_cost() -> None:
+    measured = measured_as_simulated(TRUE, 2.0)
+    before = compare(measured)["costs_us"]
+    for figures in (measured["rounds"][1]["full_speed"], measured["rounds"][2]["full_speed"]):
+        figures["processor_s"] = {name: 3 * seconds for name, seconds in figures["processor_s"].items()}
+        figures["searchable_per_s"] /= 2
+    after = compare(measured)
+    assert after["costs_us"] == before
+    assert after["farthest_off"] > 0.5
+
+
+def test_one_embedder_must_have_been_measured() -> None:
+    measured = measured_as_simulated(TRUE, 2.0)
+    del measured["rounds"][0]
+    with pytest.raises(LookupError, match="one embedder"):
+        compare(measured)
