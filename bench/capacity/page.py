@@ -3,10 +3,11 @@
 import textwrap
 from typing import Any
 
+from bench.capacity.foretold import foretell
 from bench.capacity.plans import Load, Machine, Plan
-from bench.capacity.rates import KINDS, Rates, load_rates
+from bench.capacity.rates import KINDS, Rates, Results, load_rates
 from bench.capacity.sizing import CORES_SHARE, DISK_SHARE, ENGINES, MEMORY_SHARE, REPLICATION, plan
-from bench.capacity.text import UNMEASURED, at_least, shown, shown_rate
+from bench.capacity.text import UNMEASURED, as_sentence, at_least, shown, shown_rate
 
 MACHINE = Machine(16, 128.0, 4000.0)
 IMAGES = (1e6, 1e7, 1e8, 1e9)
@@ -40,6 +41,9 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         for rate, searches in LOADS:
             parts.append(f"### {kind.capitalize()}{_size_of(rates)}, {rate:,.0f} images/s, {searches:,.0f} searches/s")
             parts += _sizes(rates, rate, searches)
+            parts.append(_wrapped(_fresh(results, rates, Load(IMAGES[0], rate, searches))))
+    if "simulate" in results:
+        parts += ["## The simulated pipeline", *_simulated(results["simulate"])]
     parts.append("## Rates")
     for kind, rates in found.items():
         parts += [f"### Of {kind}", _rates(rates)]
@@ -66,6 +70,31 @@ def _sizes(rates: Rates, rate: float, searches: float) -> list[str]:
             lines.append(_size(images, made, f"no: {', '.join(marks)}" if marks else ""))
     listed = "\n".join(_wrapped(f"{number}. {problem}", "   ") for number, problem in enumerate(problems, 1))
     return ["\n".join(lines), *([listed] if listed else [])]
+
+
+def _fresh(results: Results, rates: Rates, load: Load) -> str:
+    """The rate of images decides, not how many there are."""
+    text = as_sentence(foretell(plan("exact", load, rates, MACHINE), load, rates, MACHINE, results))
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _simulated(figures: dict[str, Any]) -> list[str]:
+    """What was measured with one, two and three embedders beside what the simulation says."""
+    lines = ["| embedders | cores that others left | measured | simulated | off by |", "|---|---|---|---|---|"]
+    for row in figures["rows"]:
+        off = "calibrated with it" if row["is_calibration"] and row["off"] == 0 else f"{row['off']:+.0%}"
+        lines.append(
+            f"| {row['method']} | {row['cores']:g} | {row['measured']:,.4g} {row['what']} | {row['predicted']:,.4g} | {off} |"
+        )
+    machine = figures["machine"]
+    text = (
+        f"`{figures['command']}` on {machine['cores']} cores ({machine['cpu']}), load {machine['load_average_1_min']:g} when it began. "
+        "What programs cost is calibrated with one embedder alone: for each of them so much for an image and so much for a batch or a "
+        "generation, from their processor times at full speed and at steady rates, and one wait of a batch, so that one embedder is as "
+        "fresh as it was measured at the lowest rate. Two and three embedders are foretold. All programs share the cores that other work "
+        f"left in the round. The farthest that two or three are off is {figures['farthest_off']:.0%}; 20% is wanted."
+    )
+    return [_wrapped(text), "\n".join(lines)]
 
 
 def _size(images: float, made: Plan, mark: str) -> str:

@@ -22,7 +22,7 @@ def as_text(load: Load, machine: Machine, rates: Rates, plans: list[Plan], foret
     lines = [asked(load, machine, rates), ""]
     for found in plans:
         lines += _plan(found)
-    lines += [_simulated(foretold), ""]
+    lines += [as_sentence(foretold), ""]
     lines += ["(? takes a rate that was not measured, and ≥ stands where a figure is such a one)", ""]
     lines += ["measured rates, and where they stand:"]
     lines += [f"  {shown_rate(rate):>14}  {rate.what}: {rate.source}" for rate in rates.all()]
@@ -56,9 +56,10 @@ def at_least(count: int, part: Part) -> str:
     return f"{'' if part.is_known else '≥ '}{count:,}"
 
 
-def _simulated(foretold: Foretold | None) -> str:
+def as_sentence(foretold: Foretold | None) -> str:
+    """How fresh images are, without a capital letter and a full stop."""
     if foretold is None:
-        return "how fresh images are with so many embedders: not measured (`lookalike bench simulate` and `costs` measure what it takes)"
+        return "how fresh images are with so many embedders is not known: it takes what `lookalike bench simulate` and `costs` measure"
     end = "" if foretold.kept_up else ", and a queue grows"
     return (
         f"simulated with the engine exact, {foretold.images:,} images: searchable {foretold.fresh_p50_ms:,.0f} ms (p50) and "
