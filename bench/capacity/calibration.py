@@ -4,7 +4,8 @@ With one embedder the same programs worked at full speed, in large batches, and 
 processor then is divided over images, batches and generations by least squares, and nothing may cost less than nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ from bench.capacity.road import Cost, Costs, Journey, Places, at_once, simulate,
 # What is no program of ours, and what the measurement itself takes, leaves fewer cores.
 MEASURING = "this measurement"
 _CORES_MIN = 0.05
-_WAIT_S_MAX = 1.0
 
 
 class Part(NamedTuple):
@@ -53,8 +53,8 @@ def parts_of(scaling: Mapping[str, Any]) -> list[Part]:
 def calibrated(parts: Sequence[Part], partitions: int) -> Costs:
     """The costs that the parts with one embedder tell of.
 
-    What a batch waits without computing is chosen so that the simulation with one embedder is as fresh, at the lowest steady rate, as
-    one embedder was.
+    What images wait without computing is chosen so that the simulation with one embedder is as fast, at full speed, as one embedder
+    was, and what a batch waits so that it is as fresh at the lowest steady rate.
 
     Raises:
         LookupError: there are none at full speed, or none at a steady rate.
@@ -72,20 +72,39 @@ def calibrated(parts: Sequence[Part], partitions: int) -> Costs:
         indexer=_cost(one, "indexer", "generations"),
         reading=Cost(cassandra[1], 0.0),
     )
+    full = [part for part in one if part.rate is None]
+    costs = _with_wait(
+        costs, "image_wait_s", full, partitions, lambda part: 1000 * part.images / part.figures["searchable_per_s"]
+    )
     lowest = min(part.rate for part in one if part.rate is not None)
     slow = [part for part in one if part.rate == lowest]
-    measured_ms = float(np.median([part.figures["p50_ms"] for part in slow]))
+    return _with_wait(costs, "batch_wait_s", slow, partitions, lambda part: part.figures["p50_ms"])
+
+
+def simulated_ms(part: Part, costs: Costs, partitions: int) -> float:
+    """At full speed until all are searchable, at a steady rate half of the images."""
+    journey = predicted(part, costs, partitions)
+    return float(1000 * journey.searchable_s.max() if part.rate is None else np.median(journey.fresh_ms))
+
+
+def _with_wait(
+    costs: Costs, name: str, parts: Sequence[Part], partitions: int, measured_ms: Callable[[Part], float]
+) -> Costs:
+    """The costs with the wait of that name for which the simulation takes as long as was measured; none where it takes longer without."""
+    wanted_ms = float(np.median([measured_ms(part) for part in parts]))
+
+    def waiting_for(wait_s: float) -> Costs:
+        changed: dict[str, Any] = {name: wait_s}
+        return replace(costs, **changed)
 
     def missing_ms(wait_s: float) -> float:
-        with_wait = _waiting(costs, wait_s)
-        return (
-            float(np.median([np.median(predicted(part, with_wait, partitions).fresh_ms) for part in slow]))
-            - measured_ms
-        )
+        return float(np.median([simulated_ms(part, waiting_for(wait_s), partitions) for part in parts])) - wanted_ms
 
     if missing_ms(0.0) >= 0:
         return costs
-    return _waiting(costs, float(brentq(missing_ms, 0.0, _WAIT_S_MAX, xtol=2e-4)))
+    # A wait is never longer than all that is to be explained: at full speed those of all images follow each other.
+    longest_s = wanted_ms / 1000 / (parts[0].images if parts[0].rate is None else 1)
+    return waiting_for(float(brentq(missing_ms, 0.0, longest_s, xtol=longest_s / 2000, maxiter=30)))
 
 
 def predicted(part: Part, costs: Costs, partitions: int) -> Journey:
@@ -94,10 +113,6 @@ def predicted(part: Part, costs: Costs, partitions: int) -> Journey:
     return simulate(
         arrivals_s, costs, Places(shared=part.cores), embedders=part.embedders, partitions=partitions, seed=1
     )
-
-
-def _waiting(costs: Costs, wait_s: float) -> Costs:
-    return Costs(**{**costs.__dict__, "batch_wait_s": wait_s})
 
 
 def _cost(parts: Sequence[Part], program: str, times: str) -> Cost:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.capacity.calibration import Part, calibrated, parts_of, predicted
+from bench.capacity.calibration import Part, calibrated, parts_of, simulated_ms
+from bench.capacity.road import Costs
 
 
 def compare(scaling: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def compare(scaling: Mapping[str, Any]) -> dict[str, Any]:
             for name, cost in costs.__dict__.items()
             if hasattr(cost, "time_s")
         }
-        | {"batch_wait": round(costs.batch_wait_s * 1e6, 1)},
+        | {"batch_wait": round(costs.batch_wait_s * 1e6, 1), "image_wait": round(costs.image_wait_s * 1e6, 1)},
         "rows": rows,
         "farthest_off": max(abs(row["off"]) for row in rows if not row["is_calibration"]),
     }
@@ -50,6 +51,6 @@ def _measured(part: Part) -> float:
     return float(part.figures["searchable_per_s"] if part.rate is None else part.figures["p50_ms"])
 
 
-def _predicted(part: Part, costs: Any, partitions: int) -> float:
-    journey = predicted(part, costs, partitions)
-    return part.images / float(journey.searchable_s.max()) if part.rate is None else float(np.median(journey.fresh_ms))
+def _predicted(part: Part, costs: Costs, partitions: int) -> float:
+    ms = simulated_ms(part, costs, partitions)
+    return 1000 * part.images / ms if part.rate is None else ms

@@ -73,6 +73,7 @@ def _costs(rates: Rates, results: Results) -> Costs | None:
         indexer=cost("indexer", indexer),
         reading=cost("reading", 0.0),
         batch_wait_s=found["batch_wait"] / 1e6,
+        image_wait_s=found["image_wait"] / 1e6,
         decoders=max(1, EMBEDDER_CORES[rates.kind] - 1),
     )
 

@@ -90,8 +90,8 @@ def _simulated(figures: dict[str, Any]) -> list[str]:
     text = (
         f"`{figures['command']}` on {machine['cores']} cores ({machine['cpu']}), load {machine['load_average_1_min']:g} when it began. "
         "What programs cost is calibrated with one embedder alone: for each of them so much for an image and so much for a batch or a "
-        "generation, from their processor times at full speed and at steady rates, and one wait of a batch, so that one embedder is as "
-        "fresh as it was measured at the lowest rate. Two and three embedders are foretold. All programs share the cores that other work "
+        "generation, from their processor times at full speed and at steady rates, what an image waits, so that one "
+        "embedder is as fast as it was at full speed, and what a batch waits, so that it is as fresh as it was at the lowest rate. Two and three embedders are foretold. All programs share the cores that other work "
         f"left in the round. The farthest that two or three are off is {figures['farthest_off']:.0%}; 20% is wanted."
     )
     return [_wrapped(text), "\n".join(lines)]

@@ -37,6 +37,8 @@ class Costs:
         kafka, embedder, decoder, storing: of a batch; `storing` is Cassandra's.
         indexer, reading: of a generation; `reading` is Cassandra's.
         batch_wait_s: what a batch waits without computing: for records from Kafka, and for disks.
+        image_wait_s: what each image of a batch waits without computing: one thread of the embedder for another, or for its child.
+        decoders: that share a batch's images.
     """
 
     kafka: Cost
@@ -46,6 +48,7 @@ class Costs:
     indexer: Cost
     reading: Cost
     batch_wait_s: float = 0.0
+    image_wait_s: float = 0.0
     decoders: int = 1
 
 
@@ -179,6 +182,7 @@ class _Road:
             # Half of the embedder's own work comes before its images are embedded and half when they are written.
             yield cores.work(costs.embedder.of(len(taken)) / 2)
             share_s = costs.decoder.of(len(taken)) / costs.decoders
+            yield self._environment.timeout(costs.image_wait_s * len(taken))
             yield self._environment.all_of([cores.work(share_s) for _ in range(costs.decoders)])
             pace.note(len(taken), self._environment.now - began_s)
             yield batches.put(taken)

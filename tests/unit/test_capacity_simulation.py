@@ -22,7 +22,7 @@ COSTS = st.builds(Cost, SECONDS, SECONDS)
 
 @settings(max_examples=20, deadline=None)
 @given(
-    costs=st.builds(Costs, COSTS, COSTS, COSTS, COSTS, COSTS, COSTS, SECONDS, st.integers(1, 4)),
+    costs=st.builds(Costs, COSTS, COSTS, COSTS, COSTS, COSTS, COSTS, SECONDS, SECONDS, st.integers(1, 4)),
     images=st.integers(2, 120),
     rate=st.sampled_from([None, 50.0, 2000.0]),
     cores=st.none() | st.floats(0.2, 8),
@@ -131,6 +131,7 @@ TRUE = Costs(
     indexer=Cost(3e-3, 20e-6),
     reading=Cost(1e-3, 0.0),
     batch_wait_s=4e-3,
+    image_wait_s=50e-6,
 )
 
 
@@ -173,6 +174,7 @@ def test_costs_are_found_again_from_what_one_embedder_took_and_foretell_two_and_
     found = compare(measured_as_simulated(TRUE, 2.0))
     assert found["costs_us"]["decoder"]["image"] == pytest.approx(200, rel=0.02)
     assert found["costs_us"]["embedder"]["time"] == pytest.approx(2000, rel=0.02)
+    assert found["costs_us"]["image_wait"] == pytest.approx(50, rel=0.1)
     assert found["costs_us"]["batch_wait"] == pytest.approx(4000, rel=0.2)
     assert found["farthest_off"] < 0.05
     assert [row["is_calibration"] for row in found["rows"] if row["embedders"] == 1] == [True, True, True]
