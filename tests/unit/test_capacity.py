@@ -151,7 +151,7 @@ SCHEMA: dict[str, Any] = {
                         "items": {
                             "type": "object",
                             "required": ["name", "processes", "cores", "memory_gb", "disk_gb", "machines"],
-                            "additionalProperties": {"type": ["number", "string"]},
+                            "additionalProperties": {"type": ["number", "string", "null"]},
                         },
                     },
                 },
