@@ -74,8 +74,11 @@ def _sizes(rates: Rates, rate: float, searches: float) -> list[str]:
 
 def _fresh(results: Results, rates: Rates, load: Load) -> str:
     """The rate of images decides, not how many there are."""
-    text = as_sentence(foretell(plan("exact", load, rates, MACHINE), load, rates, MACHINE, results))
-    return f"{text[0].upper()}{text[1:]}."
+    made = plan("exact", load, rates, MACHINE)
+    (embedders,) = (part for part in made.parts if part.name == "embedders")
+    count = at_least(embedders.processes, embedders)
+    text = as_sentence(foretell(made, load, rates, MACHINE, results))
+    return f"Embedders: {count}. Partitions: {made.partitions:,} or more. Indexers of the engine exact: 1. {text[0].upper()}{text[1:]}."
 
 
 def _simulated(figures: dict[str, Any]) -> list[str]:
