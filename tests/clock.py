@@ -23,6 +23,8 @@ class Clock:
             "FAKETIME_TIMESTAMP_FILE": str(file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Or waits of a Java program end at once, and it does nothing else than wait again.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "FAKETIME_DISABLE_SHM": "1",  # or those that are killed leave theirs behind
         }
 

@@ -190,6 +190,13 @@ def more_partitions(driver: Driver) -> Iterator[None]:
     yield
 
 
+@contextlib.contextmanager
+def assigned_without_cassandra(driver: Driver) -> Iterator[None]:
+    """Partitions are given out anew while Cassandra, which knows where they start, stands still."""
+    with frozen("cassandra")(driver), more_partitions(driver):
+        yield
+
+
 def _links(driver: Driver, program: str, server: str) -> list[Relay]:
     assert driver.parts.links is not None
     for each in SERVERS if not server else (server,):
@@ -238,6 +245,8 @@ CASES = [
     FaultCase("kafka-disk-full", "The file system of Kafka's data is full.", disk_full("kafka", "var/kafka"), runs=1),
     FaultCase("cassandra-disk-full", "The file system of Cassandra's data is full.", disk_full("cassandra", "var/cassandra"), runs=1),
     FaultCase("more-partitions", "The topic gets one more partition.", more_partitions),
+    FaultCase("assigned-without-cassandra", "The topic gets one more partition while Cassandra is stopped (SIGSTOP) for 40 s.",
+              assigned_without_cassandra, 40.0, runs=1),
     *(FaultCase(f"clock-of-{part}", f"The clock of {whose} is set an hour ahead, an hour back, and right again.", clock_set(part), 0.5, runs=1)
       for part, whose in (("embedder", "the embedder"), ("indexer", "the indexer"), ("watcher", "the watcher"),
                           ("api", "one of the two APIs"), ("kafka", "Kafka"))),

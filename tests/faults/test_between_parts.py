@@ -69,13 +69,14 @@ class Faults:
             len(judgement.findings),
         )
         self.came[case].append(came)
+        self._tell()
         print(f"{case.name} {seed}: {came}; {judgement}")
         assert judgement.findings == []
         assert came.healed_s < HEALED_S_MAX
         return came
 
-    def tell(self) -> None:
-        """Tell in tables what came of all."""
+    def _tell(self) -> None:
+        """Tell in tables what came of all so far."""
         rows = [_row(case, self.came[case]) for case in CASES if case in self.came]
         if rows:
             columns = ("case", "what happens", "runs", "healed after at most", "searches", "answers judged", "findings")
@@ -106,7 +107,6 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
             faults = Faults(driver)
             yield faults
             driver.journal.close()
-            faults.tell()
         finally:
             parts.stop()
 
@@ -125,7 +125,7 @@ def mounted(folder: Path, size_mib: int) -> Iterator[None]:
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300, method="signal")  # the next case may run
 @pytest.mark.parametrize(("case", "seed"), RUNS, ids=[f"{case.name}-{seed}" for case, seed in RUNS])
 def test_a_fault_between_parts_heals_without_a_hand_and_breaks_no_rule(
     faults: Faults, case: FaultCase, seed: int
@@ -135,7 +135,7 @@ def test_a_fault_between_parts_heals_without_a_hand_and_breaks_no_rule(
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, method="signal")
 @pytest.mark.parametrize("case", AWAY, ids=lambda case: case.name)
 def test_searches_are_answered_while_a_part_is_away_for_two_minutes(faults: Faults, case: FaultCase) -> None:
     came = faults.run(case, 0)

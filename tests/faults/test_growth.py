@@ -77,7 +77,7 @@ def upload(client: httpx.Client, numbers: range) -> None:
 
 def come_and_go(port: int, number: int) -> None:
     """A connection that asks one thing and ends, in turn politely, in the middle of an answer, and without a word."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         if number % 3:
             path = b"/readyz" if number % 3 == 1 else b"/v1/index/events"
             connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")

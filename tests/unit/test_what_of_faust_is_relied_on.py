@@ -19,6 +19,7 @@ from aiokafka.structs import ConsumerRecord
 from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.streams import Stream
+from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.topics import Topic
 from faust.transport.conductor import Conductor
@@ -48,6 +49,7 @@ OVERRIDING = [
     Overriding(fetching.ImageConsumerThread, AIOKafkaConsumerThread),
     Overriding(consumer.ImageTransport, Transport),
     Overriding(reader._App, faust.App),
+    Overriding(reader._PatientRecovery, Recovery),
     Overriding(assignor.SpreadingAssignor, PartitionAssignor),
     Overriding(header_names._PatientRecords, _MemoryRecordsPy),
     Overriding(header_names._PatientBatch, _DefaultRecordBatchPy),
@@ -84,9 +86,11 @@ USED = [
     Used(
         faust.App,
         reader,
-        "agent topic topics rebalancing transport consumer conf start stop _crashed crash_reason",
+        "agent topic topics rebalancing transport consumer conf start stop _crashed crash_reason tables",
         "_new_transport on_first_start",
     ),
+    Used(TableManager, reader, "_recovery"),
+    Used(Recovery, reader, "", "_wait"),
     Used(Conductor, reader, "_update_indices"),
     Used(Topic, reader, "topics"),
     Used(Stream, reader, "noack events"),
@@ -139,6 +143,9 @@ STATEMENTS = [
         "app.on_rebalance_end()",
         "only after what was assigned is sought, another subscription may be made",
     ),
+    (TableManager, "if self._recovery is None", "it is made before that"),
+    (Recovery._resume_streams, "await self._wait(", "it gives up a seek that is late, and goes on with nothing"),
+    (Recovery._wait, "if wait_result.stopped", "a wait that is late counts as a stop, so none is given a limit"),
     (PartitionAssignor._assign, "self._perform_assignment(", "it says who reads what"),
     (Conductor._update_tp_index, "in topic.topics", "topics are added to it while the app runs"),
     (fetcher.Fetcher._get_actions_per_node, "tp_state.paused", "topics that have their share are paused"),

@@ -13,6 +13,7 @@ import faust
 import structlog
 from aiokafka.errors import KafkaError
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
+from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
@@ -34,7 +35,7 @@ SESSION_TIMEOUT_S = 10.0
 # Until a connection of which the broker knows nothing any more is given up: Faust's own 90 s are how long nothing would be embedded.
 # The largest record comes within it where the broker is reached with 10 Mbit/s.
 ANSWER_TIMEOUT_S = 30.0
-# Shorter than Faust's own limit for an assignment, so that the reason is told.
+# How long Cassandra may take to say where an assignment's partitions start, before this process ends for it.
 ASSIGNMENT_S_MAX = 60.0
 METADATA_AGE_MS_MAX = 3000
 # Never reached: what waits is handed on at once, and bounded by bytes. Faust would hold up all topics for one.
@@ -242,6 +243,7 @@ class GroupReader:
             worker_redirect_stdouts=False,
         )
         app.transport.watcher = self
+        app.tables._recovery = _PatientRecovery(app, app.tables, beacon=app.tables.beacon, loop=app.loop)
         images = app.topic(*sorted(self._subscribed), key_type=bytes, value_type=bytes)
         app.agent(images, concurrency=1, supervisor_strategy=CrashingSupervisor)(self._pass_on)
         return app
@@ -274,6 +276,14 @@ def _faust_credentials(settings: Settings) -> Credentials | None:
         mechanism=settings.kafka_sasl_mechanism,
         ssl_context=tls,
     )
+
+
+class _PatientRecovery(Recovery):
+    """What has partitions sought after an assignment. Faust waits for that as long as for an answer of Kafka, and takes what comes later
+    for the end of the program: nothing would be read any more. How long a seek may take, `first_missing` says."""
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ARG002
+        await super()._wait(coro)
 
 
 class _App(faust.App):
