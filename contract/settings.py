@@ -1,6 +1,8 @@
 """The settings of every process: read once from the environment, checked, then frozen."""
 
 import os
+import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -147,10 +149,18 @@ class Settings(ServerSettings):
         "",
         description="Collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318; empty sends none.",
     )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address on which embedder, indexer, watcher and audit serve their metrics, to everybody who reaches it.",
+    )
     embedder_metrics_port: OptionalPort = Field(0, description="Prometheus port of the embedder; 0 is none.")
     indexer_metrics_port: OptionalPort = Field(0, description="Prometheus port of the indexer; 0 is none.")
     batch_images_max: Annotated[int, Field(ge=1, le=4096)] = Field(
         512, description="Records that a batch of the embedder has at most; fewer where more would take over a second."
+    )
+    host_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = Field(
+        "",
+        description="Name of this machine, by which Kafka tells its embedders from those of others; empty is what the system calls it.",
     )
     decoders: Annotated[int, Field(ge=0, le=256)] = Field(
         0,
@@ -186,6 +196,11 @@ class Settings(ServerSettings):
         24.0,
         description="How long replaced and deleted images are kept in the index for answers `as_of` an earlier time, in hours; 0 keeps none.",
     )
+
+    @property
+    def machine(self) -> str:
+        """Name of this machine, as Kafka takes it."""
+        return self.host_name or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100]
 
     @property
     def rejected_topic(self) -> str:

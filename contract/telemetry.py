@@ -186,18 +186,18 @@ def configure_logging(stream: Literal["stdout", "stderr"] = "stdout") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[others], force=True)
 
 
-def serve_metrics(port: int, setting: str) -> None:
-    """Serve this process's metrics on loopback; port 0 serves none.
+def serve_metrics(host: str, port: int, setting: str) -> None:
+    """Serve this process's metrics; port 0 serves none.
 
     Raises:
         ConfigurationError: the port is taken; the message names the setting.
     """
     if port:
         try:
-            start_http_server(port, addr="127.0.0.1")
+            start_http_server(port, addr=host)
         except OSError as error:
             raise ConfigurationError(
-                f"{PREFIX}{setting}={port}: {error.strerror}. Choose a free port, or 0 for none."
+                f"{PREFIX}{setting}={port}: {error.strerror}, on {PREFIX}METRICS_HOST={host}. Choose a free port, or 0 for none."
             ) from error
 
 

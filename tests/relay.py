@@ -1,5 +1,6 @@
-"""A way to a server of loopback that can be cut, slowed down, and made to lose what goes one way or both."""
+"""A way to a server of loopback, or to several in turn, that can be cut, slowed down, and made to lose what goes one way or both."""
 
+import itertools
 import socket
 import struct
 import threading
@@ -35,10 +36,10 @@ CLEAR = Weather()
 
 
 class Relay:
-    """Passes TCP connections on to a port of loopback, as its weather lets it."""
+    """Passes TCP connections on to ports of loopback, one after the other, as its weather lets it."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, *targets: int) -> None:
+        self._targets = itertools.cycle(targets)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self._weather = CLEAR
@@ -106,7 +107,7 @@ class Relay:
             swallow(client)
             return
         try:
-            server = socket.create_connection(("127.0.0.1", self._target))
+            server = socket.create_connection(("127.0.0.1", next(self._targets)))
         except OSError:
             close(client, resets=True)
             return

@@ -33,7 +33,7 @@ def _add_embedder(embedder: argparse.ArgumentParser) -> None:
         "--slot",
         type=int,
         default=0,
-        help="number of this embedder among those that run; each needs its own (default 0)",
+        help="number of this embedder among those that run on this machine; each needs its own (default 0)",
     )
     embedder.add_argument(
         "--collections",

@@ -67,7 +67,7 @@ def run(settings: Settings, *, rebuild: bool = False, collections: Sequence[str]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
+    telemetry.serve_metrics(settings.metrics_host, settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
     TRACING.start(settings, "lookalike-indexer")
     READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()

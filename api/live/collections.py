@@ -12,10 +12,10 @@ from api.answers.stored_records import StoredRecords
 from api.live.looking import IndexFolders
 from api.live.services import Services
 from contract.collections import DEFAULT_COLLECTION, Collection, default_collection
-from contract.errors import DependencyError, LookalikeError
+from contract.errors import DependencyError, IndexDamagedError, LookalikeError
 from contract.settings import Settings
 from contract.telemetry import forget_collection
-from gallery.generations.collection_file import read_collections
+from gallery.generations.collection_file import is_of_another, read_collections
 from gallery.store.store import Store
 from runtime.planted import planted
 from topics.offsets import EndOffsets
@@ -182,6 +182,11 @@ class OpenCollections:
                         self._failures[name] = str(error)
 
     async def _add(self, collection: Collection) -> None:
+        if await asyncio.to_thread(is_of_another, self._settings, collection):
+            raise IndexDamagedError(
+                f"The index folder holds indexes of another collection {collection.name}, which was dropped. The indexer of this "
+                "machine begins new ones: lookalike indexer"
+            )
         services = self._make(collection)
         await services.served.start()
         self._folders.add(services.served)

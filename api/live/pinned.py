@@ -40,10 +40,11 @@ class PinnedGenerations:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GENERATIONS_KEPT_S, self._drop_old)
 
-    async def find(self, generation: int, served: Snapshot, index_dir: Path) -> Snapshot:
+    async def find(self, generation: int, index_id: str | None, served: Snapshot, index_dir: Path) -> Snapshot:
         """The generation of this number.
 
         Args:
+            index_id: that it is of; None where only this machine answers.
             served: answers otherwise; another encoder's generations are gone once it changed.
             index_dir: of the encoder that answers.
 
@@ -51,17 +52,17 @@ class PinnedGenerations:
             ProblemError: 410 ``generation-gone``.
         """
         encoder = served.manifest.encoder
-        if generation == served.manifest.generation:
+        if generation == served.manifest.generation and index_id in (None, served.manifest.index_id):
             return served
         async with self._opening:
             found, _ = self._kept.get(generation, (None, 0.0))
             if found is None:
                 found = await asyncio.to_thread(_opened, generation, served, index_dir)
-        if found is None or found.manifest.encoder != encoder:
+        if found is None or found.manifest.encoder != encoder or index_id not in (None, found.manifest.index_id):
             raise ProblemError(
                 410,
                 "generation-gone",
-                f"Generation {generation} is not kept any more, answers come from {served.manifest.generation} now. Ask for the "
+                f"Generation {generation} is not kept here any more, answers come from {served.manifest.generation} now. Ask for the "
                 "first page again, without generation.",
             )
         return found

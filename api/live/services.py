@@ -86,11 +86,12 @@ class Services:
             )
         return self.served.snapshot
 
-    async def generation(self, number: int | None = None) -> ServedGeneration:
+    async def generation(self, number: int | None = None, index_id: str | None = None) -> ServedGeneration:
         """The generation to answer a question from, and the encoder that made its embeddings, whichever answers by now.
 
         Args:
             number: of an earlier one; None for the newest.
+            index_id: whose generation that is; None where nobody said.
 
         Raises:
             ProblemError: 503 ``no-generation``, 410 ``generation-gone``.
@@ -98,7 +99,7 @@ class Services:
         snapshot = self.snapshot()
         if number is not None:
             folder = self.settings.index_dir / self.served.index.name
-            snapshot = await self.pinned.find(number, snapshot, folder)
+            snapshot = await self.pinned.find(number, index_id, snapshot, folder)
         self.pinned.note(snapshot)
         return ServedGeneration(
             collection=self.collection.name,

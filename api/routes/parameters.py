@@ -81,6 +81,16 @@ Generation = Annotated[
         ),
     ),
 ]
+IndexId = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9a-f]{1,64}$",
+        description=(
+            "Of which index `generation` is one, as `coverage.index_id` names it: those of another machine have the same numbers, and "
+            "are `generation-gone` here."
+        ),
+    ),
+]
 With = Annotated[
     str | None,
     Query(
@@ -140,4 +150,5 @@ class SearchParameters(BaseModel):
     filter_text: FilterText = None
     offset: Offset = 0
     generation: Generation = None
+    index_id: IndexId = None
     fields: With = None

@@ -61,7 +61,7 @@ async def search(request: Request) -> Response:
     )  # fmt: skip
     wanted.check(question)
     await wait_covered(offsets, given.wait_ms, services, asked)
-    served = await services.generation(given.generation)
+    served = await services.generation(given.generation, given.index_id)
     answer = await services.searcher.answer(question, served, wanted, began_s=began_s)
     if names is not None:
         return JSONResponse(with_fields(answer, names))
@@ -107,7 +107,7 @@ async def search_batch(
 
 
 def _refuse_in_batch(request: Request) -> None:
-    for name in ("explain", "sort", "effort", "url", "offset", "generation", "with"):
+    for name in ("explain", "sort", "effort", "url", "offset", "generation", "index_id", "with"):
         if name in request.query_params:
             raise ProblemError(
                 400, f"{name}-in-batch", f"A batch does not take {name}; send such a query to /v1/search by itself."

@@ -9,6 +9,8 @@ from contract.collections import DEFAULT_COLLECTION, Collection, check_collectio
 from contract.errors import ConfigurationError
 from contract.settings import Settings
 from gallery.generations.files import make_folder, read_whole, seal, unseal, write_whole
+from gallery.generations.manifest import CURRENT
+from gallery.generations.serving import SERVING
 
 COLLECTION = "COLLECTION"
 
@@ -23,13 +25,27 @@ class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_collection(settings: Settings, collection: Collection) -> None:
-    """Note the collection beside its indexes, unless that is noted already. `settings` are those of the process."""
+    """Note the collection beside its indexes, unless that is noted already. `settings` are those of the process.
+
+    Indexes of another one of this name, that was dropped on another machine, are read no more.
+    """
     if collection.name == DEFAULT_COLLECTION or _read(_path(settings, collection.name)) == collection:
         return
+    if is_of_another(settings, collection):
+        folder = _path(settings, collection.name).parent
+        for left in (folder / SERVING, *folder.glob(f"*/{CURRENT}")):
+            left.unlink(missing_ok=True)
+        logger.info("indexes of a dropped collection left", collection=collection.name)
     content = _Content(collection.name, collection.encoder, collection.partitions, collection.created_at_ms)
     path = _path(settings, collection.name)
     make_folder(path.parent)
     write_whole(path, seal(msgspec.json.encode(content)))
+
+
+def is_of_another(settings: Settings, collection: Collection) -> bool:
+    """Whether the folder has indexes of a collection of this name that was created at another time."""
+    noted = None if collection.name == DEFAULT_COLLECTION else _read(_path(settings, collection.name))
+    return noted is not None and noted.created_at_ms != collection.created_at_ms
 
 
 def read_collections(settings: Settings) -> dict[str, Collection]:

@@ -6,7 +6,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from contract.collections import chosen_collections
 from contract.errors import ConfigurationError
 from workers.embedder.assignor import SpreadingAssignor
-from workers.embedder.members import _names
+from workers.embedder.members import Instance, _names
 
 
 def as_told(*topics: str) -> str:
@@ -27,6 +27,17 @@ def test_a_member_is_the_same_where_it_subscribes_to_exactly_the_same_topics(top
     assert not _names(as_told(*topics, "zebra"), set(topics))
     assert not _names(None, set(topics))
     assert not _names({"topics": list(topics)}, set(topics))
+
+
+def test_a_former_self_is_the_same_slot_of_the_same_machine_alone() -> None:
+    """Machines whose names end alike, or look like slots, are others."""
+    new = Instance.of("lookalike-x-f00", ["images:a"], machine="node-1", slot=1)
+    assert new.is_former_self(Instance.of("lookalike-x-f00", ["images:a", "images.b:c"], machine="node-1", slot=1).text)
+    for machine, slot in (("my-node-1", 1), ("node-1", 11), ("node-1", 0), ("node-1-slot-1", 1), ("1", 1), ("node", 1)):
+        other = Instance.of("lookalike-x-f00", ["images:b"], machine=machine, slot=slot)
+        assert not new.is_former_self(other.text), other.text
+    assert not new.is_former_self("lookalike-x-f00-0123456789abcdef-slot-1")  # as versions before named it
+    assert len(Instance.of("g" * 100, [], machine="m" * 100, slot=10**6).text) < 249
 
 
 def test_collections_are_all_or_named_and_names_are_checked() -> None:

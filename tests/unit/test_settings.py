@@ -60,7 +60,7 @@ def test_taken_metrics_port_names_its_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"LOOKALIKE_INDEXER_METRICS_PORT={port}: Address already in use"):
-            serve_metrics(port, "INDEXER_METRICS_PORT")
+            serve_metrics("127.0.0.1", port, "INDEXER_METRICS_PORT")
 
 
 def test_encoder_is_for_photographs_and_for_digits_only_where_they_are_published(

@@ -110,7 +110,7 @@ USED = [
         "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets end_offsets assignment pause paused resume "
         "_coordinator",
     ),
-    Used(GroupCoordinator, fetching, "check_errors request_rejoin"),
+    Used(GroupCoordinator, fetching, "check_errors request_rejoin member_id"),
     Used(fetcher.Fetcher, fetching, "_prefetch_backoff _subscriptions"),
     Used(subscription_state.SubscriptionState, fetching, "subscription"),
     Used(subscription_state.Subscription, fetching, "assignment"),

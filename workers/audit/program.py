@@ -52,7 +52,7 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.audit_metrics_port, "AUDIT_METRICS_PORT")
+    telemetry.serve_metrics(settings.metrics_host, settings.audit_metrics_port, "AUDIT_METRICS_PORT")
     READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()
     if not _wait_for_lock(settings, stop):

@@ -42,6 +42,9 @@ class Assigned(Protocol):
     async def is_same(self, topic: str) -> bool:
         """Whether the topic is still the one whose feed was asked: not deleted, nor created again."""
 
+    async def wait_while_taken(self, member: str) -> None:
+        """Return once no other process has taken this one's name in the group, where it was `member` until now."""
+
     def on_revoked(self) -> None:
         """What the group gives out next is not known yet."""
 
@@ -77,6 +80,7 @@ class ImageConsumer(Consumer):
         self.seek_number = 0
         self._held = Held()
         self._done: dict[TP, int] = {}
+        self._member = ""
         super().__init__(*args, **kwargs)
         self._read_offset = _NothingRead()
 
@@ -190,10 +194,15 @@ class ImageConsumer(Consumer):
         self.stop_flow()
         self._begin_anew({})
         self.transport.watcher.on_revoked()
+        if self._member and not self._image_thread.member:
+            # Kafka knows this member no more: it was silent for too long, or another process has taken its name. Nothing is joined
+            # before this returns.
+            await self.transport.watcher.wait_while_taken(self._member)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Without partitions nothing is sought: more embedders than partitions run, and this one is ready to step in."""
+        self._member = self._image_thread.member
         await super().on_partitions_assigned(assigned, generation_id)
         if not assigned:
             self.transport.watcher.on_assigned({}, is_complete=True)

@@ -114,6 +114,12 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
                 batches[tp][0] = first._replace(is_expired=begins[tp] > first.after)
         return {tp: list(stretches(batch, tp.topic, seeks[tp])) for tp, batch in batches.items()}
 
+    @property
+    def member(self) -> str:
+        """Kafka's id of the group's member that this is; "" before it has joined, and after the group has lost it."""
+        coordinator = self._consumer and self._consumer._coordinator
+        return coordinator.member_id if coordinator else ""
+
     async def check_group(self) -> None:
         """Join the group again after an error, with which aiokafka waits until somebody has seen it; Faust never looks.
 

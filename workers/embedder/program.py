@@ -41,8 +41,8 @@ def run(
     """Embed until SIGTERM or SIGINT; returns the exit status.
 
     Args:
-        slot: number of this embedder among those that share the topic on this installation. A restarted one with the same
-            slot gets its partitions back at once.
+        slot: number of this embedder among those that run on this machine. A restarted one with the same slot gets its
+            partitions back at once.
         collections: names of those to embed; none are all that there are, also those that are created while this runs.
         connect: opens the store.
         clock: seconds, never going back.
@@ -77,7 +77,7 @@ def _prepare_process(settings: Settings, stop: threading.Event) -> None:
     give_way_unless_first(settings, "images")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
+    telemetry.serve_metrics(settings.metrics_host, settings.embedder_metrics_port, "EMBEDDER_METRICS_PORT")
     TRACING.start(settings, "lookalike-embedder")
     READINESS.need("kafka", "cassandra", "partitions")
     end_when_a_call_hangs()

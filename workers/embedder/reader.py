@@ -4,7 +4,6 @@ Faust brings the consumer group; `consumer` says where reading starts and what F
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
@@ -25,7 +24,7 @@ from runtime.retrying import StoppedError
 from workers.embedder.assignor import SpreadingAssignor
 from workers.embedder.consumer import ImageConsumer, ImageTransport
 from workers.embedder.fetching import PARTITION_SIZE_BYTES_MAX
-from workers.embedder.members import forget_former_selves
+from workers.embedder.members import Instance, forget_former_selves, wait_while_taken
 from workers.embedder.records import Stretch
 from workers.embedder.served import Served
 
@@ -49,7 +48,7 @@ class GroupReader:
 
     Args:
         fingerprint: of the encoder, which names the consumer group.
-        slot: number of this embedder among those that run.
+        slot: number of this embedder among those that run on this machine.
         came: called with each stretch of records of a collection, on the event loop.
         asking: for questions about where to start.
         on_change: called when partitions were given or taken.
@@ -184,6 +183,10 @@ class GroupReader:
             return False
         return True
 
+    async def wait_while_taken(self, member: str) -> None:
+        """Return once no other process has taken this one's name in the group."""
+        await wait_while_taken(self._settings, self._instance, member, self._asking)
+
     def on_revoked(self) -> None:
         """What the group gives out next is not known yet."""
         self._is_assigned = False
@@ -211,7 +214,7 @@ class GroupReader:
 
     async def _new_app(self) -> Any:
         settings = self._settings
-        instance = await self._instance()
+        await self._forget_former_selves()
         app: Any = _App(
             self._group,
             broker=";".join(f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")),
@@ -221,7 +224,7 @@ class GroupReader:
             value_serializer="raw",
             processing_guarantee="at_least_once",
             PartitionAssignor=SpreadingAssignor,
-            consumer_group_instance_id=instance,
+            consumer_group_instance_id=self._instance.text,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=PARTITION_SIZE_BYTES_MAX,
             # How soon partitions that are added while this runs are noticed; a rebalance follows.
@@ -248,21 +251,17 @@ class GroupReader:
         app.agent(images, concurrency=1, supervisor_strategy=CrashingSupervisor)(self._pass_on)
         return app
 
-    async def _instance(self) -> str:
-        """The group instance id. Kafka hands a static member that comes back what it had before, also when it now subscribes to
-        other topics; so the id names the logs, and a former self of this slot that differs is taken out of the group.
+    async def _forget_former_selves(self) -> None:
+        """Name this member. Kafka hands a static member that comes back what it had before, also when it now subscribes to other
+        topics; so the name tells the logs, and a former self of this slot that differs is taken out of the group.
         """
-        logs = sorted(served.embedder.log for served in self._served.values())
-        begin, end = f"{self._group}-", f"-slot-{self._slot}"
-        instance = begin + hashlib.sha256("\n".join(logs).encode()).hexdigest()[:16] + end
+        logs = (served.embedder.log for served in self._served.values())
+        self._instance = Instance.of(self._group, logs, machine=self._settings.machine, slot=self._slot)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(
             self._asking,
-            lambda: forget_former_selves(
-                self._settings, self._group, instance, topics=self._subscribed.keys(), begin=begin, end=end
-            ),
+            lambda: forget_former_selves(self._settings, self._instance, topics=self._subscribed.keys()),
         )
-        return instance
 
 
 def _faust_credentials(settings: Settings) -> Credentials | None:

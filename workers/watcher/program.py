@@ -39,7 +39,7 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.watcher_metrics_port, "WATCHER_METRICS_PORT")
+    telemetry.serve_metrics(settings.metrics_host, settings.watcher_metrics_port, "WATCHER_METRICS_PORT")
     READINESS.need("cassandra", "lock")
     end_when_a_call_hangs()
     # No encoder's name begins with an underscore.

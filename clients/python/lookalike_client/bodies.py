@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
-from lookalike_client.answers import Effort, Sort
+from lookalike_client.answers import Covered, Effort, Sort
 
 # An encoded image, an id of the gallery, or an embedding.
 AnyQuery = Union[bytes, str, Sequence[float]]
@@ -24,7 +24,7 @@ def search_parameters(
     sort: Sort | None = None,
     effort: Effort = "normal",
     offset: int = 0,
-    generation: int | None = None,
+    generation: int | Covered | None = None,
     fields: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """Parameters of a search; what is not asked for is left out."""
@@ -34,11 +34,18 @@ def search_parameters(
         "sort": sort,
         "effort": None if effort == "normal" else effort,
         "offset": offset or None,
-        "generation": generation,
+        **_generation(generation),
         "with": None if fields is None else ",".join(fields),
     }
     # Before anything is covered, `min_offsets` is empty and asks for nothing.
     return {"k": k, "max_distance": max_distance, "min_offsets": min_offsets or None, "wait_ms": wait_ms, **asked}
+
+
+def _generation(wanted: int | Covered | None) -> dict[str, object]:
+    """Generations of several machines have the same numbers; with the index's id none is taken for another one's."""
+    if isinstance(wanted, Covered):
+        return {"generation": wanted.generation, "index_id": wanted.index_id}
+    return {"generation": wanted}
 
 
 def batch_questions(queries: Sequence[AnyQuery]) -> dict[str, Any]:

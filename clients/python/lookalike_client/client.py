@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lookalike_client.answers import Answer, Answers, Effort, Sort, Written, answer_of, answers_of, written_of
+from lookalike_client.answers import Answer, Answers, Covered, Effort, Sort, Written, answer_of, answers_of, written_of
 from lookalike_client.bodies import AnyQuery, batch_questions, form_body, json_body, search_parameters
 from lookalike_client.problems import ApiError
 from lookalike_client.requests import Requests
@@ -22,10 +22,10 @@ _POLL_S = 0.5
 
 
 class Client(Requests):
-    """Talks to one API process or to several behind one address. Every method raises ApiError.
+    """Talks to one API, or to those of several machines behind one address. Every method raises ApiError.
 
     Args:
-        collection: that is searched and written to.
+        goes_back: whether a search may cover less than an earlier one did, as where machines are not equally far.
     """
 
     def search(
@@ -42,22 +42,22 @@ class Client(Requests):
         effort: Effort = "normal",
         filter: Mapping[str, Any] | None = None,
         offset: int = 0,
-        generation: int | None = None,
+        generation: int | Covered | None = None,
         fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an encoded image; `explain` says of each what it is to the image, `sort` and `effort` are as in the API.
 
         With `min_offsets` the answer covers at least those offsets; it is waited for at most `wait_ms`. With `as_of`, offsets such
         as ``0:1240,1:1198`` or a time such as ``2026-01-31T12:00:00Z``, it is made of the records of then. Only images are
-        found whose metadata match `filter`, in Qdrant's form. The next page begins at `offset`, and is of the `generation` that
-        `coverage` of the first one names. Each match has `fields` beside id and distance, all by default.
+        found whose metadata match `filter`, in Qdrant's form. The next page begins at `offset`, with the first one's `coverage` as
+        `generation`; its number alone is enough where one machine answers. Each match has `fields` beside id and distance, all by default.
         """
         query = search_parameters(
             k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort, effort=effort, offset=offset,
             generation=generation, fields=fields,
         )  # fmt: skip
         kind, body = (_BYTES, image) if filter is None else form_body([("file", image), ("filter", json.dumps(filter))])
-        return self._read(answer_of, "POST", "/search", query, body, kind)
+        return self._search(answer_of, "/search", query, body, kind)
 
     def search_file(
         self,
@@ -73,7 +73,7 @@ class Client(Requests):
         effort: Effort = "normal",
         filter: Mapping[str, Any] | None = None,
         offset: int = 0,
-        generation: int | None = None,
+        generation: int | Covered | None = None,
         fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an image file, as `search`.
@@ -100,7 +100,7 @@ class Client(Requests):
         effort: Effort = "normal",
         filter: Mapping[str, Any] | None = None,
         offset: int = 0,
-        generation: int | None = None,
+        generation: int | Covered | None = None,
         fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of the picture at an address, which the API fetches where its setting allows that."""
@@ -109,7 +109,7 @@ class Client(Requests):
             generation=generation, fields=fields,
         )  # fmt: skip
         query |= {"url": url, "filter": None if filter is None else json.dumps(filter)}
-        return self._read(answer_of, "POST", "/search", query)
+        return self._search(answer_of, "/search", query)
 
     def search_id(
         self,
@@ -124,7 +124,7 @@ class Client(Requests):
         sort: Sort | None = None,
         filter: Mapping[str, Any] | None = None,
         offset: int = 0,
-        generation: int | None = None,
+        generation: int | Covered | None = None,
         fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an image of the gallery, itself first."""
@@ -132,7 +132,7 @@ class Client(Requests):
             k, max_distance, min_offsets, wait_ms, as_of, explain=explain, sort=sort,
             offset=offset, generation=generation, fields=fields,
         )  # fmt: skip
-        return self._read(answer_of, "POST", "/search", query, json_body({"image_id": image_id}, filter), _JSON)
+        return self._search(answer_of, "/search", query, json_body({"image_id": image_id}, filter), _JSON)
 
     def search_embedding(
         self,
@@ -146,7 +146,7 @@ class Client(Requests):
         as_of: str | None = None,
         filter: Mapping[str, Any] | None = None,
         offset: int = 0,
-        generation: int | None = None,
+        generation: int | Covered | None = None,
         fields: Sequence[str] | None = None,
     ) -> Answer:
         """Neighbours of an embedding, as many numbers as the encoder's dimensions; refused when `encoder` is given and another one answers."""
@@ -154,7 +154,7 @@ class Client(Requests):
         query = search_parameters(
             k, max_distance, min_offsets, wait_ms, as_of, offset=offset, generation=generation, fields=fields
         )
-        return self._read(answer_of, "POST", "/search", query, body, _JSON)
+        return self._search(answer_of, "/search", query, body, _JSON)
 
     def search_batch(
         self,
@@ -180,7 +180,7 @@ class Client(Requests):
             asked = [] if filter is None else [("filter", json.dumps(filter))]
             kind, body = form_body([*(("file", image) for image in images), *asked])
         query = search_parameters(k, max_distance, min_offsets, wait_ms, as_of)
-        return self._read(answers_of, "POST", "/search/batch", query, body, kind)
+        return self._search(answers_of, "/search/batch", query, body, kind)
 
     def publish(
         self, image: bytes, *, image_id: str | None = None, metadata: Mapping[str, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -12,22 +13,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from lookalike_client.answers import Answer, Answers
 from lookalike_client.problems import ApiError, not_lookalike, refusal
+from lookalike_client.seen import TURN_MS, WAIT_MS, Seen
 
 TIMEOUT_S = 30.0
 # Read where no key is given.
 KEY_VARIABLE = "LOOKALIKE_API_KEY"
 KEY_FILE_VARIABLE = "LOOKALIKE_API_KEY_FILE"
 _DEFAULT = "default"
+# Between two attempts at an answer that covers enough.
+_PAUSE_S = 0.02
 
 _Value = TypeVar("_Value")
+_Found = TypeVar("_Found", Answer, Answers)
 
 
 class Requests:
-    """Asks one API process or several behind one address.
+    """Asks one API, or those of several machines behind one address.
 
     Args:
         collection: that is asked about.
+        goes_back: whether a search may cover less than an earlier one did.
         api_key: opens the API where it needs one; by default what LOOKALIKE_API_KEY says, or the file that LOOKALIKE_API_KEY_FILE names.
     """
 
@@ -38,10 +45,12 @@ class Requests:
         *,
         collection: str = _DEFAULT,
         api_key: str | None = None,
+        goes_back: bool = False,
     ) -> None:
         self._address = address.rstrip("/")
         self._timeout_s = timeout_s
         self._api_key = api_key
+        self._seen = None if goes_back else Seen()
         self._collection = "" if collection == _DEFAULT else f"/collections/{quote(collection, safe='')}"
 
     def _read(
@@ -61,6 +70,44 @@ class Requests:
             return read(json.loads(said))
         except (ValueError, KeyError, TypeError) as error:
             raise not_lookalike(200) from error
+
+    def _search(
+        self,
+        read: Callable[[dict[str, Any]], _Found],
+        path: str,
+        query: Mapping[str, object],
+        body: bytes | None = None,
+        kind: str = "",
+    ) -> _Found:
+        """The answer to a search. What covers less than earlier answers is asked for again, until `wait_ms` is over; that is 5 s
+        unless the caller says otherwise, or asks for `min_offsets`, which alone waits for nothing.
+        """
+        seen = self._seen
+        if seen is None or query["as_of"] is not None or query.get("generation") is not None:
+            return self._read(read, "POST", path, query, body, kind)
+        wait_ms, asked = query["wait_ms"], query["min_offsets"]
+        assert asked is None or isinstance(asked, str)
+        if not isinstance(wait_ms, int):
+            wait_ms = WAIT_MS if asked is None else 0
+        deadline_s = time.monotonic() + wait_ms / 1000
+        while True:
+            left_ms = max(0, round(1000 * (deadline_s - time.monotonic())))
+            wanted = seen.wanted(asked)
+            turn_ms = None if wanted is None else min(left_ms, TURN_MS)
+            try:
+                found = self._read(read, "POST", path, {**query, "min_offsets": wanted, "wait_ms": turn_ms}, body, kind)
+                seen.take(found.coverage)
+                return found
+            except ApiError as error:
+                is_anew = error.code == "unknown-partition" and seen.forget(self._log_now())
+                if not is_anew and (not seen.is_behind(error) or left_ms == 0):
+                    raise
+            time.sleep(min(_PAUSE_S, left_ms / 1000))
+
+    def _log_now(self) -> str:
+        """The log that an API covers which knows where Kafka's topic ends; "" where it does not."""
+        index: dict[str, Any] = self._read(dict, "GET", "/index", {})
+        return str(index["coverage"]["log"]) if index["coverage"]["end_offsets"] is not None else ""
 
     def _request(
         self,

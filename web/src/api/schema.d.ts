@@ -2615,6 +2615,8 @@ export interface operations {
                 offset?: number;
                 /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
                 generation?: number | null;
+                /** @description Of which index `generation` is one, as `coverage.index_id` names it: those of another machine have the same numbers, and are `generation-gone` here. */
+                index_id?: string | null;
                 /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
                 with?: string | null;
             };
@@ -2939,6 +2941,8 @@ export interface operations {
                 offset?: number;
                 /** @description Answer from this generation, as `coverage.generation` of an earlier answer names it. It is kept for a minute at least; after that 410 `generation-gone`: begin with the first page again. */
                 generation?: number | null;
+                /** @description Of which index `generation` is one, as `coverage.index_id` names it: those of another machine have the same numbers, and are `generation-gone` here. */
+                index_id?: string | null;
                 /** @description Fields that each match has beside id and distance, with commas between; others are absent. Left out: all of them. Without those that the store knows, such as `metadata`, the store is not asked. Another name gets 400 `bad-with`. */
                 with?: string | null;
             };
