@@ -59,6 +59,7 @@ class Supervisor:
         self._watches = [Watch(service, say) for step in steps for service in step]
         self._identity = (os.getpid(), start_time(os.getpid()))
         self._written: GroupState | None = None
+        self._unwritten = ""
 
     def start(self, is_wanted: Callable[[], bool]) -> None:
         """Start step by step; returns when all are ready, or when no longer wanted.
@@ -98,9 +99,16 @@ class Supervisor:
 
     def _write(self, failure: str = "") -> None:
         state = GroupState(self._group, *self._identity, [watch.describe() for watch in self._watches], failure)
-        if state != self._written:
+        if state == self._written:
+            return
+        try:
             write_state(self._file, state)
-            self._written = state
+        except OSError as error:  # such as a full disk; what runs, runs on
+            if str(error) != self._unwritten:
+                self._say(f"{self._file} cannot be written, so the status is not up to date: {error}")
+            self._unwritten = str(error)
+        else:
+            self._written, self._unwritten = state, ""
 
 
 class Watch:
@@ -128,8 +136,12 @@ class Watch:
         if self.state == DONE or (self.state == WAITING and now < self._retry_at):
             return
         if self._child is None:
-            self._child = start_child(self.service)
             self._started = now
+            try:
+                self._child = start_child(self.service)
+            except OSError as error:  # such as a full disk
+                self._start_again(f"could not be started: {error}", str(error), "", now)
+                return
             self.state = STARTING
         code = self._child.exit_code()
         if code is not None:
@@ -178,14 +190,15 @@ class Watch:
         if self.service.once and code == 0:
             self.state = DONE
             return
+        self._start_again(f"ended with {_meaning(code)}", f"{_meaning(code)}: {error}", told, now)
+
+    def _start_again(self, what: str, error: str, told: str, now: float) -> None:
+        """After a while that is the longer the oftener; one that was never ready has failed."""
         if not self._was_ready:
-            raise self._failed(f"ended with {_meaning(code)} while starting. {told}")
+            raise self._failed(f"{what} while starting. {told}".rstrip())
         if now - self._started > STEADY_S:
             self._back_off_s = BACK_OFF_FIRST_S
-        self._say(
-            f"{self.service.name} ended with {_meaning(code)}; starting it again in {self._back_off_s:.1f} s. {told}"
-        )
-        error = f"{_meaning(code)}: {error}"
+        self._say(f"{self.service.name} {what}; starting it again in {self._back_off_s:.1f} s. {told}".rstrip())
         is_same = _without_figures(error) == _without_figures(self._last_error) and now - self._started <= STEADY_S
         self._same_errors = self._same_errors + 1 if is_same else 1
         self._last_error = error

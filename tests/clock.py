@@ -14,7 +14,7 @@ _FETCHED = ROOT / "var" / "faketime"
 class Clock:
     """A clock that goes wrong by so many seconds as it is set to; what counts seconds from a start (`CLOCK_MONOTONIC`) goes on."""
 
-    def __init__(self, file: Path, library: Path) -> None:
+    def __init__(self, file: Path, library: Path, *, is_of_java: bool) -> None:
         self._file = file
         self.set(0)
         # Looked at once a second; a thousand times as often would be a system call for each look at the clock.
@@ -23,10 +23,10 @@ class Clock:
             "FAKETIME_TIMESTAMP_FILE": str(file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            # Or waits of a Java program end at once, and it does nothing else than wait again.
-            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "FAKETIME_DISABLE_SHM": "1",  # or those that are killed leave theirs behind
         }
+        if is_of_java:  # or its waits end at once, and it does nothing else than wait again; Python's fail with it
+            self.environment["FAKETIME_FORCE_MONOTONIC_FIX"] = "0"
 
     def set(self, seconds: int) -> None:
         """Step to so many seconds ahead of the machine's clock."""

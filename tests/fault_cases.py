@@ -164,7 +164,7 @@ def clock_set(part: str) -> Fault:
         if library is None:
             pytest.skip("NOT TESTED: clocks that are set want libfaketime, which Debian and Ubuntu have.")
         name = driver.parts.apis[0] if part == "api" else part
-        clock = Clock(driver.folder / f"clock-of-{part}", library)
+        clock = Clock(driver.folder / f"clock-of-{part}", library, is_of_java=part == "kafka")
         driver.note_fault(part, CLOCK_SET)
         with driver.parts.down(name):
             driver.parts.start(name, environment=clock.environment)

@@ -106,7 +106,9 @@ class Parts:
         with self._lock:
             children = self._children.items()
             ended = [name for name, child in children if name not in self._down and child.exit_code() is not None]
-            self.start(*ended)
+            for name in ended:
+                with contextlib.suppress(OSError):  # such as a full disk; tried again at the next look
+                    self.start(name)
             return ended
 
     def stop(self) -> None:

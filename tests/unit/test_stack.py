@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -118,6 +119,28 @@ def test_process_that_dies_is_shown_and_restarted_with_back_off(tmp_path: Path) 
     assert "dying ended with exit code 7; starting it again in 0.5 s" in said[0]
     assert "the reason" in said[0]
     assert "again in 1.0 s" in said[1]
+
+
+def test_a_disk_that_is_full_for_a_while_ends_neither_the_group_nor_the_supervisor(tmp_path: Path) -> None:
+    """Neither what a process needs nor the state can be written: the process is started once it can be, and the state told."""
+    disk, said = tmp_path / "disk", list[str]()
+    disk.mkdir()
+    code = "import time; time.sleep(0.3); raise SystemExit(1)"
+    dying = python(tmp_path, "dying", code, prepare=lambda: (disk / "properties").touch())
+    supervisor = Supervisor("g", [[dying]], disk / "g.json", said.append)
+    supervisor.start(for_a_while(lambda: False))
+    shutil.rmtree(disk)
+    disk.touch()  # a file in its place, since root may write anywhere
+    supervisor.keep(for_a_while(lambda: any("could not be started" in each for each in said)))
+    assert any("dying could not be started: [Errno 20]" in each for each in said)
+    assert len([each for each in said if "g.json cannot be written" in each]) == 1
+    disk.unlink()
+    disk.mkdir()
+    died = len(said)
+    supervisor.keep(for_a_while(lambda: any("dying ended" in each for each in said[died:])))
+    state = msgspec.json.decode((disk / "g.json").read_bytes(), type=GroupState)
+    assert state.processes[0].restarts >= 3
+    supervisor.stop()
 
 
 def test_process_that_ends_with_the_same_error_three_times_says_so(
