@@ -1,9 +1,9 @@
 """What a client of Kafka and of Cassandra is configured with beside their addresses: whom it trusts, and who it is."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings
 
 from contract.errors import ConfigurationError
@@ -13,9 +13,30 @@ PREFIX = "LOOKALIKE_"
 SaslMechanism = Literal["SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
-class ServerSettings(BaseSettings):
-    """The settings of both servers' doors. Passwords show nowhere but where they are asked for by name."""
+def _one_or_three(nodes: int) -> int:
+    """Two nodes would stand still as soon as one of them is away."""
+    if nodes not in (1, 3):
+        raise ValueError("name 1 or 3")
+    return nodes
 
+
+class ServerSettings(BaseSettings):
+    """The settings of both servers' doors, and of their replicas. Passwords show nowhere but where they are asked for by name."""
+
+    stack_nodes: Annotated[int, AfterValidator(_one_or_three)] = Field(
+        1, description="Kafka brokers, and Cassandra nodes, that `stack` starts on this machine: 1 or 3."
+    )
+    kafka_replication: Annotated[int, Field(ge=0, le=100)] = Field(
+        0,
+        description="Replicas of each topic when it is created, of which more than half confirm a record; 0 leaves both to the brokers.",
+    )
+    cassandra_datacenter: Annotated[str, StringConstraints(pattern=r"^[^']*$")] = Field(
+        "",
+        description="Cassandra's data centre that all programs ask, and that holds the keyspace; empty is that of the nodes named.",
+    )
+    cassandra_replication: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="Replicas of each row in that data centre when the keyspace is created; 3 of a cluster."
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How Kafka is spoken to: SSL is TLS, and SASL is with a user and a password."
     )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_settings import SettingsConfigDict
 
 from contract.errors import ConfigurationError
+from contract.nodes import with_all_nodes
 from contract.servers import PREFIX as PREFIX  # of all settings
 from contract.servers import ServerSettings, check_servers
 
@@ -59,9 +60,13 @@ class Settings(ServerSettings):
         "lookalike", description="Keyspace that holds the tables."
     )
     cassandra_storage_port: Port = Field(7000, description="Storage port of the local Cassandra that `stack` starts.")
-    cassandra_jmx_port: Port = Field(7199, description="JMX port of the local Cassandra that `stack` starts.")
+    cassandra_jmx_port: Port = Field(
+        7199,
+        description="JMX port of the local Cassandra that `stack` starts; of three nodes, the others have the next two.",
+    )
     cassandra_heap_mib: Annotated[int, Field(ge=256)] = Field(
-        1024, description="Java heap of the local Cassandra, in MiB."
+        1024,
+        description="Java heap of the local Cassandra, in MiB; of three nodes, each has 512 unless this is set.",
     )
     stack_secured: bool = Field(
         False,
@@ -251,7 +256,7 @@ def load_settings(**overrides: object) -> Settings:
             "Settings are not valid: " + "; ".join(lines) + ". See .env.example for each setting's meaning."
         ) from error
     check_servers(settings)
-    return settings
+    return with_all_nodes(settings)
 
 
 def absolute(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""python -m stack up | down | status | logs | wipe | fetch | demo"""
+"""python -m stack up | down | status | logs | nodetool | wipe | fetch | demo"""
 
 import argparse
 import json
@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contract.errors import LookalikeError
 from runtime.command_line import FAILED, NOT_RUNNING, Program, Run, Verb, run_program
@@ -41,6 +40,23 @@ def _add_only(verb: argparse.ArgumentParser) -> None:
         choices=GROUPS,
         help="only Kafka and Cassandra, only our own processes, or only those of LOOKALIKE_NEXT_ENCODER",
     )
+
+
+def _add_up(up: argparse.ArgumentParser) -> None:
+    from contract.settings import PREFIX
+
+    _add_only(up)
+    up.add_argument(
+        "--nodes",
+        type=int,
+        choices=(1, 3),
+        help=f"how many Kafka brokers, and how many Cassandra nodes; {PREFIX}STACK_NODES unless given",
+    )
+
+
+def _add_nodetool(nodetool: argparse.ArgumentParser) -> None:
+    nodetool.add_argument("--node", type=int, default=1, help="number of the node that is told (default: 1)")
+    nodetool.add_argument("words", nargs=argparse.REMAINDER, help="what nodetool takes: status, repair KEYSPACE …")
 
 
 def _add_status(status: argparse.ArgumentParser) -> None:
@@ -80,8 +96,11 @@ def _on_this_machine(run: Run) -> Run:
 
 
 def _up(settings: "Settings", options: argparse.Namespace) -> int:
+    from contract.settings import load_settings
     from stack import groups
 
+    if options.nodes not in (None, settings.stack_nodes):
+        settings = load_settings(stack_nodes=options.nodes)
     chosen = (options.only,) if options.only else groups.wanted(settings)
     for group in chosen:
         started = groups.up(settings, group)
@@ -108,6 +127,7 @@ def _status(settings: "Settings", options: argparse.Namespace) -> int:
     from gallery.collection_commands import print_collections, told_of_indexed
     from stack import groups
     from stack.programs import told_stalled
+    from stack.shown import described, print_states
     from stack.state import read_state
 
     states = [state for group in groups.GROUPS if (state := read_state(settings, group)) is not None]
@@ -118,34 +138,20 @@ def _status(settings: "Settings", options: argparse.Namespace) -> int:
         told = {
             "is_ready": bool(states) and is_ready,
             "stalled": stalled,
-            "groups": [_described(s) for s in states],
+            "groups": [described(s) for s in states],
             "collections": collections,
         }
         print(json.dumps(told, indent=2))
     elif not states:
         print("Nothing is running. Start it: python -m stack up")
     else:
-        _print_states(states)
+        print_states(states)
         print_collections(collections)
         if stalled:
             print(stalled)
     if not states:
         return NOT_RUNNING
     return 0 if is_ready else FAILED
-
-
-def _print_states(states: "list[GroupState]") -> None:
-    print(f"{'PROCESS':<12}{'STATE':<20}{'PID':>8}  {'RESTARTS':>8}  {'PORTS':<18} LOG")
-    for state in states:
-        for process in state.processes:
-            ports = ",".join(map(str, process.ports.values())) or "-"
-            shown = process.state if state.is_running else "supervisor is gone"
-            pid = process.pid or "-"
-            print(f"{process.name:<12}{shown:<20}{pid:>8}  {process.restarts:>8}  {ports:<18} {_short(process.log)}")
-            if process.error:
-                print(f"  {process.name} ends with the same error again and again: {process.error}")
-        if state.failure:
-            print(f"The {state.group} could not be started: {state.failure}")
 
 
 def _logs(settings: "Settings", options: argparse.Namespace) -> int:
@@ -173,6 +179,12 @@ def _wipe(settings: "Settings", _options: argparse.Namespace) -> int:
             shutil.rmtree(folder)
             print(f"Deleted {folder}")
     return 0
+
+
+def _nodetool(settings: "Settings", options: argparse.Namespace) -> int:
+    from stack.cassandra import nodetool
+
+    return nodetool(settings, options.node, options.words)
 
 
 def _fetch(_settings: "Settings", _options: argparse.Namespace) -> int:
@@ -216,27 +228,13 @@ def _is_alive(state: "GroupState | None") -> bool:
     )
 
 
-def _described(state: "GroupState") -> dict[str, Any]:
-    import msgspec
-
-    described: dict[str, Any] = msgspec.to_builtins(state)
-    return {**described, "is_running": state.is_running, "is_ready": state.is_ready}
-
-
-def _short(path: str) -> str:
-    try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        return path
-
-
 VERBS = (
     Verb(
         name="up",
         summary="start what is not running; returns when all of it is ready",
         run=_on_this_machine(_up),
-        add_arguments=_add_only,
-        epilog="Example: %(prog)s --only servers",
+        add_arguments=_add_up,
+        epilog="Example: %(prog)s --nodes 3",
     ),
     Verb(
         name="down",
@@ -263,6 +261,13 @@ VERBS = (
         name="wipe",
         summary="delete Kafka's and Cassandra's data, the indexes, and what is known of published folders; only while nothing runs",
         run=_on_this_machine(_wipe),
+    ),
+    Verb(
+        name="nodetool",
+        summary="run Cassandra's own tool against a node that `up` started: its state, repairs",
+        run=_on_this_machine(_nodetool),
+        add_arguments=_add_nodetool,
+        epilog="Examples: %(prog)s status; %(prog)s --node 2 repair --full --preview lookalike",
     ),
     Verb(
         name="fetch",

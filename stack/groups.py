@@ -37,8 +37,10 @@ _supervisors: dict[int, "subprocess.Popen[bytes]"] = {}
 def steps(settings: Settings, group: str) -> list[list[Service]]:
     """The services of a group; those of one step start together, in order of the steps."""
     if group == "servers":
+        numbers = range(1, settings.stack_nodes + 1)
         return [
-            [kafka(settings), cassandra(settings)],
+            # Cassandra takes longer, and starts while Kafka's folders are made.
+            [*(cassandra(settings, number) for number in numbers), *(kafka(settings, number) for number in numbers)],
             *([[programs.grants(settings)]] if settings.stack_secured else []),
         ]
     if group == "next":
@@ -178,12 +180,18 @@ def _wait_until_ready(settings: Settings, group: str, supervisor: "subprocess.Po
 
 def _refuse_other_ports(settings: Settings, state: GroupState) -> None:
     """A running group answers for its own settings only."""
-    running = {name: port for process in state.processes for name, port in process.ports.items()}
+    running = {process.name: process.ports for process in state.processes}
     for service in (service for step in steps(settings, state.group) for service in step):
+        if service.name not in running and state.group == "servers":
+            raise ConfigurationError(
+                f"{', '.join(running)} already run, but {PREFIX}STACK_NODES asks for {settings.stack_nodes} of each. "
+                f"Stop them first (`make down`), or give the second stack a folder of its own with {PREFIX}VAR_DIR."
+            )
         for name, port in service.ports.items():
-            if running.get(name, port) != port:
+            found = running.get(service.name, {}).get(name, port)
+            if found != port:
                 raise ConfigurationError(
-                    f"{service.name} already runs on port {running[name]}, but {name} asks for {port}. "
+                    f"{service.name} already runs on port {found}, but {name} asks for {port}. "
                     f"Stop it first (`make down`), or give the second stack a folder of its own with {PREFIX}VAR_DIR."
                 )
 

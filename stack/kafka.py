@@ -1,4 +1,4 @@
-"""Kafka as a child process: one KRaft node on loopback."""
+"""Kafka as child processes: one KRaft node on loopback, or three."""
 
 import base64
 import json
@@ -15,10 +15,10 @@ from contract.settings import PREFIX, Settings
 from stack import secured
 from stack.jars import ROOT, jars
 from stack.java import find_java
+from stack.nodes import Node, kafka_port, nodes
 from stack.service import Service
 from topics.clients import connect
 
-LOOPBACK = ("127.0.0.1", "localhost")
 _CONF = ROOT / "stack" / "conf"
 _HEAP_MIB = 512
 _ANSWER_S = 2
@@ -26,27 +26,24 @@ _ANSWER_S = 2
 _SECURED = "secured"
 
 
-def kafka(settings: Settings) -> Service:
-    """The broker at `kafka_bootstrap`, with its data in `var_dir`/kafka.
+def kafka(settings: Settings, number: int = 1) -> Service:
+    """The broker at `kafka_bootstrap`, or one of them, with its data in `var_dir`/kafka.
 
     Raises:
-        ConfigurationError: the settings name a broker on another machine, or several.
+        ConfigurationError: the settings name brokers on another machine, or others than there are nodes.
     """
-    host, _, port = settings.kafka_bootstrap.rpartition(":")
-    if host not in LOOPBACK:
-        raise ConfigurationError(
-            f"{PREFIX}KAFKA_BOOTSTRAP={settings.kafka_bootstrap}: `stack` starts one Kafka on 127.0.0.1 only. "
-            "Leave it at 127.0.0.1 and choose the port, or start the programs alone: `python -m stack up --only programs`."
-        )
     secured.check(settings)
-    home = settings.var_dir.resolve() / "kafka"
+    node = nodes(settings, "kafka")[number - 1]
+    port = kafka_port(settings)
+    own = secured.as_user(settings, secured.OWNER).model_copy(update={"kafka_bootstrap": f"{node.host}:{port}"})
     return Service(
-        name="kafka",
-        command=lambda: [*_java(), "kafka.Kafka", str(home / "kafka.properties")],
-        log=settings.var_dir.resolve() / "logs" / "kafka.log",
-        ports={f"{PREFIX}KAFKA_BOOTSTRAP": int(port), f"{PREFIX}KAFKA_CONTROLLER_PORT": settings.kafka_controller_port},
-        prepare=lambda: _prepare(settings, home, int(port)),
-        is_ready=lambda: answers_metadata(secured.as_user(settings, secured.OWNER)),
+        name=node.name,
+        command=lambda: [*_java(), "kafka.Kafka", str(node.home / "kafka.properties")],
+        log=settings.var_dir.resolve() / "logs" / f"{node.name}.log",
+        host=node.host,
+        ports={f"{PREFIX}KAFKA_BOOTSTRAP": port, f"{PREFIX}KAFKA_CONTROLLER_PORT": settings.kafka_controller_port},
+        prepare=lambda: _prepare(settings, node, port),
+        is_ready=lambda: answers_metadata(own),
     )
 
 
@@ -57,26 +54,33 @@ def answers_metadata(settings: Settings) -> bool:
     except DependencyError:
         return False
     try:
-        return bool(admin.describe_cluster()["brokers"])
+        return settings.kafka_bootstrap in (
+            f"{broker['host']}:{broker['port']}" for broker in admin.describe_cluster()["brokers"]
+        )
     except (KafkaError, OSError):
         return False
     finally:
         admin.close()
 
 
-def _prepare(settings: Settings, home: Path, port: int) -> None:
+def _prepare(settings: Settings, node: Node, port: int) -> None:
     """Write the configuration, and format the data folder if it is new."""
-    data_dir = home / "data"
+    home, data_dir = node.home, node.home / "data"
     data_dir.mkdir(parents=True, exist_ok=True)
     properties = home / "kafka.properties"
     is_secured = settings.stack_secured
     text = Template((_CONF / "kafka.properties").read_text()).substitute(
+        number=node.number,
+        host=node.host,
         port=port,
         controller_port=settings.kafka_controller_port,
         data_dir=data_dir,
         clients_protocol="SASL_SSL" if is_secured else "PLAINTEXT",
         controller_protocol="SSL" if is_secured else "PLAINTEXT",
     )
+    if settings.stack_nodes > 1:
+        voters = [f"{each.number}@{each.host}:{settings.kafka_controller_port}" for each in nodes(settings, "kafka")]
+        text += Template((_CONF / "kafka-cluster.properties").read_text()).substitute(voters=",".join(voters))
     if is_secured:
         secured.make(settings)
         own = {"secured": secured.folder(settings), "password": secured.password_of(settings, secured.OWNER)}
@@ -93,16 +97,16 @@ def _prepare(settings: Settings, home: Path, port: int) -> None:
 
 
 def _format(settings: Settings, data_dir: Path, properties: Path) -> None:
-    """Make the cluster, in a secured stack with its owner."""
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    # `--standalone` makes this node the only voter; `=` keeps an id that starts with "-" from reading as an option.
+    """Make the cluster, in a secured stack with its owner; or make the folder of one of its brokers, also when it was lost."""
+    # `=` keeps an id that starts with "-" from reading as an option.
     words = [
         "kafka.tools.StorageTool",
         "format",
-        "--standalone",
-        f"--cluster-id={cluster_id}",
+        f"--cluster-id={_cluster_id(settings)}",
         f"--config={properties}",
     ]
+    if settings.stack_nodes == 1:
+        words.append("--standalone")  # This node is the only voter; those of three are in their properties.
     arguments = data_dir.parent / "format"
     if settings.stack_secured:
         (data_dir.parent / _SECURED).touch()
@@ -116,6 +120,17 @@ def _format(settings: Settings, data_dir: Path, properties: Path) -> None:
     arguments.unlink()
     if done.returncode != 0:
         raise ConfigurationError(f"Kafka could not format {data_dir}:\n{done.stdout[-2000:]}")
+
+
+def _cluster_id(settings: Settings) -> str:
+    """A new one, which three brokers have in common."""
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    if settings.stack_nodes == 1:
+        return cluster_id
+    file = settings.var_dir.resolve() / "kafka" / "cluster-id"
+    if not file.exists():
+        secured.write(file, cluster_id)
+    return file.read_text()
 
 
 def _java() -> list[str]:

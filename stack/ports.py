@@ -4,6 +4,8 @@ import socket
 from contextlib import ExitStack
 from typing import Any
 
+from stack.service import is_taken
+
 
 def free_ports(count: int) -> list[int]:
     """Ports of loopback that nothing uses now, all different."""
@@ -14,7 +16,8 @@ def free_ports(count: int) -> list[int]:
 
 def own_ports() -> dict[str, Any]:
     """Settings, by field name, that have Kafka, Cassandra and the API of a stack listen on free ports of loopback."""
-    kafka, controller, cassandra, storage, jmx, api = free_ports(6)
+    kafka, controller, cassandra, storage, api = free_ports(5)
+    jmx = next(first for first in free_ports(20) if not any(map(is_taken, (first + 1, first + 2))))
     return {
         "kafka_bootstrap": f"127.0.0.1:{kafka}",
         "kafka_controller_port": controller,

@@ -9,12 +9,15 @@ import psutil
 
 from contract.errors import ConfigurationError
 
+_LOOPBACK = "127.0.0.1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """One process of the stack.
 
     Args:
+        host: address of loopback that it listens on; what only its operator asks, it may have at 127.0.0.1.
         ports: every port it listens on, by the environment variable that moves it.
         prepare: makes folders and configuration, before every start.
         is_ready: a quick question; None means ready as soon as it runs.
@@ -26,6 +29,7 @@ class Service:
     name: str
     command: Callable[[], list[str]]
     log: Path
+    host: str = _LOOPBACK
     ports: Mapping[str, int] = field(default_factory=dict)
     prepare: Callable[[], None] = lambda: None
     is_ready: Callable[[], bool] | None = None
@@ -42,19 +46,19 @@ def refuse_taken_ports(service: Service) -> None:
         ConfigurationError: one is taken; names the setting that moves ours.
     """
     for setting, port in service.ports.items():
-        if is_taken(port):
+        if is_taken(port, service.host):
             raise ConfigurationError(
                 f"{service.name} cannot start: port {port} is taken{_holder(port)}. "
                 f"Stop that program, or move this port with {setting}."
             )
 
 
-def is_taken(port: int) -> bool:
-    """Whether something listens on `port` of loopback."""
+def is_taken(port: int, host: str = _LOOPBACK) -> bool:
+    """Whether something listens on `port` of an address of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return True
     return False

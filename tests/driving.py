@@ -3,9 +3,11 @@
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -30,7 +32,7 @@ from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load
 from tests.history.rules import Finding
 from tests.history.sending import Sender
-from tests.parts import SERVERS, Parts
+from tests.parts import Parts
 
 SETTLE_S_MAX = 180.0
 # A watch that takes every image: when it was told of the last ones, so were all others of what they must be told of.
@@ -43,13 +45,26 @@ class Driver:
     Args:
         parts: two APIs among them, so that each question is asked again where one of them does not answer.
         folder: that the journal is written to.
+        send_interval_s: between two records.
+        clients: how many search.
+        producer: further settings of the producer.
 
     Attributes:
         questions: how many searches were asked, and of them how many `unanswered` by either API.
         settled_s: when all had come through, on the clock that never goes back.
+        confirmed: the last records that Kafka took: when they were sent, on that clock, with partition and offset.
     """
 
-    def __init__(self, parts: Parts, folder: Path, seed: int) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        folder: Path,
+        seed: int,
+        *,
+        send_interval_s: float = 0.04,
+        clients: int = 2,
+        producer: dict[str, object] | None = None,
+    ) -> None:
         self.parts = parts
         self.settings = parts.settings
         self.folder = folder
@@ -59,7 +74,9 @@ class Driver:
         self.settled_s = 0.0
         self.chance = random.Random(seed)
         self._load = Load(random.Random(f"{seed} load"), ids=400, pictures=200)
-        self._sender = Sender(self.journal, self.settings.kafka_bootstrap, self.settings.kafka_topic)
+        self.confirmed: deque[tuple[float, int, int]] = deque(maxlen=50_000)
+        self._send_interval_s, self._clients = send_interval_s, clients
+        self._sender = Sender(self.journal, self.settings.kafka_bootstrap, self.settings.kafka_topic, producer)
         self.addresses = {name: f"http://127.0.0.1:{name.partition('-')[2]}" for name in parts.apis}
         self._stop = threading.Event()
         self._own: Outcome | None = None
@@ -75,7 +92,7 @@ class Driver:
         self._everything = self._everything or self._watch_everything()
         self._stop.clear()
         works: list[Callable[[], None]] = [self._send, self._post, self._supervise, self._watch]
-        works += [self._asks(number) for number in range(2)]
+        works += [self._asks(number) for number in range(self._clients)]
         with ThreadPoolExecutor(len(works)) as pool:
             running = [pool.submit(work) for work in works]
             try:
@@ -98,7 +115,7 @@ class Driver:
     def judged(self, settle_s: float = SETTLE_S_MAX) -> Judgement:
         """Let everything come through, read all again from Kafka, and judge what came of it since this was asked last."""
         self.parts.restart_what_ended()
-        self.parts.wait_ready(*SERVERS, *self.parts.apis)
+        self.parts.wait_ready(*self.parts.servers, *self.parts.apis)
         self._sender.flush()
         asker = self._asker(self.parts.apis[0], "last")
         look = self._settled(asker, settle_s)
@@ -144,12 +161,15 @@ class Driver:
         return watch
 
     def _send(self) -> None:
-        def note(outcome: Outcome) -> None:
+        def note(outcome: Outcome, began_s: float) -> None:
             if outcome.state == "confirmed":
                 self._own = outcome
+                self.confirmed.append((began_s, outcome.partition, outcome.offset))
 
-        while not self._stop.wait(0.04):
-            self._sender.send(self._load.record(), note)
+        due_s = time.monotonic()
+        while not self._stop.wait(max(0.0, due_s - time.monotonic())):
+            due_s = max(due_s + self._send_interval_s, time.monotonic() - 1.0)
+            self._sender.send(self._load.record(), partial(note, began_s=time.monotonic()))
             self._sender.poll()
 
     def _post(self) -> None:

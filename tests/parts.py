@@ -20,7 +20,6 @@ from tests.links import Links
 from tests.waiting import wait_for
 from topics.topic import ensure_topics
 
-SERVERS = ("kafka", "cassandra")
 PROGRAMS = ("embedder", "indexer", "watcher")
 
 
@@ -42,7 +41,10 @@ class Parts:
         def own(program: str) -> Settings:
             return links.settings_of(program) if links else settings
 
-        made = [links.kafka() if links else kafka(settings), cassandra(settings)]
+        numbers = range(1, settings.stack_nodes + 1)
+        made = [links.kafka() if links else kafka(settings, number) for number in numbers]
+        made += [cassandra(settings, number) for number in numbers]
+        self.servers = tuple(service.name for service in made)
         made += [programs.embedder(own("embedder")), programs.indexer(own("indexer")), programs.watcher(own("watcher"))]
         made += [_api(own("api"), port) for port in api_ports]
         self.services: dict[str, Service] = {service.name: service for service in made}
@@ -150,8 +152,8 @@ def started(
     )
     parts = Parts(settings, free_ports(apis), Links(settings) if is_linked else None)
     try:
-        parts.start(*SERVERS)
-        parts.wait_ready(*SERVERS)
+        parts.start(*parts.servers)
+        parts.wait_ready(*parts.servers)
         ensure_topics(settings)
         for name in (*PROGRAMS, *parts.apis):
             parts.start(name, environment=(planted or {}).get(name))

@@ -5,7 +5,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError
 
 from contract.errors import ConfigurationError, DependencyError, TopicReplacedError
 from contract.messages import MESSAGE_SIZE_BYTES_MAX, log_of
@@ -17,6 +17,7 @@ from topics.topic_admin import TopicAdmin
 _UNKNOWN_TOPIC = 3
 _TIMESTAMP_TYPE = "message.timestamp.type"
 _RETENTION = "retention.ms"
+_CONFIRMING = "min.insync.replicas"
 
 
 def ensure_topics(settings: Settings) -> list[str]:
@@ -31,13 +32,14 @@ def ensure_topics(settings: Settings) -> list[str]:
     """
     admin = open_admin(settings)
     try:
-        images = _wanted_configs(settings.kafka_retention_hours)
-        matches = _wanted_configs(settings.matches_retention_hours)
+        replicas = settings.kafka_replication
+        images = _wanted_configs(settings.kafka_retention_hours, replicas)
+        matches = _wanted_configs(settings.matches_retention_hours, replicas)
         return [
-            _ensure_topic(admin, settings.kafka_topic, images, settings.kafka_partitions),
-            _ensure_topic(admin, settings.rejected_topic, images, settings.kafka_partitions),
+            _ensure_topic(admin, settings.kafka_topic, images, settings.kafka_partitions, replicas),
+            _ensure_topic(admin, settings.rejected_topic, images, settings.kafka_partitions, replicas),
             # One partition: its offsets number the matches in the order in which they were found.
-            _ensure_topic(admin, settings.matches_topic, matches, 1),
+            _ensure_topic(admin, settings.matches_topic, matches, 1, replicas),
         ]
     except KafkaError as error:
         raise DependencyError("kafka", f"The topics could not be created or checked: {error}") from error
@@ -131,8 +133,8 @@ class Topic:
         return self._admin.ask(f"describing topic {self.name}", question)
 
 
-def _wanted_configs(hours: int) -> dict[str, str]:
-    return {
+def _wanted_configs(hours: int, replicas: int = 0) -> dict[str, str]:
+    wanted = {
         # The broker's clock orders images; a producer's could be years off.
         _TIMESTAMP_TYPE: "LogAppendTime",
         "max.message.bytes": str(MESSAGE_SIZE_BYTES_MAX),
@@ -141,34 +143,49 @@ def _wanted_configs(hours: int) -> dict[str, str]:
         # For ever unless told otherwise: while the topic holds them, everything else can be rebuilt with another encoder.
         _RETENTION: str(-1 if hours < 0 else hours * 3_600_000),
     }
+    if replicas:
+        # More than half: what they have confirmed is not lost when fewer are, and the others do not wait for these.
+        wanted[_CONFIRMING] = str(replicas // 2 + 1)
+    return wanted
 
 
-def _ensure_topic(admin: KafkaAdminClient, topic: str, wanted: dict[str, str], partition_count: int) -> str:
+def _ensure_topic(
+    admin: KafkaAdminClient, topic: str, wanted: dict[str, str], partition_count: int, replicas: int
+) -> str:
     described = describe_topic(admin, topic)
     if described is None:
         try:
-            # A replication factor of -1 is the broker's own default.
+            # A replication factor of -1 is the brokers' own default.
             admin.create_topics(
                 {
                     topic: {
                         "num_partitions": partition_count,
-                        "replication_factor": -1,
+                        "replication_factor": replicas or -1,
                         "configs": wanted,
                     }
                 },
                 wait_for_metadata=True,
             )
+        except InvalidReplicationFactorError as error:
+            raise ConfigurationError(
+                f"{PREFIX}KAFKA_REPLICATION={replicas}, but Kafka has fewer brokers. Ask for as many replicas as there are brokers at "
+                "most, or start more."
+            ) from error
         except TopicAlreadyExistsError:  # Another process was a moment faster.
             admin.wait_for_topics([topic])
             described = describe_topic(admin, topic)
             assert described is not None
         else:
             return f"Created {topic} with {_partitions(partition_count)}."
-    return _repair(admin, described, wanted, partition_count)
+    return _repair(admin, described, wanted, partition_count, replicas)
 
 
 def _repair(
-    admin: KafkaAdminClient, described: dict[str, Any], wanted: dict[str, str], partition_count_wanted: int
+    admin: KafkaAdminClient,
+    described: dict[str, Any],
+    wanted: dict[str, str],
+    partition_count_wanted: int,
+    replicas: int,
 ) -> str:
     """Bring an existing topic's settings to what is wanted, but lose no record and reinterpret none."""
     topic, partition_count = described["name"], len(described["partitions"])
@@ -176,7 +193,15 @@ def _repair(
     notes = []
     if partition_count != partition_count_wanted:
         notes.append(f"the setting {PREFIX}KAFKA_PARTITIONS={partition_count_wanted} applies to new topics only")
+    found_replicas = min(len(partition["replica_nodes"]) for partition in described["partitions"])
+    if replicas > found_replicas:
+        notes.append(
+            f"the setting {PREFIX}KAFKA_REPLICATION={replicas} applies to new topics only, and this one has {found_replicas}: "
+            "`kafka-reassign-partitions` gives it more"
+        )
     changes = {name: value for name, value in wanted.items() if found[name] != value}
+    if int(wanted.get(_CONFIRMING, 0)) > found_replicas:
+        changes.pop(_CONFIRMING, None)  # So many there are not: nothing would be taken any more.
     if _TIMESTAMP_TYPE in changes and (records := _count_records(admin, described)):
         raise ConfigurationError(
             f"Topic {topic} has {_TIMESTAMP_TYPE}={found[_TIMESTAMP_TYPE]}, expected {wanted[_TIMESTAMP_TYPE]}, and holds "

@@ -45,8 +45,12 @@ class Registry:
     def add(self, *, name: str, encoder: str, partitions: int) -> bool:
         """Note a new collection; False when there is one of this name already."""
         with self._session.asked("creating a collection") as driver:
-            values = (self._topic, name, encoder, partitions, int(self._clock() * 1000))
-            return bool(driver.execute(self._insert, values).one()[0])
+            created_at_ms = int(self._clock() * 1000)
+            if driver.execute(self._insert, (self._topic, name, encoder, partitions, created_at_ms)).one()[0]:
+                return True
+        # A node that fell while it was asked may have done it, and another one was asked again.
+        found = self.collections().get(name)
+        return found is not None and (found.created_at_ms, found.encoder) == (created_at_ms, encoder)
 
     def mark_dropped(self, name: str) -> bool:
         """Have everybody let go of a collection; False when there is none of this name."""

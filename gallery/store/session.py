@@ -2,8 +2,11 @@
 
 Rows of one partition travel together in unlogged batches of at most 1 MiB; statements are prepared and idempotent and
 run at LOCAL_QUORUM. Cassandra's timestamps are Kafka's and decide nothing: rows of one record never differ.
+
+Of several nodes, one that is away or stands still is waited for only a moment (docs/decisions/0030-clusters-on-one-machine.md).
 """
 
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Set
@@ -23,12 +26,18 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionBusy, ConnectionException
-from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, TokenAwarePolicy
+from cassandra.policies import (
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    ExponentialReconnectionPolicy,
+    TokenAwarePolicy,
+)
 from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage, ServerError, TruncateError
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
 
 from contract.errors import DependencyError
 from contract.settings import Settings
+from gallery.store.keyspace import keyspace_statement, nodes_by_datacenter, refuse_other_datacenter
 from gallery.store.schema import apply_schema
 from runtime.credentials import cassandra_credentials, cassandra_tls
 
@@ -38,9 +47,12 @@ _BATCH_SIZE_BYTES_MAX = 1024 * 1024
 # the same (docs/benchmarks.md).
 _BATCH_ROWS_MAX = 128
 _REQUEST_TIMEOUT_S = 12.0
-# Each 30 s by default: for a minute nothing would come of what is asked.
-_HEARTBEAT_INTERVAL_S, _HEARTBEAT_TIMEOUT_S = 5, 10
+# Each 30 s by default. Silence is noticed within twice the first and the second; what was asked is then asked of another node.
+_HEARTBEAT_INTERVAL_S, _HEARTBEAT_TIMEOUT_S = 2, 4
+# A node that has not answered by then may stand still, so another one is asked too; no more, or a slow cluster would get slower.
+_OTHER_NODE_AFTER_S, _OTHER_NODES = 0.5, 1
 _BUSY_PAUSE_S = 0.005
+_CONDITION = re.compile(r"\bIF\b")
 
 FAILURES = (
     NoHostAvailable,
@@ -69,10 +81,11 @@ class CassandraSession:
 
     @classmethod
     def connect(cls, settings: Settings) -> "CassandraSession":
-        """Connect, and create keyspace and tables that are missing (one node's replication; see docs/operations.md).
+        """Connect, and create keyspace and tables that are missing.
 
         Raises:
-            ConfigurationError: this program is too old for what is there, or a password or a certificate cannot be read.
+            ConfigurationError: this program is too old for what is there, the data centre is not there or too small, or a password or a
+                certificate cannot be read.
         """
         keyspace = settings.cassandra_keyspace
         shown = cassandra_credentials(settings)
@@ -82,7 +95,9 @@ class CassandraSession:
             port=settings.cassandra_port,
             sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             reconnection_policy=ExponentialReconnectionPolicy(0.2, 5.0),
-            execution_profiles={EXEC_PROFILE_DEFAULT: _profile()},
+            execution_profiles={EXEC_PROFILE_DEFAULT: _profile(settings.cassandra_datacenter)},
+            # On one node; the others learn it when they are asked. Else one that stands still would be waited for each time.
+            prepare_on_all_hosts=False,
             connect_timeout=5.0,
             # A connection that Cassandra knows nothing of any more is found out by that, and not by questions that time out.
             idle_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
@@ -93,12 +108,9 @@ class CassandraSession:
         )
         try:
             with _failures_told("connecting"):
-                driver = cluster.connect()
+                driver = _connected(cluster, settings)
                 if keyspace not in cluster.metadata.keyspaces:
-                    driver.execute(
-                        f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
-                        "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
-                    )
+                    driver.execute(keyspace_statement(settings, nodes_by_datacenter(cluster)))
                 driver.set_keyspace(keyspace)
                 apply_schema(driver, keyspace)
                 return cls(cluster, driver)
@@ -113,7 +125,9 @@ class CassandraSession:
     def prepare(self, statement: str) -> PreparedStatement:
         """Prepare a statement, to be executed any number of times."""
         with _failures_told("connecting"):
-            return self._driver.prepare(statement)
+            prepared = self._driver.prepare(statement)
+        prepared.is_idempotent = not compares(statement)
+        return prepared
 
     def prepare_insert(self, table: str, columns: str) -> PreparedStatement:
         """Prepare what `write` executes: an insert of these columns with a timestamp."""
@@ -166,6 +180,20 @@ class CassandraSession:
                     time.sleep(_BUSY_PAUSE_S)
 
 
+def compares(statement: str) -> bool:
+    """Whether a statement compares before it sets: done twice, it would tell the second time that it was not done."""
+    return bool(_CONDITION.search(statement))
+
+
+def _connected(cluster: Cluster, settings: Settings) -> Session:
+    try:
+        return cluster.connect()
+    except NoHostAvailable:
+        # With a data centre that is not there, the driver knows all nodes and may ask none.
+        refuse_other_datacenter(settings, nodes_by_datacenter(cluster))
+        raise
+
+
 def _is_busy(failure: Exception) -> bool:
     """Whether the driver did not send a request because the socket's buffer was full, as large originals make it."""
     if not isinstance(failure, NoHostAvailable):
@@ -175,22 +203,30 @@ def _is_busy(failure: Exception) -> bool:
 
 
 def _batches(statement: PreparedStatement, rows: list[tuple[Any, ...]]) -> Iterator[BatchStatement]:
-    batch, size = BatchStatement(batch_type=BatchType.UNLOGGED), 0
+    batch, size = _new_batch(), 0
     for row in rows:
         row_size = sum(len(value) for value in row if isinstance(value, bytes | str))
         if batch and (len(batch) == _BATCH_ROWS_MAX or size + row_size > _BATCH_SIZE_BYTES_MAX):
             yield batch
-            batch, size = BatchStatement(batch_type=BatchType.UNLOGGED), 0
+            batch, size = _new_batch(), 0
         batch.add(statement, row)
         size += row_size
     if batch:
         yield batch
 
 
-def _profile() -> ExecutionProfile:
+def _new_batch() -> BatchStatement:
+    batch = BatchStatement(batch_type=BatchType.UNLOGGED)
+    batch.is_idempotent = True
+    return batch
+
+
+def _profile(datacenter: str) -> ExecutionProfile:
     return ExecutionProfile(
-        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy()),
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(datacenter), shuffle_replicas=True),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+        serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
+        speculative_execution_policy=ConstantSpeculativeExecutionPolicy(_OTHER_NODE_AFTER_S, _OTHER_NODES),
         request_timeout=_REQUEST_TIMEOUT_S,
         row_factory=tuple_factory,
     )

@@ -1,7 +1,7 @@
 """Records on their way to Kafka, and what became of each, noted: sent with a plain producer, or through a function."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -11,9 +11,13 @@ from tests.history.load import Made
 
 
 class Sender:
-    """Sends records with a plain Kafka producer, and notes what became of each."""
+    """Sends records with a plain Kafka producer, and notes what became of each.
 
-    def __init__(self, journal: Journal, bootstrap: str, topic: str) -> None:
+    Args:
+        more: settings of that producer.
+    """
+
+    def __init__(self, journal: Journal, bootstrap: str, topic: str, more: Mapping[str, object] | None = None) -> None:
         self._journal = journal
         self._topic = topic
         self._settings = {
@@ -24,6 +28,7 @@ class Sender:
             # Longer than a broker is away: once it has given up some records, librdkafka may send others twice.
             "delivery.timeout.ms": 300_000,
             "log_level": 0,  # that a broker is away is what is tried
+            **(more or {}),
         }
         self._producer = Producer(self._settings)
 
