@@ -82,7 +82,9 @@ def load_rates(results: Results, kind: str) -> Rates:
             value = (value or {}).get(name)
         if value is None:
             return Rate(what, None, unit, "`lookalike bench costs` measures it")
-        return Rate(what, value, unit, _source(results, "costs", f"{kind}: {' / '.join(path)}"))
+        # What was taken over from another measurement says from which.
+        elsewhere: str | None = row.get("sources", {}).get(path[0])
+        return Rate(what, value, unit, elsewhere or _source(results, "costs", f"{kind}: {' / '.join(path)}"))
 
     def costs_of(title: str, unit: str, path: str, names: Iterable[str]) -> dict[str, Rate]:
         return {name: cost(title.format(name), unit, path, name) for name in names}
