@@ -55,7 +55,7 @@ def test_at_equal_coverage_two_machines_have_one_content_digest_and_the_same_ans
         client.search_id("machines/1", min_offsets=min_offsets, wait_ms=30_000)
     here, other = wait_for(equal)
     assert here["content_digest"] == other["content_digest"] and here["count"] == other["count"]
-    assert here["index_id"] != other["index_id"] and here["digest"] != other["digest"]
+    assert here["index_id"] != other["index_id"], "or it is one machine"
     chance = np.random.default_rng(searches)
     for _ in range(0, searches, BATCH):
         queries = chance.standard_normal((BATCH, DIMENSIONS)).tolist()

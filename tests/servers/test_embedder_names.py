@@ -19,6 +19,7 @@ def store(settings: Settings) -> Iterator[Store]:
     opened.close()
 
 
+@pytest.mark.thorough
 def test_machines_share_a_topic_and_of_two_with_one_name_the_newest_reads_and_the_other_says_why(
     settings: Settings, store: Store, tmp_path: Path
 ) -> None:
