@@ -47,8 +47,10 @@ _BATCH_SIZE_BYTES_MAX = 1024 * 1024
 # the same (docs/benchmarks.md).
 _BATCH_ROWS_MAX = 128
 _REQUEST_TIMEOUT_S = 12.0
-# Each 30 s by default. Silence is noticed within twice the first and the second; what was asked is then asked of another node.
+# Each 30 s by default: silence is noticed within twice the first and the second. Where another node can be asked, that is soon;
+# one that is alone may be slow, as when it makes the tables on a busy machine.
 _HEARTBEAT_INTERVAL_S, _HEARTBEAT_TIMEOUT_S = 2, 4
+_LONE_HEARTBEAT_INTERVAL_S, _LONE_HEARTBEAT_TIMEOUT_S = 5, 10
 # A node that has not answered by then may stand still, so another one is asked too; no more, or a slow cluster would get slower.
 _OTHER_NODE_AFTER_S, _OTHER_NODES = 0.5, 1
 _BUSY_PAUSE_S = 0.005
@@ -89,6 +91,7 @@ class CassandraSession:
         """
         keyspace = settings.cassandra_keyspace
         shown = cassandra_credentials(settings)
+        is_lone = settings.cassandra_replication == 1 and "," not in settings.cassandra_hosts
         # Without TCP_NODELAY a batch of 16 rows takes 47 ms instead of 4 (Nagle and delayed acknowledgement).
         cluster = Cluster(
             settings.cassandra_hosts.split(","),
@@ -100,8 +103,8 @@ class CassandraSession:
             prepare_on_all_hosts=False,
             connect_timeout=5.0,
             # A connection that Cassandra knows nothing of any more is found out by that, and not by questions that time out.
-            idle_heartbeat_interval=_HEARTBEAT_INTERVAL_S,
-            idle_heartbeat_timeout=_HEARTBEAT_TIMEOUT_S,
+            idle_heartbeat_interval=_LONE_HEARTBEAT_INTERVAL_S if is_lone else _HEARTBEAT_INTERVAL_S,
+            idle_heartbeat_timeout=_LONE_HEARTBEAT_TIMEOUT_S if is_lone else _HEARTBEAT_TIMEOUT_S,
             protocol_version=5,
             ssl_context=cassandra_tls(settings),
             auth_provider=shown and PlainTextAuthProvider(shown.user, shown.password.get_secret_value()),

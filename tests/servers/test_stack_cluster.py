@@ -60,7 +60,8 @@ def stack(settings: Settings, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
 def test_a_cluster_takes_and_finds_images_while_one_broker_and_one_node_are_killed(cluster: Settings) -> None:
     stack(cluster, "up", "--nodes", "3")
     processes = {
