@@ -151,6 +151,17 @@ def load_rates(results: Results, kind: str) -> Rates:
     )
 
 
+def without_unknown(rates: Rates) -> Rates:
+    """The same, and what was not measured costs nothing: for what is needed at least."""
+
+    def least(found: Any) -> Any:
+        if isinstance(found, dict):
+            return {name: least(rate) for name, rate in found.items()}
+        return found._replace(value=0.0) if isinstance(found, Rate) and found.value is None else found
+
+    return Rates(*(least(found) for found in rates))
+
+
 def _first(rate: Rate, otherwise: Rate | None) -> Rate:
     """The rate if it was measured."""
     return rate if rate.value is not None or otherwise is None else otherwise

@@ -4,9 +4,10 @@ A figure that takes a rate which was not measured is not a number, and machines 
 """
 
 import math
+from dataclasses import replace
 
 from bench.capacity.plans import Load, Machine, Part, Plan
-from bench.capacity.rates import Rate, Rates
+from bench.capacity.rates import Rate, Rates, without_unknown
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
 
 ENGINES = ("exact", "cassandra")
@@ -24,7 +25,16 @@ GB, MB = 1e9, 1e6
 
 
 def plan(engine: str, load: Load, rates: Rates, machine: Machine) -> Plan:
-    """Size one engine, "exact" or "cassandra"."""
+    """Size one engine, "exact" or "cassandra". Processes, machines and problems are those that what is known asks for."""
+    made, least = _plan(engine, load, rates, machine), _plan(engine, load, without_unknown(rates), machine)
+    parts = [
+        replace(part, processes=known.processes, machines=known.machines)
+        for part, known in zip(made.parts, least.parts, strict=True)
+    ]
+    return replace(made, parts=tuple(parts), partitions=least.partitions, problems=least.problems)
+
+
+def _plan(engine: str, load: Load, rates: Rates, machine: Machine) -> Plan:
     parts = [_kafka(load, rates, machine), _cassandra(engine, load, rates, machine), _embedders(load, rates, machine)]
     problems: list[str] = []
     notes = [

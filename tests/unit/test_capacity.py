@@ -242,3 +242,12 @@ def test_wrong_numbers_are_told_with_what_was_expected(
 
 def test_the_page_is_what_the_command_writes() -> None:
     assert (ROOT / "docs" / "capacity.md").read_text() == page(RESULTS), "lookalike capacity --page > docs/capacity.md"
+
+
+def test_what_is_known_asks_for_machines_where_something_else_is_not_known() -> None:
+    rates = FILLED["photos"]
+    unknown = rates._replace(search_us={name: rate._replace(value=None) for name, rate in rates.search_us.items()})
+    load = Load(1e8, 100, 1000)
+    found, whole = (plan("exact", load, each, MACHINE).parts[-1] for each in (unknown, rates))
+    assert found.name == "API" and not found.is_known and math.isnan(found.cores)
+    assert 1 < found.machines <= whole.machines
