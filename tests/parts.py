@@ -37,6 +37,7 @@ class Parts:
         self._lock = threading.RLock()
         self._children: dict[str, Child] = {}
         self._down: set[str] = set()
+        self._otherwise: set[str] = set()
 
         def own(program: str) -> Settings:
             return links.settings_of(program) if links else settings
@@ -54,9 +55,17 @@ class Parts:
         """Start parts, with further environment variables."""
         with self._lock:
             for name in names:
+                (self._otherwise.add if environment else self._otherwise.discard)(name)
                 service = self.services[name]
                 told = {**service.environment, **(environment or {})}
                 self._children[name] = start_child(replace(service, environment=told))
+
+    def start_as_ever(self) -> None:
+        """Start again what was started with further environment variables."""
+        for name in sorted(self._otherwise):
+            with self.down(name):
+                self.start(name)
+            self.wait_ready(name)
 
     def wait_ready(self, *names: str) -> None:
         """Wait until parts say that they are."""
