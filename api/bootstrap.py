@@ -57,7 +57,7 @@ async def open_collections(
     await asyncio.to_thread(compile_search, settings.compiled_dir)
     SEARCH_THREADS.use(settings.search_threads)
     READINESS.need("index")  # of one collection at least, as /readyz says
-    records = StoredRecords(partial(Store.connect, settings))
+    records = StoredRecords(partial(Store.connect, settings), settings.api_cache_mib)
     explanations = Explanations()
     searches = BoundedWork(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S)
     searcher = Searcher(records=records, explanations=explanations, searches=searches)

@@ -106,6 +106,9 @@ class Settings(ServerSettings):
     api_processes: Annotated[int, Field(ge=1, le=API_PROCESSES_MAX)] = Field(
         1, description="API processes that share the port."
     )
+    api_cache_mib: Annotated[int, Field(ge=1)] = Field(
+        64, description="Memory in which an API process keeps what it has read of images' records, in MiB."
+    )
     api_allowed_hosts: Addresses = Field(
         "127.0.0.1,localhost", description="Host names under which writes are accepted, separated by commas."
     )

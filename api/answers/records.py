@@ -77,7 +77,7 @@ def image_url(collection: str, image_id: str, key: RecordKey, what: str, as_of: 
     return f"{ROOT_PATH.get()}{_image_path(collection, image_id, key, what, as_of)}"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _image_path(collection: str, image_id: str, key: RecordKey, what: str, as_of: str) -> str:
     below = "/v1" if collection == DEFAULT_COLLECTION else f"/v1/collections/{collection}"
     query = {"id": image_id, "at": record_text(key), **({"as_of": as_of} if as_of else {})}

@@ -17,7 +17,6 @@ from gallery.store.distinct import DistinctSet
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 
-CACHE_SIZE_BYTES_MAX = 64 * 1024 * 1024
 # What Python needs for a record beside its thumbnail and texts.
 RECORD_OVERHEAD_BYTES = 1200
 CONCURRENT_READS = 8
@@ -36,16 +35,17 @@ class StoredRecords:
 
     Args:
         connect: to the store; called again as long as it raises DependencyError.
+        cache_mib: so much memory keeps the records that were read last.
     """
 
-    def __init__(self, connect: Callable[[], Store]) -> None:
+    def __init__(self, connect: Callable[[], Store], cache_mib: int) -> None:
         self._open = connect
         self._store: Store | None = None
         self._failure = "not connected yet."
         self._paused_until_s = 0.0
         self._stopped = threading.Event()
         self._limiter = anyio.CapacityLimiter(CONCURRENT_READS)
-        self._cache = _RecordCache()
+        self._cache = _RecordCache(cache_mib * 1024 * 1024)
 
     @property
     def is_up(self) -> bool:
@@ -238,7 +238,8 @@ class StoredRecords:
 class _RecordCache:
     """The records used last, bounded in bytes. Used on the event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_bytes_max: int) -> None:
+        self._size_bytes_max = size_bytes_max
         self._records: OrderedDict[RecordKey, ImageRecord] = OrderedDict()
         self._size_bytes = 0
 
@@ -253,7 +254,7 @@ class _RecordCache:
             return
         self._records[key] = record
         self._size_bytes += _size_bytes(record)
-        while self._size_bytes > CACHE_SIZE_BYTES_MAX:
+        while self._size_bytes > self._size_bytes_max:
             self._size_bytes -= _size_bytes(self._records.popitem(last=False)[1])
 
 

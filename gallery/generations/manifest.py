@@ -20,7 +20,7 @@ from gallery.generations.files import is_sealed, read_whole, seal, unseal
 CURRENT = "CURRENT"
 # Of the whole folder. 1 kept the arrays of a KDTree over the embeddings; in 2 no checksum covered the manifest itself; in 3
 # there was no metadata.
-FORMAT = 4
+FORMAT = 5
 
 _REMEDY = "A starting indexer builds a new index."
 _NAME = re.compile(r"[0-9]{8,19}(-[0-9a-f]{16})?\.json")
@@ -100,8 +100,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rejected: dict[str, int]
     expired: int
     digest: str
-    content_digest: str
     published_at_ms: int
+    content_digest: str = ""
     format: int = 1
     dimensions: int = 128
     set_aside: dict[str, int] = {}

@@ -89,7 +89,7 @@ def test_routes_parameters_and_fields_of_0_2_0_are_all_there() -> None:
 def test_index_of_0_2_0_is_told_from_a_damaged_one_and_says_what_it_covers() -> None:
     folder = GOLDEN / "index" / DIGITS_ENCODER
     reader = Reader(folder, None)
-    assert reader.current() is None and "has format 3, this program reads format 4" in reader.refused
+    assert reader.current() is None and "has format 3, this program reads format 5" in reader.refused
     older = read_other_format(folder)
     assert older is not None and older.encoder == load_encoder(DIGITS_ENCODER).fingerprint
     offsets = {partition: coverage.next_offset for partition, coverage in older.logs[-1].partitions.items()}
@@ -170,7 +170,7 @@ def test_api_that_is_too_old_for_the_schema_answers_without_cassandra_and_says_w
     def connect() -> Store:
         raise ConfigurationError("Keyspace lookalike has a schema of version 9")
 
-    records = StoredRecords(connect)
+    records = StoredRecords(connect, 1)
     records.start()
 
     def why() -> str | None:
