@@ -1,6 +1,7 @@
 """Judges a whole history: one pass over the journal, with all that Kafka holds at hand."""
 
 import hashlib
+import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,7 +137,10 @@ class _History:
     def _by_content(self, record: HeldRecord, open_sends: Mapping[tuple[str, str], list[Send]]) -> Send | None:
         key = b"" if record.key is None else record.key
         fitting = open_sends.get((key.decode("utf-8", "replace"), _sha256(record)))
-        return fitting.pop(0) if fitting else None
+        if not fitting:
+            return None
+        told = _canonical(json.loads(record.headers.get("metadata", b"{}")))
+        return fitting.pop(next((n for n, send in enumerate(fitting) if _canonical(send.metadata) == told), 0))
 
     def _find(self, rule: str, send: Send, place: Place, what: str) -> None:
         where = f"record {place[0]}:{place[1]} (send {send.n} of {send.image_id!r})"
@@ -282,6 +286,11 @@ def _first_after(sent: list[tuple[float, int]]) -> tuple[list[float], list[int]]
     sent.sort()
     lowest = list(accumulate((offset for _, offset in reversed(sent)), min))
     return [began_s for began_s, _ in sent], lowest[::-1]
+
+
+def _canonical(metadata: object) -> str:
+    """One text of what is the same JSON, in which 1 is not true."""
+    return json.dumps(metadata, sort_keys=True)
 
 
 def _sha256(record: HeldRecord) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -36,6 +37,9 @@ def silent_broker(settings: Settings) -> Iterator[None]:
         if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
     )
     broker.suspend()
+    tasks = Path("/proc", str(broker.pid), "task")
+    # The signal is one thread's to take; until it has come to that, the others go on.
+    wait_for(lambda: all(") T " in stat.read_text() for stat in tasks.glob("*/stat")) or None, timeout_s=10)
     try:
         yield
     finally:

@@ -35,6 +35,7 @@ VERBS = {
         "watches",
         "watcher",
         "audit",
+        "capacity",
         "backup",
         "restore",
         "stats",

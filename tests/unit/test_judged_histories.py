@@ -266,6 +266,17 @@ def test_a_send_without_an_answer_may_be_there_or_not() -> None:
     assert "lost" in rules(events, without)
 
 
+def test_of_two_sends_of_the_same_bytes_a_record_is_the_one_with_its_metadata() -> None:
+    """What became of neither is known, and over HTTP a record carries no number."""
+    events, held = history()
+    events = [each for each in events if not (isinstance(each, Outcome) and each.n == 2)]
+    (sent,) = (each for each in events if isinstance(each, Send) and each.n == 2)
+    events.insert(1, msgspec.structs.replace(sent, n=20, began_s=9.0, metadata={}))
+    headers = {"metadata": b'{"colour": "red"}'}
+    records = [each._replace(headers=headers) if each[:2] == (1, 0) else each for each in held.records]
+    assert judge(events, replace(held, records=records), embed).findings == []
+
+
 def test_an_id_that_an_older_generation_does_not_have_is_not_missing() -> None:
     unknown: dict[str, Any] = {"status": 404, "code": "unknown-image", "query": Query(image_id="c"), "coverage": None}
     assert rules(*answer(5, generation=5, **unknown)(*history())) == set()
