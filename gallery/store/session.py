@@ -17,6 +17,7 @@ from cassandra import (
     AuthenticationFailed,
     ConsistencyLevel,
     CoordinationFailure,
+    InvalidRequest,
     OperationTimedOut,
     Timeout,
     Unauthorized,
@@ -110,7 +111,7 @@ class CassandraSession:
             auth_provider=shown and PlainTextAuthProvider(shown.user, shown.password.get_secret_value()),
         )
         try:
-            with _failures_told("connecting"):
+            with _connecting():
                 driver = _connected(cluster, settings)
                 if keyspace not in cluster.metadata.keyspaces:
                     driver.execute(keyspace_statement(settings, nodes_by_datacenter(cluster)))
@@ -127,7 +128,7 @@ class CassandraSession:
 
     def prepare(self, statement: str) -> PreparedStatement:
         """Prepare a statement, to be executed any number of times."""
-        with _failures_told("connecting"):
+        with _connecting():
             prepared = self._driver.prepare(statement)
         prepared.is_idempotent = not compares(statement)
         return prepared
@@ -233,6 +234,16 @@ def _profile(datacenter: str) -> ExecutionProfile:
         request_timeout=_REQUEST_TIMEOUT_S,
         row_factory=tuple_factory,
     )
+
+
+@contextmanager
+def _connecting() -> Iterator[None]:
+    try:
+        with _failures_told("connecting"):
+            yield
+    except InvalidRequest as error:
+        # What another program is making at the moment is described to us before it can be asked.
+        raise DependencyError("cassandra", f"connecting failed, the tables may not be ready: {error}") from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The store on a real Cassandra: rows come back as they were written, in Kafka's order, whatever the holes."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
+from runtime.retrying import retrying
 from tests.relay import Relay
 from tests.waiting import wait_for
 
@@ -133,6 +135,18 @@ def test_an_image_has_its_own_rows_in_order_and_no_others(store: Store) -> None:
     assert is_all
     assert rows == [replace(row, embedding=None, metadata=None) for row in own]
     assert store.feed.of_image("unknown", "history", fingerprint=ENCODER) == ([], True)
+
+
+def test_programs_that_start_at_once_make_the_tables_together(stack: Settings) -> None:
+    """What one of them makes is described to the others before they can ask it: they are told to try again."""
+    settings = stack.model_copy(update={"cassandra_keyspace": f"{stack.cassandra_keyspace}_once"})
+    stop = threading.Event()
+
+    def start(_: int) -> None:
+        retrying(lambda: Store.connect(settings), "cassandra", stop).close()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(start, range(6))) == [None] * 6
 
 
 def test_write_while_no_host_is_up_fails(stack: Settings) -> None:
