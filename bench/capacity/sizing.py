@@ -148,7 +148,7 @@ def _exact(load: Load, rates: Rates, machine: Machine, problems: list[str], note
     if index_gb > usable_gb:
         problems.append(
             f"each API machine and the indexer's hold the whole index in memory: {index_gb:,.1f} GB, of which a machine may use "
-            f"{usable_gb:,.1f}: take larger machines (--memory-gb), several collections, or the engine cassandra"
+            f"{usable_gb:,.1f}: take larger machines (--memory-gb), or several collections"
         )
     if load.images > rates.search_images_max:
         notes.append(

@@ -37,11 +37,19 @@ class Figures:
         self.files: dict[str, int] = {}
         for name in (*PROGRAMS, *parts.apis):
             process = psutil.Process(parts.pid(name))
-            together = [process, *process.children(recursive=True)]
             # The least of some: what is just being done takes memory that is given back.
-            self.memory[name] = min(sum(each.memory_full_info().uss for each in together) for _ in _ticks(20))
-            self.files[name] = min(sum(each.num_fds() for each in together) for _ in _ticks(10))
+            self.memory[name] = min(_sum(process, lambda each: int(each.memory_full_info().uss)) for _ in _ticks(20))
+            self.files[name] = min(_sum(process, psutil.Process.num_fds) for _ in _ticks(10))
         self.on_disk = sum(path.is_file() for path in parts.settings.index_dir.rglob("*"))
+
+
+def _sum(process: psutil.Process, figure: Callable[[psutil.Process], int]) -> int:
+    """Over a process and its children; one that ends meanwhile, such as one that builds a base, holds nothing."""
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += figure(each)
+    return total
 
 
 def _ticks(count: int) -> Iterator[int]:
