@@ -8,6 +8,7 @@ import random
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -24,7 +25,7 @@ from stack.service import Service
 from tests.conftest import COMPILED_DIR
 from tests.history.asking import Asker
 from tests.history.held import Held, log_of_topic, read_held
-from tests.history.journal import JOURNAL_FILE, End, Journal, Look, Query, Run, read_journal
+from tests.history.journal import JOURNAL_FILE, End, Fault, Journal, Look, Query, Run, read_journal
 from tests.history.judge import Judgement, judge
 from tests.history.load import Embedder, Load
 from tests.history.sending import Sender
@@ -109,11 +110,17 @@ class Rolling:
 
     def upgrade(self, name: str) -> None:
         """Put this version in a part's place."""
-        self.parts.replace(self.new[name])
+        self._replace(self.new[name])
 
     def downgrade(self, name: str) -> None:
         """Put 0.2.0 back in a part's place."""
-        self.parts.replace(self._old[name])
+        self._replace(self._old[name])
+
+    def _replace(self, service: Service) -> None:
+        # What an embedder rejected and had no time to note is rejected again by the one that follows.
+        part = service.name.partition("-")[0]
+        self.journal.note(Fault(part=part, what="replaced", at_s=time.monotonic()))
+        self.parts.replace(service)
 
     def send(self, count: int) -> None:
         """Send some records and wait until they are confirmed."""
