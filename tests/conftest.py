@@ -1,5 +1,6 @@
 """Real Kafka and Cassandra for the whole test session, and a pipeline of its own for each test."""
 
+import logging
 import os
 import random
 import signal
@@ -29,6 +30,10 @@ def pytest_configure() -> None:
     os.environ["LOOKALIKE_TEST_SEED"] = str(SEED)  # where tests run in several processes, all have one
     os.environ.setdefault(f"{PREFIX}ENCODER", DIGITS_ENCODER)
     os.environ[f"{PREFIX}ENCODERS_DIR"] = str(COMPILED_DIR.with_name("no-encoders"))  # a person's own change no test
+    # Clients that a test leaves without servers try again, and would tell of it in the output of the tests that follow.
+    for client in ("kafka", "cassandra"):
+        logging.getLogger(client).addHandler(logging.NullHandler())
+        logging.getLogger(client).propagate = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
