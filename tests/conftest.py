@@ -12,6 +12,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from contract.settings import DIGITS_ENCODER, PREFIX, Settings, load_settings
+from gallery.store.store import Store
 from stack import groups
 from stack.ports import free_ports, own_ports
 
@@ -102,6 +103,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def settings(stack: Settings, tmp_path: Path) -> Settings:
     """Settings of one test's own pipeline: a topic that does not exist yet, an empty index folder, a free API port."""
     return fresh_settings(stack, tmp_path)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """The tables of one test's settings."""
+    opened = Store.connect(settings)
+    yield opened
+    opened.close()
 
 
 def fresh_settings(stack: Settings, folder: Path, **changes: object) -> Settings:

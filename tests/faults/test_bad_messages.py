@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,6 @@ def settings(stack: Settings, tmp_path: Path) -> Settings:
 @pytest.fixture
 def log(settings: Settings) -> str:
     return make_topics(settings)
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
 
 
 def check(settings: Settings, log: str, store: Store, cases: list[Case]) -> None:

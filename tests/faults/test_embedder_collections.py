@@ -2,7 +2,6 @@
 
 import random
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ from tests.many_collections import expected, made_collections, outcomes, some_re
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"kafka_partitions": 2, "batch_images_max": 16})
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.thorough

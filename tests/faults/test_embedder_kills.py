@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ STEPS = (
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"kafka_partitions": 2, "batch_images_max": 16})
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.timeout(300)

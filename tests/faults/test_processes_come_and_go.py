@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ SESSION_S = 10
 @pytest.fixture
 def settings(stack: Settings, tmp_path: Path) -> Settings:
     return fresh_settings(stack, tmp_path, kafka_partitions=PARTITIONS, batch_images_max=32)
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
 
 
 class Publishing:

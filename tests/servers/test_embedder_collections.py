@@ -33,13 +33,6 @@ IMAGES_PER_S = 10
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def made(settings: Settings, store: Store) -> Iterator[Made]:
     with made_collections(settings, store) as collections:
         yield collections

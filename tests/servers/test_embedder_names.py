@@ -1,6 +1,5 @@
 """Embedders on several machines, which here are told by their setting, on a real Kafka and Cassandra."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,6 @@ from gallery.store.store import Store
 from tests.embedding import Embedder, Sent, eventually, make_topics, picture, publish, running_embedder, wait_for_feed
 
 TAKEN = '"event": "another embedder has this one\'s name"'
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.thorough

@@ -41,13 +41,6 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     client = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     yield client

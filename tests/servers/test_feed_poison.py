@@ -91,13 +91,6 @@ class Road:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.connect(settings)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def indexer(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """The real program; it must be the same process at the end."""
     changes = {
