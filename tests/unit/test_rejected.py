@@ -47,6 +47,7 @@ def test_only_results_go_to_stdout_also_while_kafka_is_away(
 ) -> None:
     monkeypatch.setenv("LOOKALIKE_KAFKA_BOOTSTRAP", "127.0.0.1:9")
     monkeypatch.setattr("topics.rejected.CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(logging.getLogger("kafka"), "propagate", True)  # in tests it is silent
     assert main(["rejected", "list", "--json"]) == 1
     logging.getLogger("kafka").warning("the driver says")
     structlog.get_logger().warning("we say")
