@@ -5,7 +5,7 @@ which means the same as a timeout: it is not known whether it took effect. Times
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,7 +93,14 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     offsets: dict[str, int]
     count: int
     digest: str
+    content_digest: str | None = None
     matched: int | None = None
+
+    def facts(self) -> Iterator[tuple[str, Hashable, object]]:
+        """What is the same in every answer: the rule that says so, of what, and the fact."""
+        yield "generation", (self.index_id, self.generation), (self.offsets, self.count, self.digest)
+        if self.content_digest is not None:
+            yield "content", frozenset(self.offsets.items()), self.content_digest
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, tag="search"):

@@ -166,7 +166,7 @@ class _History:
         """Every answer and look, in the order in which they came."""
         answers = AnswerJudge(self._truth, self._sends, self._held.log)
         newest: dict[str, Coverage] = {}
-        generations: dict[tuple[str, int], Coverage] = {}
+        told: dict[tuple[str, object], object] = {}
         for event in self._events:
             if isinstance(event, Fetch):
                 yield from answers.fetched(event)
@@ -183,9 +183,9 @@ class _History:
             if coverage is None or coverage.log != self._held.log or _is_of_then(event):
                 continue
             yield from self._is_ahead(coverage, event.ended_s, where)
-            known = generations.setdefault((coverage.index_id, coverage.generation), coverage)
-            if (known.offsets, known.count, known.digest) != (coverage.offsets, coverage.count, coverage.digest):
-                yield Finding("generation", where, f"it tells {coverage}, an earlier answer told {known}.")
+            for rule, meant, says in coverage.facts():
+                if (known := told.setdefault((rule, meant), says)) != says:
+                    yield Finding(rule, where, f"it tells {says}, an earlier answer told {known}.")
             if isinstance(event, Look) or event.generation is None:
                 yield from _is_backwards(newest.get(event.client, coverage), coverage, where)
                 newest[event.client] = coverage

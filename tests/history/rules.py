@@ -13,6 +13,7 @@ RULES = {
     "backwards": "For one client, neither offsets nor generations go back.",
     "too-early": "An answer covers what `min_offsets`, `as_of` and `generation` ask for; a refusal says so truly.",
     "generation": "A generation of an index is the same in every answer.",
+    "content": "Answers with the same offsets have the same content digest, whatever folder they come from.",
     "other-log": "An answer is of the collection that was asked.",
     "count": "`count` and `matched` are the numbers of images that the coverage names, and of those the filter holds for.",
     "filter": "A match is an image that the filter holds for.",

@@ -61,6 +61,7 @@ def coverage(offsets: dict[str, int], count: int, generation: int = 7, matched: 
         offsets=offsets,
         count=count,
         digest=str(generation),
+        content_digest=str(sorted(offsets.items())),
         matched=matched,
     )
 
@@ -220,6 +221,7 @@ BROKEN: list[tuple[str, Change]] = [
     ("too-early", answer(3, as_of="0:2")),
     ("too-early", answer(1, status=412, matches=[])),
     ("generation", answer(4, coverage=msgspec.structs.replace(coverage(ENDS, 3), digest="x"))),
+    ("content", answer(4, coverage=msgspec.structs.replace(coverage(ENDS, 3), content_digest="x"))),
     ("other-log", answer(4, coverage=msgspec.structs.replace(coverage(ENDS, 3), log="x"))),
     ("count", answer(2, coverage=coverage(ENDS, 3, matched=3))),
     ("count", answer(1, coverage=coverage(ENDS, 4))),
