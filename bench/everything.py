@@ -34,7 +34,7 @@ from contract.errors import LookalikeError
 from contract.settings import Settings
 
 MANY = 1_000_000
-REAL = 100_000
+REAL = 200_000
 BUILD_THREADS = 2
 REPORT_ENCODER = "report-autoencoder"
 REPORT = f"LOOKALIKE_ENCODER={REPORT_ENCODER} python -m bench"
@@ -123,6 +123,20 @@ def _full(photos: Path | None) -> list[Measurement]:
                 (REAL, ["lookalike", "numpy", "faiss-flat", "hnswlib"]),
                 (MANY, ["lookalike", "faiss-flat"]),
             )
+        ),
+        Measurement(
+            f"search-photos-{MANY}-threads-2",
+            f"python -m bench search --kind photos --photos FOLDER --images {MANY} --search-threads 2 --methods lookalike faiss-flat",
+            lambda s: measure_search(
+                s,
+                MANY,
+                1000,
+                ["lookalike", "faiss-flat"],
+                kind="photos",
+                photos=photos,
+                real_max=REAL,
+                search_threads=2,
+            ),
         ),
         Measurement("search-60000", f"{REPORT} search", lambda s: measure_search(_report(s), 60_000, 1000, names)),
         Measurement(

@@ -39,7 +39,6 @@ KINDS = {
 ROUNDS = 3
 INTERLEAVED = 100  # queries of one method before the next one has its turn
 SLOW_MS = 5.0  # a slower method is asked each query once, a third of them a round
-SWEPT_QUERIES = 300  # at each effort of an approximate method
 
 
 def measure_search(
@@ -82,7 +81,7 @@ def measure_search(
                 }
                 bar.update(1)
         for name, method in methods.items():
-            points = sweep(method, asked[:SWEPT_QUERIES], expected[:SWEPT_QUERIES])
+            points = sweep(method, asked, expected)
             rows[name] |= {"effort": method.effort} | ({"sweep": points} if points else {})
         for name, (taken_ms, found) in interleaved(methods, asked).items():
             per_query = taken_ms[~np.isnan(taken_ms)]
