@@ -78,7 +78,7 @@ def measure_tail(
         puts = [(row, embeddings[row].tobytes()) for row in range(in_base, n)]
         append_changes(writer, [*puts, *((row, None) for row in gone.tolist())], first_offset=in_base)
         mixed = current_generation(folder)
-        clean_writer = Writer(clean_folder, "bench")
+        clean_writer = Writer(clean_folder, "bench", embeddings.shape[1])
         clean_writer.set_logs([LOG])
         save_merged(mixed, clean_folder / "bases" / clean_writer.next_base_name(), horizon_ms=0)
         clean_writer.replace_base(clean_writer.next_base_name(), 0)
@@ -223,7 +223,7 @@ def index_folder() -> Iterator[Path]:
 
 def with_base(folder: Path, embeddings: NDArray[np.float32]) -> Writer:
     """A writer whose generation is one base of all rows; ids are row numbers, so ties go by them."""
-    writer = Writer(folder, "bench")
+    writer = Writer(folder, "bench", embeddings.shape[1])
     writer.set_logs([LOG])
     n = len(embeddings)
     positions = np.array([_position(row) for row in range(n)], np.int64)
