@@ -5,6 +5,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from bench.machine import machine, versions
 from bench.own_pipeline import own_pipeline, own_programs, publish_all
 from bench.photo_alone import ENCODER, alone_per_s
 from bench.photographs import photographs_of
@@ -48,5 +49,7 @@ def measure_photo_road(settings: Settings, images: int, folder: Path | None = No
         "decode_and_litert_alone_per_s": round(both_per_s, 1),
         "decode_and_litert_alone_before_per_s": round(before_per_s, 1),
         "topic_to_searchable_to_alone": round(searchable_per_s / both_per_s, 3),
+        "machine": machine(),
+        "versions": versions(),
         "processor_us_per_image": {name: round(s * 1e6 / images) for name, s in taken_s.items()},
     }
