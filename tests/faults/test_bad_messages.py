@@ -134,7 +134,10 @@ def test_zeros_in_a_compressed_batch_are_refused_within_bounded_memory(
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("limit", "reason"),
-    [("memory_limit_bytes=260 * 1024**2", "decoder-memory"), ("cpu_limit_s=0.1", "decoder-timeout")],
+    [
+        ("MEMORY_LIMIT_BYTES = 260 * 1024**2", "decoder-memory"),
+        ("Decoder.__init__.__kwdefaults__['cpu_limit_s'] = 0.1", "decoder-timeout"),
+    ],
 )
 def test_image_that_ends_the_decoder_is_refused_and_its_neighbours_arrive(
     settings: Settings, log: str, store: Store, tmp_path: Path, limit: str, reason: str
@@ -146,9 +149,9 @@ def test_image_that_ends_the_decoder_is_refused_and_its_neighbours_arrive(
     # No image that the other limits let pass comes to the usual ones.
     program = f"""
 import sys
-from model.pictures.decoder import Decoder
+from model.pictures import decoder
 from workers.__main__ import main
-Decoder.__init__.__kwdefaults__.update({limit})
+decoder.{limit}
 sys.exit(main(["embedder"]))
 """
     with running_embedder(settings, tmp_path, program=("-c", program)) as embedder:

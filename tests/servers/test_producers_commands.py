@@ -25,6 +25,7 @@ from tests.kafka_topic import read_topic, topic_log
 from topics.topic import ensure_topics
 
 ROOT = Path(__file__).parents[2]
+RUN_S_MAX = 240.0
 
 
 def start(settings: Settings, *arguments: str, stdin: int | None = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
@@ -41,7 +42,10 @@ def start(settings: Settings, *arguments: str, stdin: int | None = subprocess.DE
 def run(settings: Settings, *arguments: str, lines: bytes = b"") -> tuple[int, dict[str, Any], str]:
     """Exit status, report and stderr of a run with `--json`."""
     process = start(settings, *arguments, "--json", stdin=subprocess.PIPE)
-    out, err = process.communicate(lines, timeout=90)
+    try:
+        out, err = process.communicate(lines, timeout=RUN_S_MAX)
+    finally:
+        process.kill()
     return process.returncode, json.loads(out or b"{}"), err.decode()
 
 

@@ -10,9 +10,8 @@ from bench.everything import measure_everything, measurements
 from bench.goals import GOALS, outcomes
 from bench.report import markdown
 from bench.results import read_results
-from contract.settings import Settings
-from stack import groups
-from tests.conftest import fresh_settings
+from contract.settings import load_settings
+from tests.conftest import COMPILED_DIR
 
 # A minute on two quiet cores. It starts a dozen processes, so that a busy machine takes far longer.
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(1200)]
@@ -21,18 +20,11 @@ METHOD_KEYS = {"method", "p50_ms", "p99_ms", "recall_at_10", "build_s", "bytes_p
 
 
 @pytest.fixture(scope="module")
-def results(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What `python -m bench all --quick` writes, measured on the tests' own servers."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What `python -m bench all --quick` writes, on servers that it starts."""
     folder = tmp_path_factory.mktemp("bench")
-    settings = fresh_settings(
-        stack, folder, var_dir=folder / "var", cassandra_keyspace=f"{stack.cassandra_keyspace}_smoke"
-    )
-    groups.up(settings, "programs", tied=True)
-    try:
-        failed = measure_everything(settings, folder / "results", measurements(quick=True), running=settings)
-    finally:
-        groups.down(settings, "programs")
-    assert failed == []
+    settings = load_settings(var_dir=folder / "var", compiled_dir=COMPILED_DIR)
+    assert measure_everything(settings, folder / "results", measurements(quick=True)) == []
     return read_results(folder / "results")
 
 
