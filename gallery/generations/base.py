@@ -7,6 +7,7 @@ Its folder ``replaced`` holds the same of earlier records of these ids, as far a
 
 import hashlib
 import json
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +61,8 @@ class Base:
     @cached_property
     def asked(self) -> AskedRows:
         """The rows of `live`, to be asked for their metadata."""
-        return AskedRows(len(self.live), lambda: self.columns, self.live.rows_of_ids)
+        itself = weakref.proxy(self)  # see Tail
+        return AskedRows(len(self.live), lambda: itself.columns, self.live.rows_of_ids)
 
     @property
     def ids_count(self) -> int:

@@ -1,5 +1,6 @@
 """Earlier records of a base's ids: what answers as of an earlier time need beside it."""
 
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +50,8 @@ class Replaced:
     @cached_property
     def asked(self) -> AskedRows:
         """The rows of `puts`, to be asked for their metadata."""
-        return AskedRows(len(self.puts), lambda: self.columns, self.puts.rows_of_ids)
+        itself = weakref.proxy(self)  # see Tail
+        return AskedRows(len(self.puts), lambda: itself.columns, self.puts.rows_of_ids)
 
 
 def nothing_replaced(dimensions: int) -> Replaced:

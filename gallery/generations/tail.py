@@ -5,6 +5,7 @@ the row of the base that has its id, so that a reader need not look ids up. A fi
 """
 
 import struct
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
@@ -109,7 +110,9 @@ class Tail:
         self.id_numbers = np.zeros(256, np.int64)
         self._ids, self._metadata = _Texts(), _Texts()
         self._last: dict[str, int] = {}
-        self.asked = AskedEntries(self.entry)
+        # Without holding the tail, so that it and its base end with the last who holds them, and not when cycles are looked for.
+        itself = weakref.proxy(self)
+        self.asked = AskedEntries(lambda number: itself.entry(number))
 
     def append(self, entries: Iterable[TailEntry]) -> None:
         """Take entries in the order of the file.
