@@ -55,15 +55,9 @@ def embed(value: bytes) -> Embedding:
 
 def coverage(offsets: dict[str, int], count: int, generation: int = 7, matched: int | None = None) -> Coverage:
     return Coverage(
-        index_id="i",
-        generation=generation,
-        log=LOG,
-        offsets=offsets,
-        count=count,
-        digest=str(generation),
-        content_digest=str(sorted(offsets.items())),
-        matched=matched,
-    )
+        index_id="i", generation=generation, log=LOG, offsets=offsets, count=count, digest=str(generation),
+        content_digest=str(sorted(offsets.items())), matched=matched,
+    )  # fmt: skip
 
 
 def match(image_id: str, distance: float, partition: int, offset: int, metadata: dict[str, Any]) -> Match:
