@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from gallery.generations.retention import GENERATIONS_KEPT_S
 from lookalike_client import Client
 from model import mnist
 from tests.parts import PROGRAMS, Parts, started
@@ -147,11 +148,12 @@ def test_uploads_generations_and_connections_leave_nothing_behind(parts: Parts) 
 
         def few_on_disk() -> int | None:
             """Generations of the last minute are kept until the next is published."""
+            time.sleep(GENERATIONS_KEPT_S)
             upload(http, range(number := next(numbers), number + 1))
             count = files_on_disk(parts)
             return count if count <= FILES_MAX else None
 
-        kept = wait_for(few_on_disk, 120)
+        kept = wait_for(few_on_disk, 200)
     rows = [
         (
             name.partition("-")[0],
