@@ -5,7 +5,6 @@ import io
 import threading
 from collections.abc import Iterator
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,10 +52,6 @@ def measure_memory(settings: Settings, digits: int, large: int) -> dict[str, Any
                 client.search(mnist.png(image))
             figures["index_mb"] = _current_index_mb(own)
         figures |= {f"digits_{name}_mb": peak for name, peak in peaks.mb().items()}
-        with own_programs(own.model_copy(update={"api_processes": 2}), with_api=True) as children:
-            for image in mnist.images("test")[:SEARCHES]:
-                Client(own.api_address).search(mnist.png(image))  # each time one of the two accepts it
-            figures |= _mapped(psutil.Process(children["api"].pid), own.encoder_index_dir)
     if large:
         with own_pipeline(settings, "memory") as own:
             with _running(own, with_api=False) as peaks:
@@ -126,16 +121,6 @@ def _running(settings: Settings, *, with_api: bool) -> Iterator[Peaks]:
             yield peaks
         finally:
             peaks.close()
-
-
-def _mapped(api: psutil.Process, folder: Path) -> dict[str, float]:
-    """Of the API's processes: what each has of an index in memory, and what of that is its share where several map a page."""
-    maps = [[each for each in process.memory_maps() if folder in Path(each.path).parents] for process in api.children()]
-    return {
-        f"api_{number}_of_2_index_{what}_mb": round(sum(getattr(each, counted) for each in files) / MB, 1)
-        for number, files in enumerate(filter(None, maps), 1)
-        for what, counted in (("resident", "rss"), ("share", "pss"))
-    }
 
 
 def _current_index_mb(settings: Settings) -> float:
