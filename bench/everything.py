@@ -214,7 +214,7 @@ def _full(photos: Path | None) -> list[Measurement]:
         ),
         Measurement(
             "photo-road",
-            "python -m bench photo-road",
+            "python -m bench photo-road --photos FOLDER",
             lambda s: measure_photo_road(s, 2000, photos),
             needs_stack=True,
         ),
