@@ -75,6 +75,11 @@ class Relay:
         for pair in self._take_open():
             pair.end(resets=True)
 
+    def lead_to(self, *targets: int) -> None:
+        """Pass connections on to other ports, and reset all that there are."""
+        self._targets = itertools.cycle(targets)
+        self.reset()
+
     def orphan(self) -> None:
         """Have the server lose all connections, and the clients not know it: what they send goes nowhere. New ones too."""
         self.weather = Weather(is_deaf=True)

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { collectionScenarios } from "./collection_scenarios.mjs";
 import { duplicateScenarios } from "./duplicate_scenarios.mjs";
 import { keyScenarios } from "./key_scenarios.mjs";
+import { machineScenarios } from "./machine_scenarios.mjs";
 import { photoScenarios } from "./photo_scenarios.mjs";
 import { DIGITS, drawOn } from "./strokes.mjs";
 import { watchScenarios } from "./watch_scenarios.mjs";
@@ -17,6 +18,7 @@ export const scenarios = {
   ...photoScenarios,
   ...duplicateScenarios,
   ...keyScenarios,
+  ...machineScenarios,
   ...watchScenarios,
 
   async "search by file"({ open, args }) {

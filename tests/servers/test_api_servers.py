@@ -17,6 +17,7 @@ from PIL import Image
 
 from api.answers.as_of import rfc3339
 from contract.messages import INLINE_ORIGINAL_SIZE_BYTES_MAX
+from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
@@ -153,6 +154,17 @@ def test_pictures_of_a_deleted_image_are_gone_whichever_record_is_asked_for(api:
     found = api.client.post("/v1/search?k=1", params={"as_of": then["as_of"]}, content=digit(30), headers=PNG).json()
     assert found["matches"][0]["id"] == "short-lived" and found["matches"][0]["same_bytes"]
     assert api.client.get(found["matches"][0]["thumbnail_url"]).status_code == 200
+
+
+def test_pictures_are_shown_of_a_record_that_only_another_machine_covers_yet(api: Road) -> None:
+    at = RecordKey(api.gallery.log, 0, 10**9)
+    row = FeedRow(at, at.offset, "put", "", "ahead", None, 1)
+    api.store.records.write([record_of(row, digit(60), "")])
+    for what in ("thumbnail", "original"):
+        shown = api.client.get(f"/v1/images/{what}", params={"id": "ahead", "at": f"{at.log}:0:{at.offset}"})
+        assert (shown.status_code, decode(shown.content).width) == (200, 28)
+        for asked in ({"id": "ahead"}, {"id": "other", "at": f"{at.log}:0:{at.offset}"}):
+            assert api.client.get(f"/v1/images/{what}", params=asked).json()["code"] == "unknown-image"
 
 
 def test_a_time_of_a_moment_ago_is_answered_as_soon_as_kafka_says_that_nothing_of_it_is_missing(api: Road) -> None:

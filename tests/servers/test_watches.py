@@ -1,6 +1,7 @@
 """Watches on a real Kafka and Cassandra: created through the API, told by the watcher, also when it is killed."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +23,12 @@ from lookalike_client import ApiError, Client, Matched, Watched
 from runtime.failpoints import VARIABLE
 from stack.jars import ROOT
 from stack.programs import environment
+from stack.state import read_state
 from tests.api_gallery import Gallery, digit, record, running_api
 from tests.conftest import fresh_settings
 from tests.receiver import Receiver
 from tests.waiting import wait_for
+from topics import matches
 from topics.topic import Topic, ensure_topics
 
 KILLED_AT = (
@@ -41,6 +45,7 @@ class Running:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.log_file = settings.index_dir.with_name("watcher.log")
         ensure_topics(settings)
         topic = Topic(settings)
         self.log = topic.check()
@@ -79,16 +84,24 @@ class Running:
     @contextlib.contextmanager
     def watcher(self, failpoint: str = "") -> Iterator["subprocess.Popen[bytes]"]:
         """The watcher, killed at the end."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workers", "watcher"],
-            cwd=ROOT,
-            env={**os.environ, **environment(self.settings), VARIABLE: failpoint},
-        )
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workers", "watcher"],
+                cwd=ROOT,
+                env={**os.environ, **environment(self.settings), VARIABLE: failpoint},
+                stdout=log,
+            )
         try:
             yield process
         finally:
             process.kill()
             process.wait()
+            print(self.log_file.read_text())
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Lines of the watcher's log that tell of an event."""
+        lines = map(json.loads, self.log_file.read_text().splitlines())
+        return [line for line in lines if line["event"] == event]
 
     def told(self, watch: Watched, count: int) -> list[int]:
         """The offsets that a watch was told of, once there are so many."""
@@ -146,6 +159,61 @@ def test_an_image_is_told_to_its_watch_on_the_topic_as_event_and_to_the_webhook(
         with pytest.raises(ApiError, match="unknown-watch"):
             client.remove_watch(watch.id)
         assert [each.id for each in client.watches()] == [by_id.id, by_embedding.id]
+
+
+def test_without_kafka_its_log_says_that_a_collection_waits_and_then_nothing_is_missed(
+    stack: Settings, running: Running
+) -> None:
+    state = read_state(stack, "servers")
+    assert state is not None
+    kafka = next(process.pid for process in state.processes if process.name == "kafka")
+    near = running.gallery.embeddings["digit/0"]
+    watch = running.client.watch(digit(0), max_distance=0.5)
+    with running.watcher():
+        expected = running.append(near, 2)
+        assert running.told(watch, 2) == expected
+        os.kill(kafka, signal.SIGSTOP)
+        try:
+            expected += running.append(near, 3)
+            (line, *_) = wait_for(lambda: running.lines("collection waits") or None, timeout_s=90)
+            assert (line["collection"], line["level"]) == ("default", "warning") and "kafka" in line["detail"]
+        finally:
+            os.kill(kafka, signal.SIGCONT)
+        expected += running.append(near, 1)
+        assert running.told(watch, len(expected)) == expected
+
+
+KEPT = 5
+
+
+@pytest.fixture
+def few_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that starts after this keeps as many matches."""
+    monkeypatch.setattr(matches, "NEWEST_MATCHES_MAX", KEPT)
+
+
+def test_the_api_tells_the_newest_matches_and_kafka_has_the_older_ones(few_kept: None, running: Running) -> None:
+    count = KEPT + 7
+    watch = running.client.watch(digit(0), max_distance=0.5)
+    reader = matches.MatchReader(running.settings, "test-matches")
+    try:
+        with running.watcher():
+            expected = running.append(running.gallery.embeddings["digit/0"], count)
+            wait_for(lambda: reader.end_offset() >= count or None)
+        found: set[int] = set()
+        while len(found) < count:
+            found |= {each.match.source.offset for each in reader.read() if each.match.watch == watch.id}
+        assert sorted(found) == expected
+
+        def told() -> list[int] | None:
+            offsets = [
+                match.source["offset"] for match in Client(running.settings.api_address).matches(watch.id, limit=1000)
+            ]
+            return sorted(offsets) if count - 1 in offsets else None
+
+        assert wait_for(told) == expected[-KEPT:]
+    finally:
+        reader.close()
 
 
 @pytest.mark.thorough

@@ -78,14 +78,15 @@ function Mark() {
   );
 }
 
-function Standing({ feed: { index, isConnected } }: { feed: Feed }) {
+function Standing({ feed: { index, isConnected, isBehind } }: { feed: Feed }) {
   const away = index ? Object.entries(index.dependencies).filter(([, isUp]) => !isUp).map(([name]) => name) : [];
-  const state = !isConnected ? "lost" : away.length ? "partly" : "well";
+  const state = !isConnected ? "lost" : isBehind || away.length ? "partly" : "well";
   return (
     <p className="standing" data-state={state} role="status">
       {!isConnected ? (index ? "Connection lost, trying again …" : "Connecting …") : (
         <>
           <b>{index ? count(index.count) : "…"}</b> images
+          {isBehind && <> · catching up …</>}
           {away.length > 0 && <> · {away.join(" and ")} away</>}
         </>
       )}

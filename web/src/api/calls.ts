@@ -1,5 +1,6 @@
 /** What the page asks of the API; every type comes from its OpenAPI document. */
 import type { components } from "./schema";
+import { take, TURN_MS, WAIT_MS, wanted } from "./seen";
 
 type Schemas = components["schemas"];
 export type SearchAnswer = Omit<Schemas["SearchAnswer"], "matches"> & { matches: Match[] };
@@ -31,6 +32,10 @@ export const BASE = location.pathname.replace(/[^/]*$/, "");
 const ALL = `${BASE}v1`;
 const ROOT = COLLECTION === DEFAULT_COLLECTION ? ALL : `${ALL}/collections/${encodeURIComponent(COLLECTION)}`;
 
+const NOT_COVERED = "not-covered";
+const PAUSE_MS = 100;
+const TRIES = 4;
+
 /** The API refused, or did not answer: then `status` is 0. */
 export class Refusal extends Error {
   constructor(readonly status: number, readonly code: string, detail: string) {
@@ -55,26 +60,60 @@ export async function search(question: Question, k: number, { sort, effort, isEx
   if (sort && sort !== "best") query.set("sort", sort);
   if (isExplained || sort === "most_changed") query.set("explain", "true");
   if (effort === "thorough") query.set("effort", effort);
-  if (question.kind === "id") {
-    // Only pixels can be turned and cut; an id alone has none.
-    if (effort === "thorough") {
-      return call(`${ROOT}/search?${query}`, "POST", await original(question.id, signal), "application/octet-stream", signal);
-    }
-    return call(`${ROOT}/search?${query}`, "POST", JSON.stringify({ image_id: question.id }), "application/json", signal);
-  }
-  if (question.kind === "address") {
-    query.set("url", question.url);
-    return call(`${ALL}/search?${query}`, "POST", undefined, undefined, signal);
-  }
-  if (question.minOffsets) {
-    query.set("min_offsets", question.minOffsets);
-    query.set("wait_ms", "5000");
-  }
-  return call(`${ROOT}/search?${query}`, "POST", question.image, "application/octet-stream", signal);
+  if (question.kind === "address") query.set("url", question.url);
+  const [body, type] = await asked(question, effort, signal);
+  const minOffsets = question.kind === "image" ? question.minOffsets : undefined;
+  return onlyForward(query, minOffsets, signal, async () => {
+    const answer = await call<SearchAnswer>(`${ROOT}/search?${query}`, "POST", body, type, signal);
+    if (take(answer.coverage) === "foreign") throw new Refusal(412, NOT_COVERED, "The topic was created anew, and Kafka cannot say yet which one this answer is of.");
+    return answer;
+  });
 }
 
+async function asked(question: Question, effort?: Effort, signal?: AbortSignal): Promise<[body?: BodyInit, type?: string]> {
+  if (question.kind === "image") return [question.image, "application/octet-stream"];
+  if (question.kind === "address") return [];
+  // Only pixels can be turned and cut; an id alone has none.
+  if (effort === "thorough") return [await original(question.id, signal), "application/octet-stream"];
+  return [JSON.stringify({ image_id: question.id }), "application/json"];
+}
+
+/** The answer that covers what this page has seen; asked for again, for a while, where a machine does not cover it yet. */
+async function onlyForward<T>(query: URLSearchParams, minOffsets: string | undefined, signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + WAIT_MS;
+  for (;;) {
+    const leftMs = Math.max(0, Math.round(deadline - performance.now()));
+    const least = wanted(minOffsets);
+    if (least) {
+      query.set("min_offsets", least);
+      query.set("wait_ms", String(Math.min(leftMs, TURN_MS)));
+    }
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== NOT_COVERED || signal?.aborted) throw error;
+      if (!leftMs) throw new Refusal(error.status, error.code, "The service does not cover yet what you have seen or published: it is catching up.");
+    }
+    await pause(PAUSE_MS);
+  }
+}
+
+/** Of an image that this page has seen a machine that is behind knows nothing yet: what is unknown is asked for again, a few times. */
+async function soonKnown<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.status !== 404 || tries === TRIES || signal?.aborted) throw error;
+    }
+    await pause(TURN_MS);
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 export function image(id: string, signal?: AbortSignal): Promise<ImageAnswer> {
-  return call(`${ROOT}/images?${new URLSearchParams({ id })}`, "GET", undefined, undefined, signal);
+  return soonKnown(signal, () => call(`${ROOT}/images?${new URLSearchParams({ id })}`, "GET", undefined, undefined, signal));
 }
 
 export function rejected(limit: number): Promise<Rejected> {
@@ -94,11 +133,7 @@ export function duplicates({ class: kind, limit = 20, cursor, refresh, minOffset
   if (kind) query.set("class", kind);
   if (cursor) query.set("cursor", cursor);
   if (refresh) query.set("refresh", "true");
-  if (minOffsets) {
-    query.set("min_offsets", minOffsets);
-    query.set("wait_ms", "5000");
-  }
-  return call(`${ROOT}/duplicates?${query}`, "GET", undefined, undefined, signal);
+  return onlyForward(query, minOffsets, signal, () => call(`${ROOT}/duplicates?${query}`, "GET", undefined, undefined, signal));
 }
 
 /** Remember that no two of these images are duplicates, as they are shown. */
@@ -157,7 +192,7 @@ export const originalUrl = (id: string): string => `${ROOT}/images/original?${ne
 export const thumbnailUrl = (id: string): string => `${ROOT}/images/thumbnail?${new URLSearchParams({ id })}`;
 
 const original = (id: string, signal?: AbortSignal): Promise<Blob> =>
-  call(originalUrl(id), "GET", undefined, undefined, signal, (response) => response.blob());
+  soonKnown(signal, () => call(originalUrl(id), "GET", undefined, undefined, signal, (response) => response.blob()));
 
 export const session = (): Promise<Session> => call(`${ALL}/session`);
 

@@ -2,25 +2,32 @@
 import { useEffect, useState } from "react";
 
 import { eventsUrl, type IndexAnswer } from "../api/calls";
+import { take } from "../api/seen";
 
 export type Sample = {
   at: number; count: number; inPerS: number | null; outPerS: number; lag: number | null; p50: number | null; p99: number | null;
 };
 export type Happening = { key: string; at: number; kind: "swap" | "rebuild" | "restart"; text: string };
-export type Feed = { index: IndexAnswer | null; isConnected: boolean; samples: readonly Sample[]; happenings: readonly Happening[] };
+/** `isBehind`: for a while nothing came that covers as much as was seen, and `index` is the last that did. */
+export type Feed = {
+  index: IndexAnswer | null; isConnected: boolean; isBehind: boolean; samples: readonly Sample[]; happenings: readonly Happening[];
+};
 
 const RETRY_MS = 1000;
+/** So long a machine may catch up before another one is asked for. */
+const BEHIND_MS = 2000;
 const SAMPLE_INTERVAL_MS = 500;
 /** Ten minutes. */
 export const SAMPLES_MAX = 1200;
 export const HAPPENINGS_MAX = 60;
 
 export function useIndex(): Feed {
-  const [feed, setFeed] = useState<Feed>({ index: null, isConnected: false, samples: [], happenings: [] });
+  const [feed, setFeed] = useState<Feed>({ index: null, isConnected: false, isBehind: false, samples: [], happenings: [] });
   useEffect(() => {
     let stream: EventSource;
     let frame = 0;
     let retry = 0;
+    let behind = 0;
     let newest: IndexAnswer | null = null;
     const draw = () => {
       frame = 0;
@@ -30,15 +37,34 @@ export function useIndex(): Feed {
     const connect = () => {
       stream = new EventSource(eventsUrl);
       stream.addEventListener("index", (event: MessageEvent<string>) => {
-        newest = JSON.parse(event.data) as IndexAnswer;
+        const index = JSON.parse(event.data) as IndexAnswer;
+        if (take(index.coverage) !== "as much") {
+          behind ||= window.setTimeout(leave, BEHIND_MS);
+          return;
+        }
+        arrived();
+        newest = index;
         schedule();
       });
       stream.onerror = () => {
         newest = null;
+        arrived();
         setFeed((feed) => ({ ...feed, isConnected: false }));
         // A browser gives up by itself where the answer was an error instead of a stream.
         if (stream.readyState === EventSource.CLOSED) retry = window.setTimeout(connect, RETRY_MS);
       };
+    };
+    const arrived = () => {
+      clearTimeout(behind);
+      behind = 0;
+    };
+    // The next stream may be another machine's.
+    const leave = () => {
+      behind = 0;
+      newest = null;
+      setFeed((feed) => ({ ...feed, isConnected: true, isBehind: true }));
+      stream.close();
+      connect();
     };
     connect();
     // Charts move on also while nothing changes.
@@ -47,6 +73,7 @@ export function useIndex(): Feed {
       stream.close();
       clearInterval(clock);
       clearTimeout(retry);
+      clearTimeout(behind);
       cancelAnimationFrame(frame);
     };
   }, []);
@@ -61,6 +88,7 @@ export function grown(feed: Feed, index: IndexAnswer, at: number): Feed {
   return {
     index,
     isConnected: true,
+    isBehind: false,
     samples: isDue ? [...feed.samples.slice(1 - SAMPLES_MAX), sampled(index, at)] : feed.samples,
     happenings: news.length ? [...news, ...feed.happenings].slice(0, HAPPENINGS_MAX) : feed.happenings,
   };
