@@ -2,16 +2,22 @@
 
 import json
 import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
 
 from contract.settings import Settings
 from lookalike_client import Client
+from stack import programs
+from stack.process import start_child
 from tests.collector import Collector, Seen
+from tests.conftest import fresh_settings
 from tests.e2e.test_pipeline import Sent, answer, digit
 from tests.waiting import wait_for
 from topics.rejected import read_rejected
+from topics.topic import ensure_topics
 
 # Ends before its format says so, which only the embedder notices.
 TRUNCATED = digit(3)[:-40]
@@ -115,3 +121,31 @@ def test_one_image_has_one_trace_from_its_producer_until_it_is_found(
     assert search.parent_id == "" and search.trace_id not in (TRACE, TRACE[::-1])
     assert {"decode", "encode", "search"} <= {s.name for s in of_trace(search.trace_id, 4)}
     assert len(others) == 3 and not collector.spans(lambda s: s.attributes.get("lookalike.image.id") == "untraced")
+
+
+def test_a_trace_ends_with_the_sending_until_the_embedder_has_the_setting_too(
+    stack: Settings, tmp_path: Path, collector: Collector
+) -> None:
+    changes = {"var_dir": tmp_path, "cassandra_keyspace": f"{stack.cassandra_keyspace}_untraced"}
+    settings = fresh_settings(stack, tmp_path, **changes, otlp_endpoint=collector.endpoint)
+    ensure_topics(settings)
+    client = Client(settings.api_address)
+
+    def publish_and_find(image_id: str, trace_id: str) -> None:
+        given = {"traceparent": f"00-{trace_id}-{CALLER}-01", "X-Request-Id": image_id}
+        written = publish(settings, digit(972), image_id, **given)
+        client.search_id(image_id, min_offsets=written["min_offsets"], wait_ms=60_000)
+
+    with ExitStack() as children:
+        for service in (programs.indexer(settings), programs.api(settings)):
+            children.callback(start_child(service).stop, 10.0)
+        wait_for(lambda: programs.answers_ready(settings.api_address) or None, timeout_s=120)
+        untraced = start_child(programs.embedder(settings.model_copy(update={"otlp_endpoint": ""})))
+        try:
+            publish_and_find("before", "1" * 32)
+        finally:
+            untraced.stop(20.0)
+        children.callback(start_child(programs.embedder(settings)).stop, 10.0)
+        publish_and_find("after", "2" * 32)
+        wait_for(lambda: collector.spans(lambda s: (s.trace_id, s.name) == ("2" * 32, "serve image")) or None)
+    assert {s.name for s in collector.spans(lambda s: s.trace_id == "1" * 32)} == {"POST /v1/images", "send image"}
