@@ -191,6 +191,13 @@ VERBS = (
         "--images 10000",
     ),
     _verb(
+        "audit",
+        measures.audit,
+        bench.options.add_audit,
+        "processor time and memory of the audit, as it comes and as fast as it can (servers must run)",
+        "--seconds 20",
+    ),
+    _verb(
         "costs",
         measures.costs,
         bench.options.add_costs,

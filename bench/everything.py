@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.as_of import measure_as_of
+from bench.audit import measure_audit
 from bench.capacity.compare import compare
 from bench.costs import measure_costs
 from bench.duplicates import measure_duplicates
@@ -193,6 +194,7 @@ def _full(photos: Path | None) -> list[Measurement]:
         ),
         Measurement("explain", "python -m bench explain", lambda s: measure_explain(s, 2000, 50_000, 200)),
         Measurement("costs", "python -m bench costs", lambda s: measure_costs(s, 20_000, 2000, 20_000, photos)),
+        Measurement("simulate", "python -m bench simulate", _simulated),
         Measurement(
             "road",
             "python -m bench road --images 60000",
@@ -218,10 +220,10 @@ def _full(photos: Path | None) -> list[Measurement]:
             lambda s: measure_photo_road(s, 2000, photos),
             needs_stack=True,
         ),
-        Measurement("simulate", "python -m bench simulate", _simulated, needs_stack=True),
         Measurement(
             "memory", "python -m bench memory --large 60", lambda s: measure_memory(s, 60_000, 60), needs_stack=True
         ),
+        Measurement("audit", "python -m bench audit", lambda s: measure_audit(s, 6000, 60), needs_stack=True),
     ]
 
 
@@ -238,6 +240,7 @@ def _quick() -> list[Measurement]:
         Measurement("filters", QUICK, lambda s: measure_filters(s, 2000, 100)),
         Measurement("duplicates", QUICK, lambda s: measure_duplicates(s, 500, 30, 5, folder=None)),
         Measurement("costs", QUICK, lambda s: measure_costs(s, 200, 20, 200)),
+        Measurement("simulate", QUICK, lambda s: _simulated(s, 300, 2, 1)),
         Measurement(
             "road",
             QUICK,
@@ -258,14 +261,15 @@ def _quick() -> list[Measurement]:
             lambda s: measure_photos(s, 30, 4, 2, core_images=4, query_size_px=(800, 600)),
             needs_stack=True,
         ),
-        Measurement("simulate", QUICK, lambda s: _simulated(s, 300, 2, 1), needs_stack=True),
         Measurement("photo-road", QUICK, lambda s: measure_photo_road(s, 30, None), needs_stack=True),
         Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
+        Measurement("audit", QUICK, lambda s: measure_audit(s, 100, 3), needs_stack=True),
     ]
 
 
-def _simulated(settings: Settings, images: int = 6000, seconds: float = 15, rounds: int = 3) -> dict[str, Any]:
-    measured = measure_scaling(settings, images, (50, 100), seconds, rounds)
+def _simulated(settings: Settings, images: int = 6000, seconds: float = 10, rounds: int = 3) -> dict[str, Any]:
+    with own_stack(settings, only=("servers",)) as servers:  # programs that wait would take of the cores
+        measured = measure_scaling(servers, images, (50, 100), seconds, rounds)
     return measured | compare(measured)
 
 

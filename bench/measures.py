@@ -64,6 +64,13 @@ def memory(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     return measure_memory(settings, options.images, options.large)
 
 
+def audit(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """What the audit takes."""
+    from bench.audit import measure_audit
+
+    return measure_audit(settings, options.images, options.seconds)
+
+
 def costs(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     """What an image takes everywhere."""
     from bench.costs import measure_costs

@@ -93,6 +93,13 @@ def add_memory(memory: argparse.ArgumentParser) -> None:
     memory.add_argument("--large", type=int, default=500, help="images of 7.9 MiB, 9 GB on disk (default %(default)s)")
 
 
+def add_audit(audit: argparse.ArgumentParser) -> None:
+    """Options of `audit`."""
+    _add_json(audit)
+    audit.add_argument("--images", type=int, default=6000, help="digits, at most 60000 (default %(default)s)")
+    audit.add_argument("--seconds", type=float, default=60, help="length of each part (default %(default)s)")
+
+
 def add_costs(costs: argparse.ArgumentParser) -> None:
     """Options of `costs`."""
     _add_json(costs)
@@ -114,7 +121,7 @@ def add_simulate(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument("--recorded", action="store_true", help="beside what is in bench/results; measure nothing")
     simulate.add_argument("--images", type=int, default=6000, help="at full speed, at most 60000 (default %(default)s)")
     simulate.add_argument("--rates", type=float, nargs="+", default=[50, 100], help="images/s (default 50 100)")
-    simulate.add_argument("--seconds", type=float, default=15, help="length of each rate (default %(default)s)")
+    simulate.add_argument("--seconds", type=float, default=10, help="length of each rate (default %(default)s)")
     simulate.add_argument("--rounds", type=int, default=3, help="of one, two and three embedders (default %(default)s)")
 
 

@@ -21,6 +21,7 @@ COLUMNS = {
         "method", "p50_ms", "p99_ms", "max_ms", "sent_per_s", "rate_was_reached", "searchable_per_s", "kept_up", "searches",
     ),
     "simulate": ("method", "what", "cores", "measured", "predicted", "off", "is_calibration"),
+    "audit": ("method", "records", "records_per_s", "cores", "resident_mb"),
     "photos": ("method", "searches", "per_s", "p50_ms", "p99_ms", "max_ms"),
     "http": ("method", "searches", "per_s", "p50_ms", "p99_ms", "max_ms"),
 }  # fmt: skip
