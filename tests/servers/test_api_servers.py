@@ -274,7 +274,15 @@ def test_schemathesis_finds_nothing_in_the_openapi_document(api: Road, tmp_path:
 
 def test_ctrl_c_ends_all_processes_at_once_although_a_stream_is_open(api: Road, tmp_path: Path) -> None:
     settings = fresh_settings(api.settings, tmp_path, index_dir=api.settings.index_dir)
-    names = "api_port index_dir kafka_bootstrap cassandra_port cassandra_keyspace kafka_topic encoder".split()
+    names = [
+        "api_port",
+        "index_dir",
+        "kafka_bootstrap",
+        "cassandra_port",
+        "cassandra_keyspace",
+        "kafka_topic",
+        "encoder",
+    ]
     environment = {f"LOOKALIKE_{name.upper()}": str(getattr(settings, name)) for name in names}
     command = [sys.executable, "-m", "api", "serve", "--processes", "2"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
