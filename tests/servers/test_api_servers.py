@@ -22,6 +22,7 @@ from contract.settings import Settings
 from gallery.store.rows import FeedRow, ImageRecord
 from gallery.store.store import Store
 from model.pictures.images import decode
+from stack.programs import environment
 from tests.api_gallery import Gallery, digit, free_port, running_api, wait_until
 from tests.conftest import fresh_settings
 from tests.kafka_topic import topic_log
@@ -274,18 +275,8 @@ def test_schemathesis_finds_nothing_in_the_openapi_document(api: Road, tmp_path:
 
 def test_ctrl_c_ends_all_processes_at_once_although_a_stream_is_open(api: Road, tmp_path: Path) -> None:
     settings = fresh_settings(api.settings, tmp_path, index_dir=api.settings.index_dir)
-    names = [
-        "api_port",
-        "index_dir",
-        "kafka_bootstrap",
-        "cassandra_port",
-        "cassandra_keyspace",
-        "kafka_topic",
-        "encoder",
-    ]
-    environment = {f"LOOKALIKE_{name.upper()}": str(getattr(settings, name)) for name in names}
     command = [sys.executable, "-m", "api", "serve", "--processes", "2"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment(settings), stdout=subprocess.PIPE, text=True) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=30) as client:
                 wait_until(lambda: answers(client), "two processes answer", timeout_s=90)
