@@ -46,7 +46,7 @@ lint: venv ## ruff and mypy
 
 faults: venv $(VENV)/.fuzz ## all tests that kill, cut off and damage things, and all that take long; LOOKALIKE_TEST_SEED=n repeats a run
 	@$(RUN) -m stack fetch
-	@$(RUN) -m pytest -m "faults or thorough" $(ARGS)
+	@$(RUN) -m pytest -m "faults or thorough" $(or $(ARGS),-n 2 --no-loadscope-reorder)
 
 fuzz-deps: venv $(VENV)/.fuzz ## install atheris, with which `make faults` fuzzes what reads strangers' bytes (Linux on x86-64)
 

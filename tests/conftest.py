@@ -52,11 +52,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _FewStacks(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Each file in one process; those that need servers, or what npm installs, in two processes with servers of their own."""
+    """Each file in one process; two processes at most start servers, and one installs what npm has."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = Path(nodeid.split("::", 1)[0])
-        if path.parent.name == "unit" and path.stem not in NO_UNITS:
+        if path.parent.name == "faults" or (path.parent.name == "unit" and path.stem not in NO_UNITS):
             return path.name
         return "servers" if path.parent.name in ("servers", "unit") else "all parts"
 

@@ -146,6 +146,8 @@ def test_image_that_ends_the_decoder_is_refused_and_its_neighbours_arrive(
     cases = [Case(f"good {n}", "", Sent(f"good/{n}".encode(), picture(n), (), n % 2)) for n in range(40)]
     cases[10:10] = [Case("costly", reason, Sent(b"costly", costly))]
     cases[30:30] = [Case("costly again", reason, Sent(b"costly", costly, (), 1))]
+    # A helper has limits of its own, which this program does not change.
+    settings = settings.model_copy(update={"decoders": 1})
     # No image that the other limits let pass comes to the usual ones.
     program = f"""
 import sys

@@ -12,7 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from gallery.generations.retention import GENERATIONS_KEPT_S
+from gallery.generations.retention import GENERATIONS_KEPT, GENERATIONS_KEPT_S
+from gallery.newest import newest_generation
 from lookalike_client import Client
 from model import mnist
 from tests.parts import PROGRAMS, Parts, started
@@ -27,7 +28,8 @@ SWAPS = 300
 CONNECTIONS = 1_000
 AT_ONCE = 200
 GROWTH_MAX = 1.05
-FILES_MAX = 40
+# Each of the generations that are kept may have a base of its own, of some 25 files, a tail and a manifest.
+FILES_MAX = GENERATIONS_KEPT * 30
 
 
 class Figures:
@@ -109,13 +111,13 @@ def settle(client: Client) -> int:
 
 
 def rest(parts: Parts, client: Client) -> int:
-    """Wait until all is covered, in a base or behind it, and none is being built; the generation."""
+    """Wait until all is covered, by a base and what came after it, and none is being built; the generation."""
 
     def has_base() -> bool | None:
         with contextlib.suppress(psutil.Error):  # one that ended just now: look again
             children = [child.cmdline() for child in psutil.Process(parts.pid("indexer")).children()]
             is_building = any("spawn_main" in " ".join(words) for words in children)
-            return (any(parts.settings.encoder_index_dir.glob("bases/*")) and not is_building) or None
+            return (newest_generation(parts.settings).manifest.base.name and not is_building) or None
         return None
 
     settle(client)
