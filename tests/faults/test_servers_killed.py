@@ -213,6 +213,18 @@ def test_everything_ends_in_order_while_cassandra_does_not_answer(pipeline: Pipe
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(420)
+def test_everything_ends_in_order_when_both_servers_are_gone(pipeline: Pipeline) -> None:
+    with Load(pipeline, "load") as load:
+        load.wait_confirmed(100)
+        for name in ("cassandra", "kafka"):
+            pipeline.kill(name)
+        for name in ("embedder", "indexer", "api"):
+            pipeline.signal(name, signal.SIGTERM)
+            assert wait_for(lambda name=name: _ended(pipeline.children[name]), timeout_s=30) == "status 0"  # type: ignore[misc]
+
+
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_everything_killed_at_once_and_started_in_any_order_comes_back_complete(
     pipeline: Pipeline, chance: random.Random

@@ -62,7 +62,8 @@ def run(
             retrying(lambda: opener.check(wanted[DEFAULT_COLLECTION]), "kafka", stop)
     except StoppedError:
         return 0
-    status = asyncio.run(Pipeline(settings, opener, slot=slot, clock=clock, stop=stop).run())
+    # Not closed at the end, which waits for tasks of Faust that may wait for Kafka for ever.
+    status = asyncio.Runner().run(Pipeline(settings, opener, slot=slot, clock=clock, stop=stop).run())
     opener.close()
     TRACING.stop()
     logger.info("ended", exit_status=status)
