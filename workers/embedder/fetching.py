@@ -13,6 +13,7 @@ from faust.types import TP
 from contract.errors import DependencyError
 from workers.embedder.header_names import read_any_header_name
 from workers.embedder.records import Record, reached_from, stretches
+from workers.embedder.silence import give_up_silent
 
 # Of one partition in an answer of Kafka, which gives a single larger record anyway: no more is asked for while an answer is not
 # taken over, so others' records would wait behind many of a busy collection.
@@ -51,6 +52,7 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_bytes = FETCH_SIZE_BYTES_MAX
+        give_up_silent(consumer._client)
         return consumer
 
     async def bounds(self, partitions: list[TP]) -> dict[TP, tuple[int, int]]:
