@@ -9,6 +9,7 @@ from kafka.net.compat import KafkaNetClient
 from contract.errors import DependencyError
 from contract.settings import PREFIX, Settings
 from runtime.credentials import kafka_credentials, kafka_tls
+from topics.silence import open_impatient_network
 
 # Long enough for a broker that is busy with a first start, short enough for a person who waits at a prompt.
 CONNECT_TIMEOUT_S = 4.0
@@ -46,8 +47,10 @@ def connect(kind: type[Any], settings: Settings, *, connect_timeout_s: float, **
     """
     network: list[KafkaNetClient] = []
 
+    has_others = "," in settings.kafka_bootstrap
+
     def open_network(**configs: object) -> KafkaNetClient:
-        network.append(KafkaNetClient(**configs))
+        network.append(open_impatient_network(**configs) if has_others else KafkaNetClient(**configs))
         return network[0]
 
     try:

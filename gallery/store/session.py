@@ -99,7 +99,7 @@ class CassandraSession:
             port=settings.cassandra_port,
             sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             reconnection_policy=ExponentialReconnectionPolicy(0.2, 5.0),
-            execution_profiles={EXEC_PROFILE_DEFAULT: _profile(settings.cassandra_datacenter)},
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile(settings.cassandra_datacenter)},
             # On one node; the others learn it when they are asked. Else one that stands still would be waited for each time.
             prepare_on_all_hosts=False,
             connect_timeout=5.0,
@@ -225,9 +225,12 @@ def _new_batch() -> BatchStatement:
     return batch
 
 
-def _profile(datacenter: str) -> ExecutionProfile:
+def profile(datacenter: str) -> ExecutionProfile:
+    """Which nodes are asked, how many must agree, and how long they are waited for; "" is the data centre of the first node."""
     return ExecutionProfile(
-        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(datacenter), shuffle_replicas=True),
+        # Not shuffled: the driver (3.30) shuffles a list that the plans of all requests share, so that one may name the same node
+        # three times, and the other two never.
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(datacenter), shuffle_replicas=False),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
         serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
         speculative_execution_policy=ConstantSpeculativeExecutionPolicy(_OTHER_NODE_AFTER_S, _OTHER_NODES),

@@ -12,11 +12,9 @@ import structlog
 from aiokafka.conn import CloseReason
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
-# As long as brokers of `stack` take to have others lead what a silent one led.
-SILENT_S_MAX = 4
-# Others wait while a connection is being opened.
-OPENING_S_MAX = 2
-LOOK_INTERVAL_S = 1.0
+from topics.silence import OPENING_S_MAX, SILENT_S_MAX
+
+_LOOK_INTERVAL_S = 0.5
 # Answered when the other members of the group have come.
 _PATIENT = (JoinGroupRequest.API_KEY, SyncGroupRequest.API_KEY)
 
@@ -67,11 +65,11 @@ def _look(connection: Any, seen: object, silent: int) -> None:
         return
     waits_for = _waits_for(connection)
     silent = silent + 1 if waits_for is not None and waits_for == seen else 0
-    if silent * LOOK_INTERVAL_S >= SILENT_S_MAX:
+    if silent * _LOOK_INTERVAL_S >= SILENT_S_MAX:
         logger.warning("broker is silent; its connection is given up", host=connection.host, port=connection.port)
         connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
         return
-    connection._loop.call_later(LOOK_INTERVAL_S, _look, connection, waits_for, silent)
+    connection._loop.call_later(_LOOK_INTERVAL_S, _look, connection, waits_for, silent)
 
 
 def _waits_for(connection: Any) -> object:
