@@ -50,8 +50,10 @@ class Away:
 class Cluster(Driver):
     """A cluster with all programs and a load."""
 
-    def __init__(self, folder: Path, *, images_per_s: int = 200, clients: int = 4) -> None:
-        parts = started(folder, stack_nodes=3, rebuild_interval_s=30)
+    def __init__(
+        self, folder: Path, *, images_per_s: int = 200, clients: int = 4, machines: int = 1, apis: int = 2
+    ) -> None:
+        parts = started(folder, apis=apis, machines=machines, stack_nodes=3, rebuild_interval_s=30)
         try:
             super().__init__(parts, folder, SEED, send_interval_s=1 / images_per_s, clients=clients, producer=_PRODUCER)
         except BaseException:

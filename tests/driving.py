@@ -205,9 +205,11 @@ class Driver:
         return ask
 
     def _question(self, query: Query, wanted: dict[str, object], askers: list[Asker]) -> None:
-        """Ask one API, and where it does not answer the next: a generation is kept by all of them."""
+        """Ask one API, and where it does not answer the next: a generation is kept by all of them on one machine."""
         self.questions += 1
         for asker in askers:
+            if self.parts.machines > 1 and asker is not askers[0]:
+                wanted = {name: value for name, value in wanted.items() if name not in ("generation", "offset")}
             found = asker.search(query, **wanted)  # type: ignore[arg-type]
             if found.status not in (0, 429, 503):
                 if found.matches and found.as_of is None:

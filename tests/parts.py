@@ -27,12 +27,16 @@ class Parts:
     """All parts of a pipeline. Thread-safe.
 
     Args:
-        api_ports: of an API each, named `api-PORT`; they share the index folder.
+        api_ports: of an API each, named `api-PORT`; those of a machine share its index folder.
         links: through which programs reach the servers; None where they do so directly.
+        machines: that embed and answer, with an embedder, an indexer and an index folder each; APIs are spread over them.
     """
 
-    def __init__(self, settings: Settings, api_ports: list[int], links: Links | None = None) -> None:
+    def __init__(
+        self, settings: Settings, api_ports: list[int], links: Links | None = None, *, machines: int = 1
+    ) -> None:
         self.settings = settings
+        self.machines = machines
         self.links = links
         self._lock = threading.RLock()
         self._children: dict[str, Child] = {}
@@ -47,7 +51,12 @@ class Parts:
         made += [cassandra(settings, number) for number in numbers]
         self.servers = tuple(service.name for service in made)
         made += [programs.embedder(own("embedder")), programs.indexer(own("indexer")), programs.watcher(own("watcher"))]
-        made += [_api(own("api"), port) for port in api_ports]
+        others = [_other_machine(settings, number) for number in range(2, machines + 1)]
+        for number, other in enumerate(others, 2):
+            made += [_named(make(other), number) for make in (programs.embedder, programs.indexer)]
+        self.programs = tuple(service.name for service in made if service.name not in self.servers)
+        machines_settings = [own("api"), *others]
+        made += [_api(machines_settings[place % machines], port) for place, port in enumerate(api_ports)]
         self.services: dict[str, Service] = {service.name: service for service in made}
         self.apis = tuple(f"api-{port}" for port in api_ports)
 
@@ -136,6 +145,7 @@ def started(
     folder: Path,
     *,
     apis: int = 2,
+    machines: int = 1,
     is_linked: bool = False,
     planted: dict[str, dict[str, str]] | None = None,
     **changes: object,
@@ -143,6 +153,7 @@ def started(
     """Parts that run.
 
     Args:
+        machines: as `Parts` takes it.
         is_linked: whether programs reach the servers through links that can fail.
         planted: further environment variables, by part.
         changes: of settings, by field name.
@@ -159,12 +170,12 @@ def started(
             **changes,
         },
     )
-    parts = Parts(settings, free_ports(apis), Links(settings) if is_linked else None)
+    parts = Parts(settings, free_ports(apis), Links(settings) if is_linked else None, machines=machines)
     try:
         parts.start(*parts.servers)
         parts.wait_ready(*parts.servers)
         ensure_topics(settings)
-        for name in (*PROGRAMS, *parts.apis):
+        for name in (*parts.programs, *parts.apis):
             parts.start(name, environment=(planted or {}).get(name))
         parts.wait_ready(*parts.apis)
     except BaseException:
@@ -175,6 +186,16 @@ def started(
 
 def _asked(is_ready: Callable[[], bool]) -> Callable[[], bool | None]:
     return lambda: is_ready() or None
+
+
+def _other_machine(settings: Settings, number: int) -> Settings:
+    own = {"host_name": f"machine-{number}", "index_dir": settings.index_dir.with_name(f"index-{number}")}
+    return settings.model_copy(update=own)
+
+
+def _named(service: Service, number: int) -> Service:
+    name = f"{service.name}-{number}"
+    return replace(service, name=name, log=service.log.with_stem(name))
 
 
 def _api(settings: Settings, port: int) -> Service:

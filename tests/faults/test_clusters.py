@@ -8,7 +8,6 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -137,24 +136,3 @@ def test_a_node_and_a_broker_that_lost_their_folders_get_all_again(cluster: Clus
         cluster.note_fault("kafka-1")
         cluster.during(go_on)
     cluster.judged_anew()
-
-
-@pytest.mark.thorough
-@pytest.mark.timeout(900)
-def test_everything_is_restarted_one_by_one_and_no_search_fails(cluster: Cluster) -> None:
-    parts = cluster.parts
-    asked, unanswered = cluster.searched()
-
-    def restart() -> None:
-        for name in (*parts.servers, "embedder", "indexer", "watcher", *parts.apis):
-            cluster.note_fault(name, "restarted")
-            parts.replace(replace(parts.services[name]))
-            parts.wait_ready(name)
-            if name.startswith("kafka"):
-                wait_for(cluster.is_whole, timeout_s=120)
-            print(name, f"{cluster.back_s(time.monotonic()):.1f} s", cluster.searched(), flush=True)
-
-    cluster.during(restart)
-    cluster.judged_anew()
-    assert cluster.questions > asked
-    assert cluster.unanswered == unanswered
