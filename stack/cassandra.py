@@ -123,8 +123,8 @@ def _prepare(settings: Settings, node: Node) -> None:
         hinted_handoff=str(is_cluster).lower(),
         # Of three, one that stands still must not hold up what the others have for as long.
         timeout_s=4 if is_cluster else 10,
-        # Of a range no third replica is asked meanwhile; the coordinator only asks others the next time.
-        range_timeout_s=3 if is_cluster else 20,
+        # Of a range no third replica is asked when one does not answer (gallery/store/lately.py).
+        range_timeout_s=10 if is_cluster else 20,
     )
     if settings.stack_secured:
         secured.make(settings)

@@ -16,6 +16,7 @@ from contract.settings import Settings
 from gallery.generations.collection_file import write_collection
 from gallery.generations.serving import old_layout
 from gallery.generations.writer import Writer, lock_index
+from gallery.store.lately import Lately
 from gallery.store.store import Store
 from model.encoder import load_encoder
 from runtime.credentials import check_credentials
@@ -120,8 +121,8 @@ class Indexers:
         self._rebuild = rebuild
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="feed")
         self._slots: dict[str, IndexedCollection] = {}
-        self._followed_s = self._logs_read_s = float("-inf")
-        self._logs: dict[str, list[str]] = {}
+        self._followed_s = float("-inf")
+        self._logs = Lately(lambda wait_s: self._store.feed.logs_by_topic(wait_s), clock)
 
     def follow(self) -> None:
         """Bring the collections up to date once a second; while the registry cannot be read, those that are known go on."""
@@ -290,6 +291,4 @@ class Indexers:
 
     def _logs_of(self, topic: str) -> list[str]:
         """A topic's logs: one question a second for all topics."""
-        if self._clock() - self._logs_read_s >= LOGS_INTERVAL_S / 2:
-            self._logs, self._logs_read_s = self._store.feed.logs_by_topic(), self._clock()
-        return self._logs.get(topic, [])
+        return self._logs.get(LOGS_INTERVAL_S / 2).get(topic, [])

@@ -3,8 +3,6 @@
 A row is written last, after everything that it promises. The table's column ``encoder`` holds the encoder's fingerprint.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 
@@ -13,6 +11,7 @@ from cassandra.query import UNSET_VALUE
 
 from contract.record_key import RecordKey
 from gallery.store.feed_rows import FEED_VERSION, feed_rows, sound_after
+from gallery.store.lately import Lately
 from gallery.store.records import Records
 from gallery.store.rows import FeedRow
 from gallery.store.session import CassandraSession
@@ -50,9 +49,7 @@ class Feed:
         self._records = records
         self._clock = clock
         # One reading at a time, which all who can use it share.
-        self._listing_lock = threading.Lock()
-        self._listing: _Listing = {}
-        self._listed_s = float("-inf")
+        self._listing = Lately(self._list)
         self._insert = session.prepare_insert("feed", _COLUMNS)
         self._select = session.prepare(
             # Texts as bytes: the driver fails a whole page for one that is not UTF-8.
@@ -85,11 +82,15 @@ class Feed:
             rows = list(driver.execute(self._select_logs, (topic,)))
         return _in_order(rows)
 
-    def logs_by_topic(self) -> dict[str, list[str]]:
-        """The logs of every topic, each topic's in the order of `logs`: one question for many topics."""
+    def logs_by_topic(self, wait_s: float | None = None) -> dict[str, list[str]]:
+        """The logs of every topic, each topic's in the order of `logs`: one question for many topics.
+
+        Args:
+            wait_s: for how long an answer is waited for; None is as long as for any.
+        """
         found: dict[str, list[tuple[str, int]]] = {}
         with self._session.asked("reading logs") as driver:
-            for topic, log, first_seen in driver.execute(self._select_all_logs):
+            for topic, log, first_seen in driver.execute(self._select_all_logs, **_within(wait_s)):
                 found.setdefault(topic, []).append((log, first_seen))
         return {topic: _in_order(rows) for topic, rows in found.items()}
 
@@ -130,7 +131,7 @@ class Feed:
         Args:
             past_holes: look behind a hole of any width, so that an empty answer proves the end. Where there are no rows
                 nearby that reads every partition key of the feed: seldom.
-            listing_age_s: such a reading that is no older will do.
+            listing_age_s: such a reading that is no older will do; where it is not 0, also what `Lately` then gives.
         """
         bucket = start.offset >> FEED_BUCKET_BITS
         # A small hole, such as a transaction's marker, may end this bucket; asking always would double an idle poll's cost.
@@ -198,11 +199,11 @@ class Feed:
 
     def partitions(self, log: str, *, fingerprint: str, listing_age_s: float = 0.0) -> set[int]:
         """Kafka partitions of `log` that have rows of this encoder. Reads every partition key, unless that was done lately: seldom."""
-        return set(self._buckets("listing feed partitions", listing_age_s).get((log, fingerprint), {}))
+        return set(self._listing.get(listing_age_s).get((log, fingerprint), {}))
 
     def fingerprints(self, log: str) -> set[str]:
         """Of the encoders that have rows of `log`. Reads every partition key: seldom."""
-        return {fingerprint for name, fingerprint in self._buckets("listing encoders") if name == log}
+        return {fingerprint for name, fingerprint in self._listing.get(0) if name == log}
 
     def delete(self, logs: Set[str]) -> None:
         """Delete every row of these logs, of every encoder."""
@@ -249,21 +250,17 @@ class Feed:
 
     def _next_bucket(self, start: RecordKey, fingerprint: str, listing_age_s: float = 0.0) -> int | None:
         """The first bucket past `start`'s that holds rows."""
-        buckets = self._buckets("looking for feed buckets", listing_age_s).get((start.log, fingerprint), {})
+        buckets = self._listing.get(listing_age_s).get((start.log, fingerprint), {})
         bucket = start.offset >> FEED_BUCKET_BITS
         return min((found for found in buckets.get(start.partition, ()) if found > bucket), default=None)
 
-    def _buckets(self, doing: str, age_s: float = 0.0) -> _Listing:
-        """Every bucket of the feed, as it was no longer than `age_s` ago."""
-        with self._listing_lock:
-            if time.monotonic() - self._listed_s >= age_s:
-                listed: _Listing = {}
-                began_s = time.monotonic()
-                with self._session.asked(doing) as driver:
-                    for log, fingerprint, partition, bucket in driver.execute(self._select_buckets):
-                        listed.setdefault((log, fingerprint), {}).setdefault(partition, []).append(bucket)
-                self._listing, self._listed_s = listed, began_s
-            return self._listing
+    def _list(self, wait_s: float | None) -> _Listing:
+        """Every bucket of the feed."""
+        listed: _Listing = {}
+        with self._session.asked("listing feed partitions") as driver:
+            for log, fingerprint, partition, bucket in driver.execute(self._select_buckets, **_within(wait_s)):
+                listed.setdefault((log, fingerprint), {}).setdefault(partition, []).append(bucket)
+        return listed
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -272,6 +269,11 @@ class Feed:
 def _in_order(rows: Iterable[tuple[str, int]]) -> list[str]:
     """Names of logs, the one seen first in front."""
     return [log for log, _ in sorted(rows, key=lambda row: (row[1], row[0]))]
+
+
+def _within(wait_s: float | None) -> dict[str, float]:
+    """As the driver takes it; without it, it waits as its profile says."""
+    return {} if wait_s is None else {"timeout": wait_s}
 
 
 def _bucket(key: RecordKey, fingerprint: str) -> tuple[str, str, int, int]:
