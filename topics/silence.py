@@ -36,8 +36,12 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         configs |= {"metadata_max_age_ms": age_ms, "socket_connection_setup_timeout_ms": OPENING_S_MAX * 1000}
         super().__init__(net, **configs)
 
-    def get_connection(self, *args: Any, **options: Any) -> Any:
-        connection = super().get_connection(*args, **options)
+    def get_connection(self, node_id: object, timeout_ms: float | None = None, **options: Any) -> Any:
+        if (
+            timeout_ms is not None
+        ):  # all that is left for finding a broker, of which one that is silent takes a part only
+            timeout_ms = min(timeout_ms, OPENING_S_MAX * 500)
+        connection = super().get_connection(node_id, timeout_ms=timeout_ms, **options)
         if "send_request" not in vars(connection):
             _give_up_when_silent(connection)
         return connection

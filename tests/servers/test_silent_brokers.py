@@ -18,7 +18,7 @@ from contract.settings import Settings
 from tests.embedding import make_topics, producer
 from tests.relay import ANSWERS, Relay, Weather
 from topics.silence import SILENT_S_MAX, open_impatient_network
-from workers.embedder.silence import watch
+from workers.embedder.silence import watch_silence
 
 SIZE = 1024 * 1024
 SILENT = Weather(held=frozenset({ANSWERS}))
@@ -36,7 +36,7 @@ def embedders(relay: Relay, topic: str, weather: Weather) -> int:
 
     async def fetch() -> int:
         connection = await create_conn("127.0.0.1", relay.port, request_timeout_ms=60_000)
-        watch(connection)
+        watch_silence(connection)
         assert (await connection.send(MetadataRequest([]))).brokers
         relay.weather = weather
         try:
@@ -51,7 +51,9 @@ def embedders(relay: Relay, topic: str, weather: Weather) -> int:
 
 def others(relay: Relay, topic: str, weather: Weather) -> int:
     """The same with the client that all other programs have."""
-    client = open_impatient_network(bootstrap_servers=[f"127.0.0.1:{relay.port}"], request_timeout_ms=60_000)
+    client = open_impatient_network(
+        bootstrap_servers=[f"127.0.0.1:{relay.port}"], request_timeout_ms=60_000, receive_message_max_bytes=4 * SIZE
+    )
 
     async def fetch() -> int:
         connection = await client._manager.get_connection(client.cluster.bootstrap_brokers()[0].node_id)

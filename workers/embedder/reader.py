@@ -8,21 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-import faust
 import structlog
 from aiokafka.errors import KafkaError
-from faust.auth import Credentials, SASLCredentials, SSLCredentials
-from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 
 from contract import telemetry
 from contract.errors import DependencyError, TopicReplacedError
 from contract.settings import Settings
-from runtime.credentials import kafka_credentials, kafka_tls
 from runtime.retrying import StoppedError
 from workers.embedder.assignor import SpreadingAssignor
-from workers.embedder.consumer import ImageConsumer, ImageTransport
+from workers.embedder.consumer import ImageConsumer
+from workers.embedder.faust_app import ImageApp, PatientRecovery, faust_credentials
 from workers.embedder.fetching import PARTITION_SIZE_BYTES_MAX
 from workers.embedder.members import Instance, forget_former_selves, wait_while_taken
 from workers.embedder.records import Stretch
@@ -215,10 +212,10 @@ class GroupReader:
     async def _new_app(self) -> Any:
         settings = self._settings
         await self._forget_former_selves()
-        app: Any = _App(
+        app: Any = ImageApp(
             self._group,
             broker=";".join(f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")),
-            broker_credentials=_faust_credentials(settings),
+            broker_credentials=faust_credentials(settings),
             autodiscover=False,
             key_serializer="raw",
             value_serializer="raw",
@@ -246,7 +243,7 @@ class GroupReader:
             worker_redirect_stdouts=False,
         )
         app.transport.watcher = self
-        app.tables._recovery = _PatientRecovery(app, app.tables, beacon=app.tables.beacon, loop=app.loop)
+        app.tables._recovery = PatientRecovery(app, app.tables, beacon=app.tables.beacon, loop=app.loop)
         images = app.topic(*sorted(self._subscribed), key_type=bytes, value_type=bytes)
         app.agent(images, concurrency=1, supervisor_strategy=CrashingSupervisor)(self._pass_on)
         return app
@@ -262,34 +259,3 @@ class GroupReader:
             self._asking,
             lambda: forget_former_selves(self._settings, self._instance, topics=self._subscribed.keys()),
         )
-
-
-def _faust_credentials(settings: Settings) -> Credentials | None:
-    """What Faust takes of how the settings have Kafka spoken to."""
-    tls, shown = kafka_tls(settings), kafka_credentials(settings)
-    if shown is None:
-        return None if tls is None else SSLCredentials(tls)
-    return SASLCredentials(
-        username=shown.user,
-        password=shown.password.get_secret_value(),
-        mechanism=settings.kafka_sasl_mechanism,
-        ssl_context=tls,
-    )
-
-
-class _PatientRecovery(Recovery):
-    """What has partitions sought after an assignment. Faust waits for that as long as for an answer of Kafka, and takes what comes later
-    for the end of the program: nothing would be read any more. How long a seek may take, `first_missing` says."""
-
-    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ARG002
-        await super()._wait(coro)
-
-
-class _App(faust.App):
-    """A Faust app with our consumer, and without folders for tables, of which it has none."""
-
-    def _new_transport(self) -> ImageTransport:
-        return ImageTransport(self.conf.broker_consumer, self)
-
-    async def on_first_start(self) -> None:
-        """Make no folders."""

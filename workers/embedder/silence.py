@@ -46,13 +46,13 @@ def give_up_silent(client: Any) -> None:
             return None
         if connection is not None and connection not in watched:
             watched.add(connection)
-            watch(connection)
+            watch_silence(connection)
         return connection
 
     client.bootstrap, client._get_conn = find_brokers, get_connection
 
 
-def watch(connection: Any) -> None:
+def watch_silence(connection: Any) -> None:
     """From now on close an `AIOKafkaConnection` when an answer is due, and no byte has come of it for `SILENT_S_MAX`.
 
     Counted in looks and not on a clock, so that it does not become silent by our standing still.
