@@ -12,7 +12,7 @@ import structlog
 from aiokafka.conn import CloseReason
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
-from topics.silence import OPENING_S_MAX, SILENT_S_MAX
+from topics.silence import OPENING_S_MAX, SILENT_S_MAX, is_silent, note_silent
 
 _LOOK_INTERVAL_S = 0.5
 # Answered when the other members of the group have come.
@@ -36,12 +36,17 @@ def give_up_silent(client: Any) -> None:
             client._request_timeout_ms = answer_timeout_ms
 
     async def get_connection(node_id: int, **options: Any) -> Any:
-        opening = open_connection(node_id, **options)
         if len(client.cluster.brokers()) < 2:
-            return await opening
+            return await open_connection(node_id, **options)
+        broker = client.cluster.broker_metadata(node_id)
+        if broker is not None and is_silent(broker.host, broker.port):
+            client.force_metadata_update()
+            return None
         try:
-            connection = await asyncio.wait_for(opening, OPENING_S_MAX)
+            connection = await asyncio.wait_for(open_connection(node_id, **options), OPENING_S_MAX)
         except TimeoutError:
+            if broker is not None:
+                note_silent(broker.host, broker.port)
             client.force_metadata_update()
             return None
         if connection is not None and connection not in watched:
@@ -67,6 +72,7 @@ def _look(connection: Any, seen: object, silent: int) -> None:
     silent = silent + 1 if waits_for is not None and waits_for == seen else 0
     if silent * _LOOK_INTERVAL_S >= SILENT_S_MAX:
         logger.warning("broker is silent; its connection is given up", host=connection.host, port=connection.port)
+        note_silent(connection.host, connection.port)
         connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
         return
     connection._loop.call_later(_LOOK_INTERVAL_S, _look, connection, waits_for, silent)
