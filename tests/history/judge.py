@@ -29,8 +29,9 @@ from tests.history.rules import Finding
 from tests.history.told import WatchJudge
 from tests.history.truth import Embedding, Place, Truth
 
+_SERVERS = ("kafka", "cassandra")
 # After which parts' faults a rejection or a match may be there twice.
-_REPEATING = ("kafka", "cassandra", "embedder", "watcher")
+_REPEATING = (*_SERVERS, "embedder", "watcher")
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,7 @@ class _History:
             self._held.matches,
             self._held.log,
             may_repeat=bool(self._faults.intersection(_REPEATING)),
+            gone_s=[each.at_s for each in self._events if isinstance(each, Fault) and each.part in _SERVERS],
         )
         deleted = {event.id: event for event in self._events if isinstance(event, Unwatch)}
         for event in self._events:

@@ -12,8 +12,9 @@ from tests.history.journal import Outcome, Send, Unwatch, Watch
 from tests.history.rules import Finding
 from tests.history.truth import Place, Truth
 
-# How soon a watch that was deleted is told of nothing any more. The watcher looks every second, when the machine lets it.
-FORGOTTEN_AFTER_S = 5.0
+# How soon a watch that was deleted is told of nothing any more. The watcher looks every second, when the machine lets it, and when
+# none of the servers has just gone.
+FORGOTTEN_AFTER_S, FORGOTTEN_WITHOUT_S = 5.0, 10.0
 
 
 class WatchJudge:
@@ -24,6 +25,7 @@ class WatchJudge:
         outcomes: of the sends, by number.
         told: all that was told.
         may_repeat: whether there was a fault after which something may be told again.
+        gone_s: when servers went.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class WatchJudge:
         log: str,
         *,
         may_repeat: bool,
+        gone_s: Sequence[float] = (),
     ) -> None:
         self._truth = truth
         self._sends = sends
         self._outcomes = outcomes
         self._log = log
         self._may_repeat = may_repeat
+        self._gone_s = gone_s
         self._told: dict[str, list[HeldMatch]] = defaultdict(list)
         for match in told:
             self._told[match.watch].append(match)
@@ -69,7 +73,7 @@ class WatchJudge:
             if ids[place] and (match.id not in ids[place] or not self._may_repeat):
                 yield Finding("told-twice", at, "it was told of it already.")
             ids[place].add(match.id)
-            if deleted is not None and self._sends[place].began_s > deleted.ended_s + FORGOTTEN_AFTER_S:
+            if deleted is not None and self._sends[place].began_s > deleted.ended_s + self._forgotten_after_s(deleted):
                 yield Finding("told-wrongly", at, "the watch was deleted before.")
         for place in matching.keys() - ids.keys() if deleted is None else ():
             if matching[place] > watch.max_distance * (1 - ROUNDING) and matching[place] > 0:
@@ -92,6 +96,10 @@ class WatchJudge:
             yield Finding("told-wrongly", at, f"at {far!r}, it does not match.")
         elif abs(match.distance - distance) > ROUNDING * max(1.0, distance):
             yield Finding("distance", at, f"its distance is {distance!r}, told is {match.distance!r}.")
+
+    def _forgotten_after_s(self, deleted: Unwatch) -> float:
+        is_soon = any(abs(gone_s - deleted.ended_s) < FORGOTTEN_WITHOUT_S for gone_s in self._gone_s)
+        return FORGOTTEN_WITHOUT_S if is_soon else FORGOTTEN_AFTER_S
 
     def _start(self, watch: Watch, where: str) -> Iterator[Finding]:
         for (partition, offset), sent in self._sends.items():
