@@ -16,7 +16,7 @@ from stack.grants import acl_lines, role_statements
 from stack.kafka import kafka
 from stack.programs import embedder, grants, topics
 from topics.clients import access_options, connect
-from workers.embedder.reader import _faust_credentials
+from workers.embedder.faust_app import faust_credentials
 
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 SECRET = "s3cret-of-mine"
@@ -95,7 +95,7 @@ def test_every_client_of_kafka_is_told_the_same() -> None:
         for protocol in ("SASL_PLAINTEXT", "SASL_SSL")
     }
     for protocol, settings in opened.items():
-        options, faust = access_options(settings), _faust_credentials(settings)
+        options, faust = access_options(settings), faust_credentials(settings)
         assert options["security_protocol"] == protocol
         assert (faust.protocol.value if faust else "PLAINTEXT") == protocol
         tls = options["ssl_context"]

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher, subscription_state
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.structs import ConsumerRecord
+from faust.app.base import BootStrategy
 from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.streams import Stream
@@ -26,15 +29,20 @@ from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types.tuples import ConsumerMessage
 from kafka import KafkaAdminClient
+from kafka.net.connection import KafkaConnection
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.transport import KafkaTCPTransport
 from mode.supervisors import CrashingSupervisor
 
-from workers.embedder import assignor, consumer, fetching, header_names, members, reader
+from topics import silence as topics_silence
+from workers.embedder import assignor, consumer, faust_app, fetching, header_names, members, reader, silence
 
 ROOT = Path(__file__).parents[2]
 DECISION = "docs/decisions/0012-what-of-faust-is-relied-on.md"
 ADDITION = "docs/decisions/0014-one-embedder-for-many-collections.md"
 PAGE = (ROOT / DECISION).read_text()
-PAGES = PAGE + (ROOT / ADDITION).read_text()
+CLUSTERS = "docs/decisions/0030-clusters-on-one-machine.md"
+PAGES = PAGE + (ROOT / ADDITION).read_text() + (ROOT / CLUSTERS).read_text()
 
 
 class Overriding(NamedTuple):
@@ -48,8 +56,8 @@ OVERRIDING = [
     Overriding(consumer.ImageConsumer, Consumer),
     Overriding(fetching.ImageConsumerThread, AIOKafkaConsumerThread),
     Overriding(consumer.ImageTransport, Transport),
-    Overriding(reader._App, faust.App),
-    Overriding(reader._PatientRecovery, Recovery),
+    Overriding(faust_app.ImageApp, faust.App),
+    Overriding(faust_app.PatientRecovery, Recovery),
     Overriding(assignor.SpreadingAssignor, PartitionAssignor),
     Overriding(header_names._PatientRecords, _MemoryRecordsPy),
     Overriding(header_names._PatientBatch, _DefaultRecordBatchPy),
@@ -86,11 +94,12 @@ USED = [
     Used(
         faust.App,
         reader,
-        "agent topic topics rebalancing transport consumer conf start stop _crashed crash_reason tables",
-        "_new_transport on_first_start",
+        "agent topic topics rebalancing transport consumer start stop _crashed crash_reason tables",
     ),
+    Used(faust.App, faust_app, "conf BootStrategy", "_new_transport on_first_start"),
+    Used(BootStrategy, faust_app, "enable_kafka_producer"),
     Used(TableManager, reader, "_recovery"),
-    Used(Recovery, reader, "", "_wait"),
+    Used(Recovery, faust_app, "", "_wait"),
     Used(Conductor, reader, "_update_indices"),
     Used(Topic, reader, "topics"),
     Used(Stream, reader, "noack events"),
@@ -108,8 +117,13 @@ USED = [
         AIOKafkaConsumer,
         fetching,
         "_isolation_level _fetch_max_bytes _fetcher seek commit beginning_offsets end_offsets assignment pause paused resume "
-        "_coordinator",
+        "_coordinator _client",
     ),
+    Used(AIOKafkaClient, silence, "bootstrap _get_conn _request_timeout_ms cluster hosts force_metadata_update"),
+    Used(AIOKafkaConnection, silence, "connected close _requests _reader _loop"),
+    Used(KafkaConnectionManager, topics_silence, "get_connection cluster"),
+    Used(KafkaConnection, topics_silence, "send_request _request_timed_out closed transport net"),
+    Used(KafkaTCPTransport, topics_silence, "last_activity"),
     Used(GroupCoordinator, fetching, "check_errors request_rejoin member_id"),
     Used(fetcher.Fetcher, fetching, "_prefetch_backoff _subscriptions"),
     Used(subscription_state.SubscriptionState, fetching, "subscription"),
@@ -143,6 +157,10 @@ STATEMENTS = [
         "app.on_rebalance_end()",
         "only after what was assigned is sought, another subscription may be made",
     ),
+    (BootStrategy.kafka_producer, "self._should_enable_kafka_producer()", "the embedder's is not started"),
+    (AIOKafkaClient.ready, "self._get_conn(", "connections that are asked for are watched"),
+    (KafkaConnection._send_request, "self._request_timed_out(", "an answer is overdue when no byte moves"),
+    (KafkaConnectionManager.send, "conn.send_request(", "requests are given their time"),
     (TableManager, "if self._recovery is None", "it is made before that"),
     (Recovery._resume_streams, "await self._wait(", "it gives up a seek that is late, and goes on with nothing"),
     (Recovery._wait, "if wait_result.stopped", "a wait that is late counts as a stop, so none is given a limit"),
@@ -163,7 +181,9 @@ def test_every_name_that_is_used_exists(used: Used) -> None:
     for name in (used.names + " " + used.overridden).split():
         assert has(used.owner, name), advice(f"{used.owner.__name__}.{name} is gone, on which {where} relies")
         assert re.search(rf"\b{name}\b", ours), f"{where} uses {name} no longer: take it off this list and {DECISION}"
-        assert f"`{name}`" in PAGES, f"neither {DECISION} nor {ADDITION} names `{name}`, on which {where} relies"
+        assert f"`{name}`" in PAGES, (
+            f"none of {DECISION}, {ADDITION} and {CLUSTERS} names `{name}`, on which {where} relies"
+        )
 
 
 @pytest.mark.parametrize("overriding", OVERRIDING, ids=lambda found: found.ours.__name__)
