@@ -267,7 +267,7 @@ def _quick() -> list[Measurement]:
     ]
 
 
-def _simulated(settings: Settings, images: int = 6000, seconds: float = 10, rounds: int = 3) -> dict[str, Any]:
+def _simulated(settings: Settings, images: int = 12_000, seconds: float = 10, rounds: int = 2) -> dict[str, Any]:
     with own_stack(settings, only=("servers",)) as servers:  # programs that wait would take of the cores
         measured = measure_scaling(servers, images, (50, 100), seconds, rounds)
     return measured | compare(measured)

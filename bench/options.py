@@ -119,10 +119,12 @@ def add_simulate(simulate: argparse.ArgumentParser) -> None:
     """Options of `simulate`."""
     _add_json(simulate)
     simulate.add_argument("--recorded", action="store_true", help="beside what is in bench/results; measure nothing")
-    simulate.add_argument("--images", type=int, default=6000, help="at full speed, at most 60000 (default %(default)s)")
+    simulate.add_argument(
+        "--images", type=int, default=12_000, help="at full speed, at most 60000 (default %(default)s)"
+    )
     simulate.add_argument("--rates", type=float, nargs="+", default=[50, 100], help="images/s (default 50 100)")
     simulate.add_argument("--seconds", type=float, default=10, help="length of each rate (default %(default)s)")
-    simulate.add_argument("--rounds", type=int, default=3, help="of one, two and three embedders (default %(default)s)")
+    simulate.add_argument("--rounds", type=int, default=2, help="of one, two and three embedders (default %(default)s)")
 
 
 def add_search(search: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """What each program costs in the simulated pipeline, from measurements with one embedder: so much for an image, a batch and a generation.
 
 With one embedder the same programs worked at full speed, in large batches, and at a steady rate, in small ones. What they took of the
-processor then is divided over images, batches and generations by least squares, and nothing may cost less than nothing.
+processor then, less what they take while nothing comes, is divided over images, batches and generations by least squares, and nothing
+may cost less than nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +17,23 @@ from bench.capacity.road import Cost, Costs, Journey, Places, at_once, simulate,
 # What is no program of ours, and what the measurement itself takes, leaves fewer cores.
 MEASURING = "this measurement"
 _CORES_MIN = 0.05
+_EMBEDDERS = ("embedder", "embedder's children")
 
 
 class Part(NamedTuple):
-    """One part of a measurement: at full speed, where `rate` is None, or at a steady rate."""
+    """One part of a measurement: at full speed, where `rate` is None, or at a steady rate.
+
+    Attributes:
+        cores: that neither other work nor the measurement used meanwhile, nor our programs would use while nothing comes.
+        idle_cores: that each program uses while nothing comes, with one embedder.
+    """
 
     embedders: int
     rate: float | None
     seconds: float
     cores: float
     figures: Mapping[str, Any]
+    idle_cores: Mapping[str, float]
 
     @property
     def images(self) -> int:
@@ -33,21 +41,33 @@ class Part(NamedTuple):
         return int(self.figures["images"])
 
     def taken_s(self, *programs: str) -> float:
-        """Processor time of these programs."""
+        """Processor time of these programs beyond what they take while nothing comes."""
+        idle_s = self.figures["wall_s"] * sum(self.idle_cores.get(name, 0.0) for name in programs)
         taken: float = sum(self.figures["processor_s"].get(name, 0.0) for name in programs)
-        return taken
+        return max(0.0, taken - idle_s)
 
 
 def parts_of(scaling: Mapping[str, Any]) -> list[Part]:
-    """All parts of all rounds. The cores are those that nothing else used meanwhile."""
-    found = []
+    """All parts of all rounds."""
+    found, idle = [], _idle_cores(scaling)
     for row in scaling["rounds"]:
         for rate, figures in ((None, row["full_speed"]), *((each["rate_per_s"], each) for each in row["steady"])):
             measuring = figures["processor_s"].get(MEASURING, 0.0) / figures["wall_s"]
-            cores = scaling["machine"]["cores"] - figures["cores_of_others"] - measuring
+            waiting = sum(cores * (row["embedders"] if name in _EMBEDDERS else 1) for name, cores in idle.items())
+            cores = scaling["machine"]["cores"] - figures["cores_of_others"] - measuring - waiting
             seconds = figures["images"] / rate if rate else 0.0
-            found.append(Part(row["embedders"], rate, seconds, max(cores, _CORES_MIN), figures))
+            found.append(Part(row["embedders"], rate, seconds, max(cores, _CORES_MIN), figures, idle))
     return found
+
+
+def _idle_cores(scaling: Mapping[str, Any]) -> dict[str, float]:
+    """What each program takes while nothing comes, as it was with one embedder; nothing where that was not measured."""
+    waiting = [row["idle"] for row in scaling["rounds"] if row["embedders"] == 1 and "idle" in row]
+    names = {name for each in waiting for name in each["processor_s"]} - {MEASURING}
+    return {
+        name: float(np.median([each["processor_s"].get(name, 0.0) / each["wall_s"] for each in waiting]))
+        for name in sorted(names)
+    }
 
 
 def calibrated(parts: Sequence[Part], partitions: int) -> Costs:

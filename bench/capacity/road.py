@@ -131,6 +131,8 @@ class _Road:
         self._kafka = shared or Cores(environment, places.kafka)
         self._cassandra = shared or Cores(environment, places.cassandra)
         self._indexer = shared or Cores(environment, places.indexer)
+        # The indexer reads all partitions side by side, and an embedder writes the rows of each partition by a statement of its own.
+        self._partitions, self._partitions_each = partitions, max(1, partitions // embedders)
         self._embedders = [shared or Cores(environment, places.embedder) for _ in range(embedders)]
         # Partitions go round; those beyond the embedders' number make some embedders have more than others, as in a consumer group.
         self._embedder_of = np.random.default_rng(seed).integers(0, partitions, count) % embedders
@@ -183,7 +185,7 @@ class _Road:
             yield cores.work(costs.embedder.of(len(taken)) / 2)
             share_s = costs.decoder.of(len(taken)) / costs.decoders
             yield self._environment.timeout(costs.image_wait_s * len(taken))
-            yield self._environment.all_of([cores.work(share_s) for _ in range(costs.decoders)])
+            yield self._side_by_side(cores, share_s * costs.decoders, costs.decoders)
             pace.note(len(taken), self._environment.now - began_s)
             yield batches.put(taken)
 
@@ -195,10 +197,14 @@ class _Road:
             yield self._environment.timeout(costs.batch_wait_s)
             # Records, then the feed.
             for _ in range(2):
-                yield self._cassandra.work(costs.storing.of(len(taken)) / 2)
+                statements = min(len(taken), self._partitions_each)
+                yield self._side_by_side(self._cassandra, costs.storing.of(len(taken)) / 2, statements)
             self._journey.stored_s[taken] = self._environment.now
             self._journey.batches += 1
             self._stored += taken
+
+    def _side_by_side(self, cores: Cores, seconds: float, count: int) -> Event:
+        return self._environment.all_of([cores.work(seconds / count) for _ in range(count)])
 
     def _index(self) -> Generator[Event, Any, None]:
         costs, pause_s = self._costs, self._poll_s
@@ -209,7 +215,7 @@ class _Road:
                 pause_s = min(max(self._poll_s, pause_s * 1.1), self._poll_s * IDLE_POLLS)
                 yield self._environment.timeout(pause_s)
                 continue
-            yield self._cassandra.work(costs.reading.of(len(taken)))
+            yield self._side_by_side(self._cassandra, costs.reading.of(len(taken)), self._partitions)
             yield self._indexer.work(costs.indexer.of(len(taken)))
             self._journey.searchable_s[taken] = self._environment.now
             self._journey.generations += 1
