@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
     def taken_s(self, *programs: str) -> float:
         """Processor time of these programs beyond what they take while nothing comes."""
-        idle_s = self.figures["wall_s"] * sum(self.idle_cores.get(name, 0.0) for name in programs)
+        idle_s: float = self.figures["wall_s"] * sum(self.idle_cores.get(name, 0.0) for name in programs)
         taken: float = sum(self.figures["processor_s"].get(name, 0.0) for name in programs)
         return max(0.0, taken - idle_s)
 

@@ -181,6 +181,21 @@ def test_costs_are_found_again_from_what_one_embedder_took_and_foretell_two_and_
     assert [row["is_calibration"] for row in found["rows"] if row["embedders"] == 1] == [True, True, True]
 
 
+def test_what_programs_take_while_nothing_comes_is_no_images_cost_and_leaves_fewer_cores() -> None:
+    found = compare(measured_as_simulated(TRUE, 2.0))
+    measured = measured_as_simulated(TRUE, 2.0)
+    idle = {"kafka": 0.02, "cassandra": 0.1, "embedder": 0.03, "indexer": 0.05}
+    for row in measured["rounds"]:
+        row["idle"] = {"wall_s": 5.0, "processor_s": {name: 5 * cores for name, cores in idle.items()}}
+        for figures in (row["full_speed"], *row["steady"]):
+            for name, cores in idle.items():
+                figures["processor_s"][name] += figures["wall_s"] * cores
+    beside = compare(measured)
+    for name in ("kafka", "embedder", "decoder", "storing", "indexer"):
+        assert beside["costs_us"][name] == pytest.approx(found["costs_us"][name], rel=0.01), name
+    assert [row["cores"] for row in beside["rows"][:3]] == [1.8, 1.77, 1.74]
+
+
 def test_what_two_embedders_measured_changes_no_cost() -> None:
     measured = measured_as_simulated(TRUE, 2.0)
     before = compare(measured)["costs_us"]
