@@ -70,7 +70,7 @@ def _add_search(search: argparse.ArgumentParser) -> None:
         "--effort",
         choices=get_args(Effort),
         default="normal",
-        help="thorough: also turned, mirrored, negative, and parts of it",
+        help="high: more candidates, with the engine cassandra; thorough: also turned, mirrored, negative, and parts of it",
     )
     search.add_argument("--collection", default="default", metavar="NAME", help="search in this collection")
     search.add_argument(

@@ -14,14 +14,16 @@ from api.answers.explanations import Explanations
 from api.answers.searching import Searcher
 from api.answers.shared_queries import QueryEncoders
 from api.answers.stored_records import StoredRecords
+from api.answers.table_searching import TableSearcher
 from api.live.arrivals import Arrivals
 from api.live.collections import OpenCollections
 from api.live.duplicates import DuplicateRuns
 from api.live.followed import FollowedArrivals
 from api.live.follower import Follower
-from api.live.looking import IndexFolders
+from api.live.looking import TABLES_IDLE_LOOKS_PER_S, TABLES_INTERVAL_S, IndexFolders
 from api.live.publishing import Publishing
 from api.live.rate import Rate
+from api.live.recall import RecallMeter
 from api.live.served import ServedIndex
 from api.live.services import Services
 from api.live.stalled import StallWatch
@@ -40,6 +42,8 @@ from topics.rejected import NewestRejected
 
 # A search takes about a millisecond, so this many wait for well under a second.
 SEARCHES_WAITING_MAX = 256
+# Searches that wait for Cassandra at once: more of them only wait there.
+TABLE_SEARCHES = 8
 # Below this a hop to a thread and back costs more than the search, and what else the event loop has to do can wait for so long.
 QUICK_SEARCH_S = 0.001
 
@@ -60,15 +64,24 @@ async def open_collections(
     records = StoredRecords(partial(Store.connect, settings), settings.api_cache_mib)
     explanations = Explanations()
     searches = BoundedWork(os.cpu_count() or 1, SEARCHES_WAITING_MAX, quick_s=QUICK_SEARCH_S)
-    searcher = Searcher(records=records, explanations=explanations, searches=searches)
+    exact = Searcher(records=records, explanations=explanations, searches=searches)
+    asking = BoundedWork(TABLE_SEARCHES, SEARCHES_WAITING_MAX)
+
+    def searcher_of(recall: RecallMeter | None) -> Searcher:
+        if recall is None:
+            return exact
+        return TableSearcher(records=records, explanations=explanations, searches=asking, sample=recall.note)
+
     encoders = QueryEncoders(encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
     cameras = Cameras(settings)
     folders = IndexFolders()
+    tables = IndexFolders(interval_s=TABLES_INTERVAL_S, idle_looks_per_s=TABLES_IDLE_LOOKS_PER_S)
     opened = OpenCollections(
         settings,
-        partial(_services, settings, records, searcher, PictureAddresses(settings), cameras, encoders, clock),
+        partial(_services, settings, records, searcher_of, PictureAddresses(settings), cameras, encoders, clock),
         records,
         folders,
+        tables,
     )
     loop = asyncio.get_running_loop()
 
@@ -79,6 +92,7 @@ async def open_collections(
     records.start()
     await opened.start()
     folders.start()
+    tables.start()
     poller.start()
     default = opened.of(DEFAULT_COLLECTION)
     warming = asyncio.create_task(asyncio.to_thread(default.served.index.queries.warm_up))
@@ -89,6 +103,7 @@ async def open_collections(
         await warming
         poller.stop()
         await asyncio.to_thread(folders.stop)
+        await asyncio.to_thread(tables.stop)
         await opened.stop()
         await encoders.stop()
         await records.stop()
@@ -99,7 +114,7 @@ async def open_collections(
 def _services(
     settings: Settings,
     records: StoredRecords,
-    searcher: Searcher,
+    searcher_of: Callable[[RecallMeter | None], Searcher],
     addresses: PictureAddresses,
     cameras: Cameras,
     encoders: QueryEncoders,
@@ -109,7 +124,8 @@ def _services(
     """What is a collection's own, and what it shares with the others."""
     own = settings_of(settings, collection)
     arrivals = Arrivals(clock, collection.name)
-    served = ServedIndex(partial(Follower, own, encoders), own.index_dir, encoders)
+    served = ServedIndex(partial(Follower, own, encoders, store=records.store), own.index_dir, encoders)
+    recall = None if own.engine == "exact" else RecallMeter(collection.name, own.recall_rows_per_s)
     served.on_swap(arrivals.on_swap)
     served.on_swap(FollowedArrivals(records, collection.name).on_swap)
     return Services(
@@ -118,7 +134,7 @@ def _services(
         clock=clock,
         served=served,
         records=records,
-        searcher=searcher,
+        searcher=searcher_of(recall),
         addresses=addresses,
         cameras=cameras,
         publishing=Publishing(partial(ImagePublisher, own)),
@@ -128,4 +144,5 @@ def _services(
         produced_rate=Rate(),
         stalls=StallWatch(settings.stalled_after_s, clock, collection.name),
         duplicates=DuplicateRuns(own, clock),
+        recall=recall,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import ConfigurationError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 
 DEFAULT_COLLECTION = "default"
 COLLECTION_PATTERN = r"[a-z][a-z0-9-]{0,62}"
@@ -29,6 +29,7 @@ class Collection:
         partitions: of its topic when it is created.
         created_at_ms: milliseconds since 1970; tells one that was dropped from one that was created again.
         is_dropped: it is being dropped: nobody serves it any more, and what belongs to it goes.
+        engine: what answers: the exact index in memory, or Cassandra's vector index.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Collection:
     partitions: int
     created_at_ms: int = 0
     is_dropped: bool = False
+    engine: Engine = "exact"
 
 
 def check_collection_name(name: str) -> str:
@@ -65,7 +67,12 @@ def chosen_collections(text: str) -> tuple[str, ...]:
 
 def default_collection(settings: Settings) -> Collection:
     """The collection that the settings themselves describe."""
-    return Collection(name=DEFAULT_COLLECTION, encoder=settings.encoder, partitions=settings.kafka_partitions)
+    return Collection(
+        name=DEFAULT_COLLECTION,
+        encoder=settings.encoder,
+        partitions=settings.kafka_partitions,
+        engine=settings.engine,
+    )
 
 
 def served_collections(
@@ -92,6 +99,7 @@ def settings_of(settings: Settings, collection: Collection) -> Settings:
             "kafka_partitions": collection.partitions,
             "encoder": collection.encoder,
             "next_encoder": "",
+            "engine": collection.engine,
             "index_dir": collections_dir(settings) / collection.name,
         }
     )

@@ -10,6 +10,7 @@ Exception
 │   │   └── NewerVersionError  a newer version wrote it: it waits until this program is upgraded
 │   ├── IndexDamagedError     files on disk are not what their manifest says: stay on the last good generation
 │   ├── HistoryGoneError      an earlier time is asked for whose records are not kept any more
+│   ├── TableTakenError       another indexer writes the table of embeddings by now
 │   ├── TopicReplacedError    the topic was deleted and created again while it was being read
 │   ├── BackupError           a backup cannot be written, or cannot be restored as it is
 │   ├── AddressError          an address that a stranger named cannot be asked, or did not answer as it should

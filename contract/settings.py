@@ -20,6 +20,8 @@ API_PROCESSES_MAX = 64
 
 _OWN_PATHS = {"v1", "assets", "docs", "docs.css", "index.html", "openapi.json", "livez", "readyz", "metrics", "..", "."}
 
+# What answers for a collection: the index in memory, or Cassandra's vector index (docs/decisions/0028).
+Engine = Literal["exact", "cassandra"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 OptionalPort = Annotated[int, Field(ge=0, le=65535)]
 Addresses = Annotated[str, StringConstraints(pattern=r"^[^\s,]+(,[^\s,]+)*$")]
@@ -96,6 +98,14 @@ class Settings(ServerSettings):
     )
     next_encoder: Annotated[str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]*)?$")] = Field(
         "", description="Encoder that `stack up` embeds and indexes with beside the other one; empty is none."
+    )
+    engine: Engine = Field(
+        "exact",
+        description="What answers for the collection `default`: `exact`, an index in memory, or `cassandra`, its vector index.",
+    )
+    recall_rows_per_s: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        2000,
+        description="How many rows of a table of embeddings an API reads a second to measure recall; 0 measures nothing.",
     )
     accept_truncated: bool | None = Field(
         None,

@@ -78,6 +78,17 @@ REBUILDS = Counter("lookalike_base_rebuilds_total", "Bases built.", ["collection
 SEARCH_SECONDS = Histogram(
     "lookalike_search_seconds", "Time of one search request by stage.", ["stage"], buckets=SECONDS
 )
+RECALL = Gauge(
+    "lookalike_recall",
+    "Which part of what searches in a table of embeddings should have found they found, over the last ones that were measured.",
+    ["collection", "effort"],
+    multiprocess_mode="livemostrecent",
+)
+RECALL_MEASURED = Counter(
+    "lookalike_recall_measured_total",
+    "Searches whose recall was measured against all rows of their table.",
+    ["collection"],
+)
 FRESHNESS_SECONDS = Histogram(
     "lookalike_freshness_seconds", "From Kafka's timestamp to being searchable here.", ["collection"], buckets=SECONDS
 )
@@ -120,6 +131,8 @@ _OF_COLLECTIONS = (
     TAIL_ENTRIES,
     REBUILDS,
     FRESHNESS_SECONDS,
+    RECALL,
+    RECALL_MEASURED,
     AUDIT_CHECKED,
     AUDIT_MISSING,
     AUDIT_EXTRA,

@@ -8,12 +8,14 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from contract.errors import LookalikeError
 from gallery.backup.command import BACKUP, RESTORE
 from gallery.collection_commands import COLLECTIONS
 from runtime.command_line import Program, Verb, run_program
 
 if TYPE_CHECKING:
     from contract.settings import Settings
+    from gallery.generations.manifest import Manifest
     from gallery.promote import IndexComparison
 
 _EXAMPLE = """example:
@@ -90,6 +92,10 @@ def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.store.store import Store
 
     settings = _indexed(settings, arguments)
+    if settings.engine != "exact":
+        raise LookalikeError(
+            "Another encoder is promoted with the engine exact alone. Create another collection with it."
+        )
     with closing(Store.connect(settings)) as store:
         compared = promote(
             settings.index_dir,
@@ -134,10 +140,22 @@ def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool
     return 0
 
 
+def _of_table(settings: "Settings") -> "Manifest":
+    from gallery.store.store import Store
+    from gallery.table.reader import covered_by_table
+
+    with closing(Store.connect(settings)) as store:
+        manifest = covered_by_table(store, settings)
+    if manifest is None:
+        raise LookalikeError("There is no table of embeddings yet. Start an indexer: lookalike indexer")
+    return manifest
+
+
 def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.newest import newest_generation
 
-    manifest = newest_generation(_indexed(settings, arguments), arguments.encoder).manifest
+    own = _indexed(settings, arguments)
+    manifest = newest_generation(own, arguments.encoder).manifest if own.engine == "exact" else _of_table(own)
     if arguments.json:
         import msgspec
 

@@ -15,14 +15,22 @@ if TYPE_CHECKING:
 
     from contract.collections import Collection
     from contract.settings import Settings
+    from gallery.generations.manifest import Manifest
+    from gallery.store.store import Store
 
-_LIST_ROW = "{name:<24} {encoder:<18} {images:>12} {generation:>11}  {topic}"
+_LIST_ROW = "{name:<24} {encoder:<18} {engine:<9} {images:>12} {generation:>11}  {topic}"
 
 
 def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("name", help="a small letter, then up to 62 small letters, digits and hyphens")
     create.add_argument("--encoder", required=True, help="photo, contrast, or another one of this installation")
     create.add_argument("--partitions", type=int, help="of its topic (default: LOOKALIKE_KAFKA_PARTITIONS)")
+    create.add_argument(
+        "--engine",
+        choices=("exact", "cassandra"),  # contract.settings.Engine, which would be long to load
+        default="exact",
+        help="what answers: exact, an index in memory, or cassandra, its vector index, for what memory cannot hold (default: exact)",
+    )
     _add_json(create)
 
 
@@ -52,20 +60,21 @@ def _create(settings: "Settings", arguments: argparse.Namespace) -> int:
             name=arguments.name,
             encoder=arguments.encoder,
             partitions=arguments.partitions,
+            engine=arguments.engine,
         )
     told = told_of_collection(settings, made)
     if arguments.json:
         print(json.dumps(told, indent=2))
     else:
         print(
-            f"{made.name} is there: encoder {made.encoder}, topic {told['topic']} with {made.partitions} partitions. Running "
+            f"{made.name} is there: encoder {made.encoder}, engine {made.engine}, topic {told['topic']} with {made.partitions} partitions. Running "
             "embedders and indexers take it up within ten seconds."
         )
     return 0
 
 
 def _list(settings: "Settings", arguments: argparse.Namespace) -> int:
-    told = [told_of_collection(settings, collection) for collection in _all(settings)]
+    told = _told_of_all(settings)
     if arguments.json:
         print(json.dumps(told, indent=2))
     else:
@@ -75,7 +84,11 @@ def _list(settings: "Settings", arguments: argparse.Namespace) -> int:
 
 def print_collections(told: "Sequence[dict[str, Any]]") -> None:
     """A table of what `told_of_collection` tells."""
-    print(_LIST_ROW.format(name="NAME", encoder="ENCODER", images="IMAGES", generation="GENERATION", topic="TOPIC"))
+    print(
+        _LIST_ROW.format(
+            name="NAME", encoder="ENCODER", engine="ENGINE", images="IMAGES", generation="GENERATION", topic="TOPIC"
+        )
+    )
     for each in told:
         images = "dropping" if each["dropping"] else "-" if each["count"] is None else f"{each['count']:,}"
         print(_LIST_ROW.format(**{**each, "images": images, "generation": each["generation"] or "-"}))
@@ -84,16 +97,17 @@ def print_collections(told: "Sequence[dict[str, Any]]") -> None:
 def _show(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.collections import unknown_collection_error
 
-    collections = {collection.name: collection for collection in _all(settings)}
-    if arguments.name not in collections:
-        raise unknown_collection_error(collections, arguments.name)
-    told = told_of_collection(settings, collections[arguments.name])
+    known = {each["name"]: each for each in _told_of_all(settings)}
+    if arguments.name not in known:
+        raise unknown_collection_error(known, arguments.name)
+    told = known[arguments.name]
     if arguments.json:
         print(json.dumps(told, indent=2))
         return 0
     created = "always there" if told["created_at"] is None else _time(told["created_at"])
     print(f"name        {told['name']}{' (it is being dropped)' if told['dropping'] else ''}")
     print(f"encoder     {told['encoder']}")
+    print(f"engine      {told['engine']}")
     print(f"topic       {told['topic']}, created with {told['partitions']} partitions")
     print(f"created     {created}")
     print(f"index       {told['index_dir']}")
@@ -133,31 +147,41 @@ def _confirm(name: str) -> None:
         raise LookalikeError(f"Nothing was dropped: {typed!r} is not {name!r}. Without a question: --yes")
 
 
-def _all(settings: "Settings") -> "list[Collection]":
-    """Every collection, `default` too, in the order of their names."""
+def _told_of_all(settings: "Settings") -> list[dict[str, Any]]:
+    """What is known of every collection, `default` too, in the order of their names."""
     from contract.collections import default_collection
     from gallery.store.store import Store
 
     with closing(Store.connect(settings)) as store:
         found = [default_collection(settings), *store.registry.collections().values()]
-    return sorted(found, key=lambda collection: collection.name)
+        return [told_of_collection(settings, each, store) for each in sorted(found, key=lambda each: each.name)]
 
 
-def told_of_collection(settings: "Settings", collection: "Collection") -> dict[str, Any]:
-    """What is known of a collection, from the registry and from its index on this machine."""
+def told_of_collection(settings: "Settings", collection: "Collection", store: "Store | None" = None) -> dict[str, Any]:
+    """What is known of a collection, from the registry and from its index on this machine.
+
+    Args:
+        store: tells of tables of embeddings; without it nothing is known of those.
+    """
     from contract.collections import settings_of
     from contract.errors import IndexDamagedError
     from gallery.generations.serving import ServingFile, manifests
+    from gallery.table.reader import covered_by_table
 
     own = settings_of(settings, collection)
     try:
         encoder = ServingFile(own.index_dir, own.encoder).current().encoder
     except IndexDamagedError:
         encoder = own.encoder
-    manifest = manifests(own.index_dir).get(encoder)
+    manifest: Manifest | None
+    if own.engine == "exact":
+        manifest = manifests(own.index_dir).get(encoder)
+    else:
+        manifest = None if store is None else covered_by_table(store, own)
     return {
         "name": collection.name,
         "encoder": encoder,
+        "engine": collection.engine,
         "partitions": collection.partitions,
         "topic": own.kafka_topic,
         "created_at": collection.created_at_ms or None,

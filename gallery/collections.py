@@ -13,7 +13,7 @@ from contract.collections import (
     settings_of,
 )
 from contract.errors import CollectionExistsError, ConfigurationError, DependencyError, UnknownCollectionError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 from gallery.generations.collection_file import read_collections
 from gallery.generations.files import discard
 from gallery.generations.writer import lock_index
@@ -33,13 +33,20 @@ _POLL_S = 0.1
 
 
 def create_collection(
-    settings: Settings, registry: Registry, *, name: str, encoder: str, partitions: int | None = None
+    settings: Settings,
+    registry: Registry,
+    *,
+    name: str,
+    encoder: str,
+    partitions: int | None = None,
+    engine: Engine = "exact",
 ) -> Collection:
     """Create a collection with its topics. What an earlier try left unfinished is finished.
 
     Args:
         settings: of the process.
         partitions: of its topic; None is LOOKALIKE_KAFKA_PARTITIONS.
+        engine: what is to answer.
 
     Raises:
         CollectionExistsError: there is one of this name.
@@ -51,12 +58,13 @@ def create_collection(
         name=check_collection_name(name),
         encoder=encoder,
         partitions=settings.kafka_partitions if partitions is None else partitions,
+        engine=engine,
     )
     own = settings_of(settings, wanted)
     _check(wanted, own)
     if name == DEFAULT_COLLECTION:
         raise CollectionExistsError("There is a collection default always: its topic and encoder are settings.")
-    is_new = registry.add(name=name, encoder=encoder, partitions=wanted.partitions)
+    is_new = registry.add(name=name, encoder=encoder, partitions=wanted.partitions, engine=engine)
     failpoint("collection-after-row")
     found = registry.collections().get(name)
     if found is None:
@@ -137,6 +145,7 @@ def drop_collection(
         store.delete_logs(own.kafka_topic)
         store.distinct.forget_all(own.kafka_topic)
         store.watches.delete_all(own.kafka_topic)
+        store.embedding_tables.drop_all(own.kafka_topic)
         failpoint("drop-after-rows")
         discard(own.index_dir)
         failpoint("drop-after-index")
@@ -148,10 +157,15 @@ def drop_collection(
     discard(own.index_dir)
 
 
-def unknown_collection_error(collections: Mapping[str, Collection], name: str) -> UnknownCollectionError:
+def unknown_collection_error(collections: Mapping[str, object], name: str) -> UnknownCollectionError:
     """What says that there is no collection `name`, and which there are."""
     known = ", ".join(
-        sorted({DEFAULT_COLLECTION, *(each.name for each in collections.values() if not each.is_dropped)})
+        sorted(
+            {
+                DEFAULT_COLLECTION,
+                *(name for name, each in collections.items() if not getattr(each, "is_dropped", False)),
+            }
+        )
     )
     return UnknownCollectionError(
         f"There is no collection {name[:80]!r}, only: {known}. Create it: lookalike collections create NAME --encoder ENCODER"
@@ -171,7 +185,7 @@ def _check(wanted: Collection, own: Settings) -> None:
 
 def _is_unfinished(found: Collection, wanted: Collection, own: Settings) -> bool:
     """Whether the same was wanted before, and its topics were not made."""
-    is_same = (found.encoder, found.partitions) == (wanted.encoder, wanted.partitions)
+    is_same = (found.encoder, found.partitions, found.engine) == (wanted.encoder, wanted.partitions, wanted.engine)
     return is_same and bool(missing_topics(own))
 
 

@@ -23,6 +23,7 @@ from gallery.filter_conditions import (
 )
 from gallery.generations.asked_metadata import AskedRows, RowMask
 from gallery.generations.flattened import METADATA_KEY_SIZE_BYTES_MAX, key_of
+from gallery.table.facts import fact_of
 
 DEPTH_MAX = 8
 CONDITIONS_MAX = 256
@@ -45,6 +46,29 @@ class Filter:
     def holds(self, rows: AskedRows) -> RowMask:
         """(n,) bool, for which of the rows it holds."""
         return self._clauses.holds(rows)
+
+    def facts(self) -> list[int]:
+        """Facts (gallery/table/facts.py) that every image has for which it holds: of the values that it asks for."""
+        return [
+            fact_of(each.key, each.values[0])
+            for each in self._required()
+            if isinstance(each, MatchCondition) and not each.is_except and len(each.values) == 1
+        ]
+
+    def ids(self) -> frozenset[str] | None:
+        """The ids of which every image has one for which it holds; None where it asks for none."""
+        asked = [each.ids for each in self._required() if isinstance(each, IdCondition)]
+        return frozenset.intersection(*asked) if asked else None
+
+    def _required(self) -> Iterator[AnyCondition]:
+        """Conditions that hold wherever the filter does."""
+        clauses = [self._clauses]
+        while clauses:
+            for each in clauses.pop().must:
+                if isinstance(each, Clauses):
+                    clauses.append(each)
+                else:
+                    yield each
 
 
 def read_filter(told: object) -> Filter:

@@ -17,6 +17,7 @@ from gallery.generations.snapshot import Snapshot
 from gallery.generations.unusable_rows import why_unusable
 from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
+from gallery.table.snapshot import AnySnapshot
 from runtime.progress import progress_line
 
 
@@ -30,14 +31,19 @@ class Verification:
     set_aside: list[str]
 
 
-def verify(snapshot: Snapshot, feed: Feed) -> Verification:
+def verify(snapshot: AnySnapshot, feed: Feed) -> Verification:
     """Compare a snapshot with the feed up to the snapshot's coverage.
 
     The fold here sorts all records by the rule and keeps the last of each id: slower than the indexer's and independent
     of it.
     """
     manifest = snapshot.manifest
-    told = _Told(manifest.dimensions, _replaced(snapshot), snapshot.base.replaced.floor)
+    keeps_history = isinstance(snapshot, Snapshot)
+    told = _Told(
+        manifest.dimensions,
+        _replaced(snapshot) if isinstance(snapshot, Snapshot) else {},
+        snapshot.base.replaced.floor if isinstance(snapshot, Snapshot) else Floor(),
+    )
     total = sum(c.next_offset for coverage in manifest.logs for c in coverage.partitions.values())
     with progress_line("verifying", total, "offsets") as bar:
         for number, coverage in enumerate(manifest.logs):
@@ -58,7 +64,7 @@ def verify(snapshot: Snapshot, feed: Feed) -> Verification:
     expected = {image_id: (p, e) for image_id, (p, (e, _)) in told.newest.items() if e is not None}
     metadata = {image_id: checksum for image_id, (_, (_, checksum)) in told.newest.items()}
     differences = told.differences + _compare(snapshot, expected) + _compare_metadata(snapshot, metadata)
-    differences += told.compare_replaced()
+    differences += told.compare_replaced() if keeps_history else []
     return Verification(told.rows_read, len(expected), differences, told.set_aside)
 
 
@@ -142,7 +148,7 @@ def _replaced(snapshot: Snapshot) -> dict[Position, _Said]:
     return dict(zip((Position(*place) for place in kept.positions[numbers].tolist()), said, strict=True))
 
 
-def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) -> list[str]:
+def _compare(snapshot: AnySnapshot, expected: dict[str, tuple[Position, bytes]]) -> list[str]:
     held = dict(snapshot.contents())
     missing, extra = expected.keys() - held.keys(), held.keys() - expected.keys()
     differences = [f"{image_id!r} is missing from the generation." for image_id in sorted(missing)]
@@ -166,7 +172,7 @@ def _compare(snapshot: Snapshot, expected: dict[str, tuple[Position, bytes]]) ->
     return differences
 
 
-def _compare_metadata(snapshot: Snapshot, expected: dict[str, int]) -> list[str]:
+def _compare_metadata(snapshot: AnySnapshot, expected: dict[str, int]) -> list[str]:
     """Of images that both have; the others are told of already."""
     return [
         f"{image_id!r} has other metadata in the generation than in the feed."

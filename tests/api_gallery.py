@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import httpx
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from contract.settings import Settings, load_settings
 from gallery.generations.next_base import build_base
 from gallery.generations.writer import Writer
 from gallery.store.rows import FeedRow, ImageRecord
+from gallery.table.writer import TableWriter
 from model import mnist
 from model.encoder import load_encoder
 from model.pictures.images import THUMBNAIL_SIDE_PX, decode
@@ -35,7 +37,7 @@ class Gallery:
     def __init__(self, settings: Settings, log: str = LOG) -> None:
         self.log = log
         self.encoder = load_encoder(settings.encoder, settings.encoders_dir)
-        self.writer = Writer(settings.encoder_index_dir, self.encoder.fingerprint, self.encoder.dimensions)
+        self.writer = self._opened(settings)
         self.writer.set_logs([log])
         self.folder = settings.encoder_index_dir
         self.embeddings: dict[str, NDArray[np.float32]] = {}
@@ -67,6 +69,7 @@ class Gallery:
 
     def rebuild(self, horizon_ms: int = 0) -> None:
         """Merge the tail into a new base; what was replaced before the horizon is dropped."""
+        assert isinstance(self.writer, Writer)
         name, merged = self.writer.next_base_name(), self.writer.manifest.tail.entries
         build_base(self.folder, generation_name=self.writer.current_name(), base_name=name, horizon_ms=horizon_ms)
         self.writer.replace_base(name, merged)
@@ -87,9 +90,15 @@ class Gallery:
         place = RecordKey(self.log, 0, offset)
         self.rows.append(FeedRow(place, offset, outcome, reason, image_id, embedding, now_ms, metadata=metadata))  # type: ignore[arg-type]
 
+    def _opened(self, settings: Settings) -> Writer | TableWriter:
+        return Writer(settings.encoder_index_dir, self.encoder.fingerprint, self.encoder.dimensions)
+
     def _publish(self) -> None:
         covered = self.writer.manifest.offsets.get("0", 0)
-        self.writer.stage(self.writer.fold.add(0, 0, [row for row in self.rows if row.key.offset >= covered]))
+        rows = [row for row in self.rows if row.key.offset >= covered]
+        if isinstance(self.writer, TableWriter):
+            self.writer.prefetch(rows)
+        self.writer.stage(self.writer.fold.add(0, 0, rows))
         self.writer.publish()
 
 
@@ -137,6 +146,14 @@ def running_api(settings: Settings, limits: ConnectionLimits = BoundedProtocol.l
     finally:
         server.should_exit = True
         thread.join()
+
+
+def answers(client: httpx.Client) -> bool:
+    """Whether an API answers by now."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def wait_until(holds: object, what: str, timeout_s: float = 20.0) -> None:

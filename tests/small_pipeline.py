@@ -192,6 +192,7 @@ class SmallPipeline:
             settings,
             cassandra,
             self._writer,
+            begin_anew=lambda: self._writer,
             name="default",
             fingerprint=self._encoder.fingerprint,
             logs_of=lambda topic: [log],

@@ -104,7 +104,7 @@ def _embedder(settings: "Settings", options: argparse.Namespace) -> int:
 def _indexer(settings: "Settings", options: argparse.Namespace) -> int:
     _configure_logging("stdout")
     from contract.collections import chosen_collections
-    from workers.indexers import run
+    from workers.indexer_program import run
 
     chosen = chosen_collections(options.collections or settings.collections)
     return run(settings, rebuild=options.rebuild, collections=chosen)

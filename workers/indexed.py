@@ -4,6 +4,7 @@ import os
 
 from contract.collections import Collection, settings_of
 from contract.settings import Settings
+from gallery.table.lease import Lease
 from workers.indexer import Indexer
 
 
@@ -12,6 +13,7 @@ class IndexedCollection:
 
     Attributes:
         lock: descriptor of the lock while it is held.
+        lease: of the table of embeddings, while the lock is held and the engine is Cassandra.
         due_s: when it is to be opened, or to step, next.
         active_s: when it last had something new.
     """
@@ -20,6 +22,7 @@ class IndexedCollection:
         self.collection = collection
         self.settings = settings_of(settings, collection)
         self.lock: int | None = None
+        self.lease: Lease | None = None
         self.indexer: Indexer | None = None
         self.due_s = self.active_s = now_s
         self.pause_s = 0.0
@@ -38,7 +41,7 @@ class IndexedCollection:
             if self.indexer is not None:
                 self.indexer.close()
         finally:
-            self.indexer = None
+            self.indexer = self.lease = None
             if self.lock is not None:
                 os.close(self.lock)
                 self.lock = None

@@ -1,25 +1,27 @@
-"""The indexer of one collection: follows its feed, folds it, publishes generations, has bases built."""
+"""The indexer of one collection: follows its feed, folds it, and publishes what comes out: generations, or rows of a table."""
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from typing import NamedTuple
 
 import structlog
 
 from contract import telemetry
-from contract.errors import IndexDamagedError, NewerVersionError
+from contract.errors import NewerVersionError
 from contract.origin import requests_told
 from contract.record_key import RecordKey
 from contract.settings import Settings
-from gallery.generations.next_base import build_base
 from gallery.generations.writer import Writer
 from gallery.store.feed import Feed
 from gallery.store.rows import FeedRow
+from gallery.table.writer import TableWriter
+from workers.bases import Bases
 from workers.followed import follow_indexed
 
 READ_ROWS_MAX = 2048
+# Of each partition where rows of a table are written, some 1,000 a second: nobody waits long for what is covered, or for his turn. The
+# same for every step: so one that was killed is followed by one that reads at least what it had written.
+TABLE_READ_ROWS_MAX = 256
 # Of the rows that one step sets aside, so many are named in the log.
 ROWS_TOLD_MAX = 20
 LOGS_INTERVAL_S = 1.0
@@ -30,18 +32,7 @@ HOLES_INTERVAL_S = 5.0
 LISTING_AGE_S = 1.0
 PARTITIONS_AGE_S = 4.0
 
-# A tail of one part in five costs half a search more (docs/benchmarks.md); one part in a thousand costs nothing.
-TAIL_SHARE_MAX = 5
-TAIL_SHARE_OLD = 1000
-
 logger = structlog.get_logger()
-
-
-class _Build(NamedTuple):
-    process: multiprocessing.process.BaseProcess
-    base_name: str
-    entries_merged: int
-    began: float
 
 
 class Indexer:
@@ -49,6 +40,8 @@ class Indexer:
 
     Args:
         settings: of the collection.
+        writer: of the engine that answers for the collection.
+        begin_anew: a writer of a new index, in the place of that one.
         name: of the collection.
         fingerprint: of the encoder whose feed is followed.
         logs_of: names of a topic's logs, the one seen first in front.
@@ -65,8 +58,9 @@ class Indexer:
         self,
         settings: Settings,
         feed: Feed,
-        writer: Writer,
+        writer: Writer | TableWriter,
         *,
+        begin_anew: Callable[[], Writer | TableWriter],
         name: str,
         fingerprint: str,
         logs_of: Callable[[str], list[str]],
@@ -80,21 +74,19 @@ class Indexer:
         self._fingerprint = fingerprint
         self._feed = feed
         self._clock = clock
-        self._wall_clock = wall_clock
         self._writer = writer
+        self._begin_anew = begin_anew
         self._logs_of = logs_of
         self._pool = pool
-        self._may_build = may_build
+        self._bases = Bases(settings, name, may_build=may_build, clock=clock, wall_clock=wall_clock)
         self._logs_read = self._holes_looked_for = float("-inf")
-        self._base_published = self._history_looked_at = self._clock()
-        self._build: _Build | None = None
         self._newer: set[str] = set()
         self.is_behind = False
 
     @property
     def is_building(self) -> bool:
         """Whether a base is being built."""
-        return self._build is not None
+        return self._bases.is_building
 
     @property
     def partition_count(self) -> int:
@@ -110,17 +102,19 @@ class Indexer:
         Raises:
             DependencyError: Cassandra failed; nothing was lost, step again.
             FileNotFoundError: the index folder was deleted under the writer; opening it again begins a new index.
+            TableTakenError: another indexer writes the table of embeddings by now.
         """
-        if not (self._settings.encoder_index_dir / "CURRENT").exists():
-            raise FileNotFoundError(
-                f"{self._settings.encoder_index_dir}/CURRENT was deleted: the feed is to be indexed anew."
-            )
+        self._look_after_writer()
         self._follow_logs()
+        if isinstance(self._writer, TableWriter):
+            rows_max = min(rows_max, TABLE_READ_ROWS_MAX)
         began, began_ns = self._clock(), time.time_ns()
         before = self._progress()
         entries = []
         read = self._read(rows_max)
         self.is_behind = any(len(rows) >= rows_max for rows in read.values())
+        if isinstance(self._writer, TableWriter):
+            self._writer.prefetch(row for rows in read.values() for row in rows)
         for (number, partition), rows in read.items():
             found = self._writer.fold.add(number, partition, rows)
             entries += found
@@ -144,15 +138,25 @@ class Indexer:
                 **requests_told(row.origin for row in self._covered(read)),
             )
             follow_indexed(self._covered(read), manifest, collection=self._name, began_ns=began_ns)
-        self._tend_base()
+        if isinstance(self._writer, Writer):
+            self._bases.tend(self._writer)
         return advanced
 
     def close(self) -> None:
         """End the base that is being built and release files."""
-        if self._build:
-            self._build.process.terminate()
-            self._build.process.join()
+        self._bases.close()
         self._writer.close()
+
+    def _look_after_writer(self) -> None:
+        """See that the index is still ours and there, and publish what Cassandra did not take at the last step."""
+        if isinstance(self._writer, TableWriter):
+            if self._writer.is_due:
+                self._writer.publish()
+            self._writer.keep()
+        elif not (self._settings.encoder_index_dir / "CURRENT").exists():
+            raise FileNotFoundError(
+                f"{self._settings.encoder_index_dir}/CURRENT was deleted: the feed is to be indexed anew."
+            )
 
     def _covered(self, read: Mapping[tuple[int, int], list[FeedRow]]) -> Iterator[FeedRow]:
         """Of the rows that were read those that were folded; at a gap the others wait."""
@@ -193,9 +197,7 @@ class Indexer:
             logger.warning(
                 "starting a new index", collection=self._name, because="the gallery's logs changed", logs=logs
             )
-            self._writer = Writer(
-                self._settings.encoder_index_dir, self._fingerprint, self._writer.manifest.dimensions, rebuild=True
-            )
+            self._writer = self._begin_anew()
             self._writer.set_logs(logs)
         for number, name in enumerate(logs):
             partitions = range(self._settings.kafka_partitions)
@@ -231,69 +233,3 @@ class Indexer:
                 return []
 
         return dict(zip(next_offsets, self._pool.map(read, next_offsets), strict=True))
-
-    def _tend_base(self) -> None:
-        """Begin a base when the tail is long or old; publish on it once it is built."""
-        tail = self._writer.manifest.tail
-        if self._build is None:
-            is_old = self._clock() - self._base_published > self._settings.rebuild_interval_s
-            # In proportion to the base, whose size a build costs: so an image is merged a few times, however many come.
-            base_images = self._writer.manifest.base.count
-            is_long = tail.entries >= max(self._settings.rebuild_tail_images, base_images // TAIL_SHARE_MAX)
-            is_due = is_long or (
-                is_old and (tail.entries > base_images // TAIL_SHARE_OLD or self._is_history_overdue())
-            )
-            if is_due and self._may_build():
-                self._build = self._begin_build()
-        elif not self._build.process.is_alive():
-            build, self._build = self._build, None
-            self._base_published = self._clock()
-            if build.process.exitcode:
-                logger.error(
-                    "base not built", collection=self._name, exit_status=build.process.exitcode, base=build.base_name
-                )
-                return
-            try:
-                manifest = self._writer.replace_base(build.base_name, build.entries_merged)
-            except IndexDamagedError as error:
-                logger.error("base not taken", collection=self._name, detail=str(error), base=build.base_name)
-                return
-            telemetry.REBUILDS.labels(self._name).inc()
-            logger.info(
-                "base replaced",
-                collection=self._name,
-                generation=manifest.generation,
-                base=manifest.base.count,
-                tail=manifest.tail.entries,
-                seconds=round(self._clock() - build.began, 2),
-            )
-
-    def _is_history_overdue(self) -> bool:
-        """Whether something is kept twice as long as history is to be kept, since nothing else had a base built."""
-        if self._clock() - self._history_looked_at < self._settings.rebuild_interval_s:
-            return False
-        self._history_looked_at = self._clock()
-        oldest_ms = self._writer.oldest_history_ms()
-        return oldest_ms is not None and oldest_ms <= self._horizon_ms(2)
-
-    def _horizon_ms(self, times: int = 1) -> int:
-        """The effective time up to which what was replaced is dropped, or that of so many `times` the hours."""
-        return int((self._wall_clock() - times * self._settings.history_hours * 3600) * 1000)
-
-    def _begin_build(self) -> _Build:
-        manifest = self._writer.manifest
-        base_name = self._writer.next_base_name()
-        # Spawned: the lock's descriptor is not inherited, so a build never keeps a dead indexer's lock.
-        process = multiprocessing.get_context("spawn").Process(
-            target=build_base,
-            kwargs={
-                "index_dir": self._settings.encoder_index_dir,
-                "generation_name": self._writer.current_name(),
-                "base_name": base_name,
-                "horizon_ms": self._horizon_ms(),
-                "compiled_dir": self._settings.compiled_dir,
-            },
-            daemon=True,
-        )
-        process.start()
-        return _Build(process, base_name, manifest.tail.entries, self._clock())

@@ -1,11 +1,11 @@
 """One process that indexes any number of collections in turn, each in a folder with a lock of its own. One writes, others stand by."""
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
@@ -14,24 +14,18 @@ from contract.collections import DEFAULT_COLLECTION, served_collections
 from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.generations.collection_file import write_collection
-from gallery.generations.serving import old_layout
-from gallery.generations.writer import Writer, lock_index
+from gallery.generations.writer import lock_index
+from gallery.store.embedding_tables import TableTakenError
 from gallery.store.lately import Lately
 from gallery.store.store import Store
 from model.encoder import load_encoder
-from runtime.credentials import check_credentials
-from runtime.memory import collect_rarely
-from runtime.priority import give_way_unless_first
 from runtime.readiness import READINESS
 from runtime.retrying import (
     RETRY_S_MAX,
     RETRY_S_MIN,
-    StoppedError,
     call_watched,
-    end_when_a_call_hangs,
-    retrying,
 )
-from runtime.tracing import TRACING
+from workers.engines import begin_anew, open_writer
 from workers.indexed import IndexedCollection
 from workers.indexer import LOGS_INTERVAL_S, READ_ROWS_MAX, Indexer
 
@@ -54,42 +48,6 @@ REOPEN_INTERVAL_S = 5.0
 BUILD_POLL_S = 0.1
 
 logger = structlog.get_logger()
-
-
-def run(settings: Settings, *, rebuild: bool = False, collections: Sequence[str] = ()) -> int:
-    """Index until SIGTERM or SIGINT; returns the exit status.
-
-    Args:
-        rebuild: start new indexes from the feeds although the current ones are good.
-        collections: names of those to index; none is all that there are and will be.
-    """
-    check_credentials(settings)
-    give_way_unless_first(settings, "images")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    telemetry.serve_metrics(settings.metrics_host, settings.indexer_metrics_port, "INDEXER_METRICS_PORT")
-    TRACING.start(settings, "lookalike-indexer")
-    READINESS.need("cassandra", "lock")
-    end_when_a_call_hangs()
-    load_encoder(settings.encoder, settings.encoders_dir)  # without it the process must not start
-    if left := old_layout(settings.index_dir):
-        logger.warning("index folder of an earlier version", detail=left)
-    try:
-        store = retrying(lambda: Store.connect(settings), "cassandra", stop)
-    except StoppedError:
-        return 0
-    indexers = Indexers(settings, store, stop, rebuild=rebuild, names=collections)
-    try:
-        indexers.follow()
-        collect_rarely()
-        while not stop.wait(indexers.pause_s()):
-            indexers.follow()
-            indexers.step()
-    finally:
-        indexers.close()
-        store.close()
-    return 0
 
 
 class Indexers:
@@ -178,25 +136,26 @@ class Indexers:
     def _open(self, slot: IndexedCollection) -> None:
         """Take the lock and go on with the index, or stand by while another process holds it."""
         loaded = load_encoder(slot.settings.encoder, slot.settings.encoders_dir)
-        slot.lock = lock_index(slot.settings.encoder_index_dir)
         if slot.lock is None:
-            if not slot.is_standing_by:
-                held = slot.settings.encoder_index_dir / "lock"
-                logger.info("standing by", collection=slot.name, because=f"another indexer holds {held}")
-            slot.is_standing_by = True
-            slot.due_s = self._clock() + STAND_BY_INTERVAL_S
-            self._note_lock()
+            slot.lock = lock_index(slot.settings.encoder_index_dir)
+        if slot.lock is None:
+            self._stand_by(slot, f"another indexer holds {slot.settings.encoder_index_dir / 'lock'}")
+            return
+        write_collection(self._settings, slot.collection)
+        rebuild = self._rebuild and slot.name not in self._rebuilt
+        opening = partial(open_writer, slot, self._store, loaded, clock=self._clock)
+        writer = opening(rebuild=rebuild)
+        if writer is None:
+            self._stand_by(slot, "an indexer of another machine writes the table of embeddings")
             return
         slot.is_standing_by = False
         self._note_lock()
-        write_collection(self._settings, slot.collection)
-        rebuild = self._rebuild and slot.name not in self._rebuilt
-        writer = Writer(slot.settings.encoder_index_dir, loaded.fingerprint, loaded.dimensions, rebuild=rebuild)
         self._rebuilt.add(slot.name)
         slot.indexer = Indexer(
             slot.settings,
             self._store.feed,
             writer,
+            begin_anew=partial(begin_anew, opening),
             name=slot.name,
             fingerprint=loaded.fingerprint,
             logs_of=self._logs_of,
@@ -210,6 +169,13 @@ class Indexers:
             index_id=writer.manifest.index_id,
             generation=writer.manifest.generation,
         )
+
+    def _stand_by(self, slot: IndexedCollection, because: str) -> None:
+        if not slot.is_standing_by:
+            logger.info("standing by", collection=slot.name, because=because)
+        slot.is_standing_by = True
+        slot.due_s = self._clock() + STAND_BY_INTERVAL_S
+        self._note_lock()
 
     def _step(self, slot: IndexedCollection, rows_max: int) -> None:
         assert slot.indexer is not None
@@ -242,6 +208,10 @@ class Indexers:
                 "retrying", collection=slot.name, dependency=error.dependency, detail=error.detail, in_s=slot.retry_s
             )
             self._note_dependency(error)
+        except TableTakenError as error:
+            logger.warning("standing by", collection=slot.name, because=str(error))
+            self._close(slot)
+            slot.is_standing_by, slot.due_s = True, self._clock() + STAND_BY_INTERVAL_S
         except Exception as error:  # the process's outermost loop: the other collections go on
             if len(self._slots) == 1:
                 raise
@@ -271,7 +241,8 @@ class Indexers:
 
     def _note_lock(self) -> None:
         """An indexer that holds no lock stands by for others."""
-        READINESS.note("lock", is_good=any(slot.lock is not None for slot in self._slots.values()))
+        holding = (slot.lock is not None and not slot.is_standing_by for slot in self._slots.values())
+        READINESS.note("lock", is_good=any(holding))
 
     def _let_go(self, slot: IndexedCollection) -> None:
         del self._slots[slot.name]

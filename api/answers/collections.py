@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contract.settings import Engine
+
 CollectionState = Literal["serving", "empty", "waiting", "dropping"]
 
 
@@ -14,6 +16,7 @@ class CollectionAnswer(BaseModel):
     encoder: str = Field(description="Name of the encoder that answers.")
     partitions: int = Field(description="Of its topic, as far as Kafka has said, else those that it is created with.")
     topic: str = Field(description="What is published to it.")
+    engine: Engine = Field(description="What answers: `exact`, an index in memory, or `cassandra`, its vector index.")
     created_at: int | None = Field(description="Milliseconds since 1970; null of `default`, which is always there.")
     state: CollectionState = Field(
         description=(
@@ -43,3 +46,10 @@ class NewCollection(BaseModel):
     partitions: Annotated[
         int | None, Field(ge=1, le=10_000, description="Of its topic; without it LOOKALIKE_KAFKA_PARTITIONS.")
     ] = None
+    engine: Annotated[
+        Engine,
+        Field(
+            description="`exact`, an index in the memory of each machine that answers, or `cassandra`, whose vector index finds nearly all, "
+            "for what memory cannot hold."
+        ),
+    ] = "exact"

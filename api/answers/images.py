@@ -25,7 +25,7 @@ from api.answers.records import (
 )
 from contract.record_key import RecordKey
 from gallery.generations.manifest import Manifest
-from gallery.generations.snapshot import GalleryImage, Snapshot
+from gallery.generations.snapshot import GalleryImage
 from gallery.generations.unusable_rows import why_unusable
 from gallery.store.rows import FeedRow, ImageRecord
 from topics.publisher import Confirmation
@@ -152,7 +152,8 @@ def timeline_answer(
     image_id: str,
     key: RecordKey,
     row: FeedRow | None,
-    snapshot: Snapshot,
+    found: GalleryImage | None,
+    manifest: Manifest,
     *,
     searchable_at_ms: int | None,
     degraded: list[str],
@@ -161,15 +162,16 @@ def timeline_answer(
 
     Args:
         row: what the feed says of it; None while the embedder has not come to it, or the store is away.
+        found: what the id means in the generation that is served.
+        manifest: of that one.
         searchable_at_ms: when this process first covered it.
     """
-    found = snapshot.find(image_id)
     is_current = found is not None and found.source == key
-    unusable = why_unusable(row, snapshot.manifest.dimensions) if row else ""
+    unusable = why_unusable(row, manifest.dimensions) if row else ""
     time_ms = (
         row.kafka_time_ms if row and row.kafka_time_ms >= 0 else found.kafka_time_ms if found and is_current else None
     )
-    state = _state(row, is_current=is_current, covered=is_covered(snapshot.manifest, key))
+    state = _state(row, is_current=is_current, covered=is_covered(manifest, key))
     return TimelineAnswer(
         id=image_id,
         state="rejected" if unusable else state,

@@ -4,6 +4,7 @@ from pydantic import BaseModel, Field
 
 from api.answers.coverage import Coverage
 from api.answers.records import Source
+from contract.settings import Engine
 
 
 class BaseSize(BaseModel):
@@ -91,6 +92,13 @@ class IndexAnswer(BaseModel):
     encoder: ServingEncoder
     indexes: list[EncoderIndex] = Field(
         description="Of every encoder: first the one that answers, then those beside it."
+    )
+    engine: Engine = Field(description="What answers: `exact`, an index in memory, or `cassandra`, its vector index.")
+    recall: dict[str, float] | None = Field(
+        description=(
+            "By effort, which part of what searches should have found they found, over the last ones that were measured against all "
+            "images; null of the engine `exact`, which finds all of it."
+        )
     )
     search_by_address: bool = Field(description="Whether a search may name the address of a picture.")
     refused: str = Field(description="Why a newer generation is not served; empty when the newest one is.")

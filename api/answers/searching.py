@@ -2,52 +2,38 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from api.answers.as_of import AskedAsOf, Past, past_of
 from api.answers.bounded_work import BoundedWork
-from api.answers.coverage import coverage_of
+from api.answers.coverage import Coverage, coverage_of
 from api.answers.efforts import search_hypotheses
 from api.answers.explanations import Explanation, Explanations
 from api.answers.fields import needs_records
+from api.answers.finding import find_image
+from api.answers.found import FoundMatches, matches_of, timing_of
 from api.answers.images import unknown_image
-from api.answers.matches import SearchMatch
-from api.answers.ordering import larger_by, ordered
+from api.answers.ordering import ordered
 from api.answers.problems import ProblemError, rejected_problem
 from api.answers.queries import Query
 from api.answers.questions import ById, Question, Wanted, asked_together
-from api.answers.records import image_url, metadata_object, source_of
-from api.answers.search import BatchAnswer, QueryAnswer, SearchAnswer, Timing
+from api.answers.search import BatchAnswer, QueryAnswer, SearchAnswer
 from api.answers.search_times import EXPLAIN_SECONDS, observe
 from api.answers.served_generation import ServedGeneration
 from api.answers.stored_records import StoredRecords
 from contract.errors import RejectedError
 from contract.record_key import RecordKey
 from gallery.generations.selection import Selection
-from gallery.generations.snapshot import Match, Snapshot
-from gallery.store.rows import ImageRecord
+from gallery.generations.snapshot import Snapshot
+from gallery.table.snapshot import AnySnapshot
 from model.verdicts.frames import Shown
 
 # So many of a batch's images are decoded at once, and so many of its queries searched together: others come in between.
 BATCH_CONCURRENCY, BATCH_TOGETHER = 16, 64
-
-
-class _Found(NamedTuple):
-    """What a question found.
-
-    Attributes:
-        hypotheses: what of the query found each match, by its id; empty if the query was searched as it is.
-    """
-
-    query: Query
-    matches: list[Match]
-    search_ms: float
-    hypotheses: Mapping[str, str] = {}
 
 
 class Searcher:
@@ -91,11 +77,11 @@ class Searcher:
                 )
             if len(explained) < len(found.matches):
                 degraded.append("verdict")
-        timing = _timing([found], began_s, lookup_ms)
+        timing = timing_of([found], began_s, lookup_ms)
         observe(timing, began_s)
         return SearchAnswer(
-            matches=ordered(_matches(served.collection, found, records, explained, past), wanted.sort),
-            coverage=coverage_of(served.snapshot.manifest, served.ends, past, matched=_matched(selection, wanted)),
+            matches=ordered(matches_of(served.collection, found, records, explained, past), wanted.sort),
+            coverage=_coverage(served, past, selection, wanted, [found]),
             degraded=degraded,
             timing_ms=timing,
         )
@@ -126,35 +112,38 @@ class Searcher:
         lookup_ms = (time.perf_counter() - lookup_s) * 1000
         return BatchAnswer(
             answers=[
-                QueryAnswer(matches=_matches(served.collection, each, records, {}, past), problem=None)
-                if isinstance(each, _Found)
+                QueryAnswer(matches=matches_of(served.collection, each, records, {}, past), problem=None)
+                if isinstance(each, FoundMatches)
                 else QueryAnswer(matches=None, problem=each.body())
                 for each in answered
             ],
-            coverage=coverage_of(served.snapshot.manifest, served.ends, past, matched=_matched(selection, wanted)),
+            coverage=_coverage(served, past, selection, wanted, found),
             degraded=_degraded(served, is_complete=is_complete),
-            timing_ms=_timing(found, began_s, lookup_ms),
+            timing_ms=timing_of(found, began_s, lookup_ms),
         )
 
-    async def past(self, snapshot: Snapshot, asked: AskedAsOf | None) -> Past | None:
+    async def past(self, snapshot: AnySnapshot, asked: AskedAsOf | None) -> Past | None:
         """What ids meant at the time that is asked for, None for now.
 
         Raises:
             ProblemError: 410 ``as-of-gone``, 503 ``busy``.
         """
-        if asked is None or snapshot.knows(asked.as_of):
-            return past_of(snapshot, asked) if asked else None
-        past, _ = await self._searches.run(lambda: past_of(snapshot, asked), is_long=True)
+        if asked is None:
+            return None
+        exact = _exact(snapshot)
+        if exact.knows(asked.as_of):
+            return past_of(exact, asked)
+        past, _ = await self._searches.run(lambda: past_of(exact, asked), is_long=True)
         return past
 
-    async def _selection(self, snapshot: Snapshot, past: Past | None, wanted: Wanted) -> Selection | None:
-        """What may be found; None for all that ids mean now.
+    async def _selection(self, snapshot: AnySnapshot, past: Past | None, wanted: Wanted) -> Selection | None:
+        """What may be found; None for all that ids mean now, or where only Cassandra can tell.
 
         Raises:
             ProblemError: 503 ``busy``.
         """
         selection, condition = past.selection if past else None, wanted.filter
-        if condition is None:
+        if condition is None or not isinstance(snapshot, Snapshot):
             return selection
         filtered, _ = await self._searches.run(lambda: snapshot.filtered(condition, selection))
         return filtered
@@ -166,30 +155,31 @@ class Searcher:
         wanted: Wanted,
         past: Past | None,
         selection: Selection | None,
-    ) -> _Found:
-        snapshot, k, max_distance = served.snapshot, wanted.offset + wanted.k, wanted.max_distance
+    ) -> FoundMatches:
+        snapshot, k, max_distance = _exact(served.snapshot), wanted.offset + wanted.k, wanted.max_distance
         if isinstance(question, bytes) and wanted.effort == "thorough":
             query = await served.queries.encode_thoroughly(question)
             matches, hypotheses, took_s = await search_hypotheses(
                 query, snapshot, k, max_distance, self._searches, selection
             )
-            return _Found(query, matches[wanted.offset :], took_s * 1000, hypotheses)
+            return FoundMatches(query, matches[wanted.offset :], took_s * 1000, hypotheses)
         query = await self._query(question, served, past)
         matches, took_s = await self._searches.run(lambda: snapshot.search(query.embedding, k, max_distance, selection))
-        return _Found(query, matches[wanted.offset :], took_s * 1000)
+        return FoundMatches(query, matches[wanted.offset :], took_s * 1000)
 
     async def _find_all(
-        self, queries: Sequence[Query], snapshot: Snapshot, wanted: Wanted, selection: Selection | None
-    ) -> list[_Found]:
+        self, queries: Sequence[Query], snapshot: AnySnapshot, wanted: Wanted, selection: Selection | None
+    ) -> list[FoundMatches]:
         """What each of many queries found, in their order."""
         found = []
         for start in range(0, len(queries), BATCH_TOGETHER):
             part = queries[start : start + BATCH_TOGETHER]
             embeddings = np.stack([query.embedding for query in part])
-            search = partial(snapshot.search_all, embeddings, wanted.k, wanted.max_distance, selection)
+            search = partial(_exact(snapshot).search_all, embeddings, wanted.k, wanted.max_distance, selection)
             answers, took_s = await self._searches.run(search, is_long=True)
             found += [
-                _Found(query, matches, took_s * 1000 / len(part)) for query, matches in zip(part, answers, strict=True)
+                FoundMatches(query, matches, took_s * 1000 / len(part))
+                for query, matches in zip(part, answers, strict=True)
             ]
         return found
 
@@ -214,9 +204,9 @@ class Searcher:
                 raise
             return error
 
-    async def _query_of(self, image_id: str, snapshot: Snapshot, past: Past | None) -> Query:
+    async def _query_of(self, image_id: str, snapshot: AnySnapshot, past: Past | None) -> Query:
         """The query that an image of the gallery makes; its hashes come from its record where that is known."""
-        found = snapshot.find(image_id, past.selection if past else None)
+        found = await find_image(snapshot, image_id, past)
         if found is None:
             raise unknown_image(image_id, past=past)
         records, _ = await self._records.records([found.source])
@@ -227,69 +217,27 @@ class Searcher:
         return query
 
 
-def _matched(selection: Selection | None, wanted: Wanted) -> int | None:
-    return selection.count if selection is not None and wanted.filter is not None else None
+def _coverage(
+    served: ServedGeneration,
+    past: Past | None,
+    selection: Selection | None,
+    wanted: Wanted,
+    found: Sequence[FoundMatches],
+) -> Coverage:
+    return coverage_of(
+        served.snapshot.manifest,
+        served.ends,
+        past,
+        matched=selection.count if selection is not None and wanted.filter is not None else None,
+        candidates=max((each.candidates for each in found if each.candidates is not None), default=None),
+        fewer_by_filter=any(each.is_cut_short for each in found),
+    )
+
+
+def _exact(snapshot: AnySnapshot) -> Snapshot:
+    assert isinstance(snapshot, Snapshot)
+    return snapshot
 
 
 def _degraded(served: ServedGeneration, *, is_complete: bool) -> list[str]:
     return [*([] if is_complete else ["metadata"]), *served.stalled_parts]
-
-
-def _matches(
-    collection: str,
-    found: _Found,
-    records: dict[RecordKey, ImageRecord],
-    explained: dict[RecordKey, Explanation],
-    past: Past | None,
-) -> list[SearchMatch]:
-    return [
-        _match(
-            collection,
-            match,
-            records.get(match.source),
-            found.query,
-            explained.get(match.source),
-            found.hypotheses.get(match.image_id),
-            past.asked if past else "",
-        )
-        for match in found.matches
-    ]
-
-
-def _match(
-    collection: str,
-    match: Match,
-    record: ImageRecord | None,
-    query: Query,
-    told: Explanation | None,
-    hypothesis: str | None,
-    as_of: str,
-) -> SearchMatch:
-    return SearchMatch(
-        id=match.image_id,
-        distance=match.distance,
-        metadata=metadata_object(record),
-        width=record.width if record else None,
-        height=record.height if record else None,
-        media_type=record.media_type if record else None,
-        same_bytes=record.bytes_sha256 == query.bytes_sha256 if record and query.bytes_sha256 else None,
-        same_pixels=record.pixels_sha256 == query.pixels_sha256 if record and query.pixels_sha256 else None,
-        truncated=record.is_truncated if record else None,
-        thumbnail_url=image_url(collection, match.image_id, match.source, "thumbnail", as_of),
-        source=source_of(match.source, match.kafka_time_ms),
-        larger=larger_by(record, query.shown),
-        hypothesis=hypothesis,
-        verdict=told.verdict if told else None,
-        edits=told.edits if told else None,
-        alignment=told.alignment if told else None,
-        residual=told.residual if told else None,
-        confidence=told.confidence if told else None,
-        outline=told.outline if told else None,
-    )
-
-
-def _timing(found: list[_Found], began_s: float, lookup_ms: float) -> Timing:
-    """What each stage took for all of them; they were worked on side by side, so the total may be less than the sum."""
-    queries, total_ms = [each.query for each in found], (time.perf_counter() - began_s) * 1000
-    decode_ms, encode_ms = sum(query.decode_ms for query in queries), sum(query.encode_ms for query in queries)
-    return Timing(decode_ms, encode_ms, sum(each.search_ms for each in found), lookup_ms, total_ms).rounded()

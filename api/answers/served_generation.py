@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.answers.queries import QueryEncoder
-from gallery.generations.snapshot import Snapshot
+from gallery.table.snapshot import AnySnapshot
 from topics.offsets import EndOffsets
 
 
@@ -20,7 +20,7 @@ class ServedGeneration:
     """
 
     collection: str
-    snapshot: Snapshot
+    snapshot: AnySnapshot
     queries: QueryEncoder
     ends: EndOffsets | None
     stalled_parts: Sequence[str]

@@ -15,6 +15,7 @@ from contract.record_key import RecordKey
 from contract.telemetry import FRESHNESS_SECONDS, GENERATION, INDEX_IMAGES, TAIL_ENTRIES
 from gallery.generations.manifest import Manifest
 from gallery.generations.snapshot import Match, Snapshot
+from gallery.table.snapshot import AnySnapshot
 from runtime.readiness import READINESS
 
 NEWEST_IMAGES = 20
@@ -53,7 +54,7 @@ class Arrivals:
         self._newest: deque[Match] = deque(maxlen=NEWEST_IMAGES)
         self._swaps: deque[tuple[int, Manifest]] = deque(maxlen=SWAPS)
 
-    def on_swap(self, before: Snapshot | None, now: Snapshot) -> None:
+    def on_swap(self, before: AnySnapshot | None, now: AnySnapshot) -> None:
         """Note what `now` covers beyond `before`."""
         served_ms = int(self._clock() * 1000)
         manifest = now.manifest
@@ -80,8 +81,10 @@ class Arrivals:
         p50, p99 = np.percentile(self._freshness_ms, [50, 99]).tolist()
         return Freshness(p50, p99, len(self._freshness_ms))
 
-    def newest(self, snapshot: Snapshot) -> list[Match]:
+    def newest(self, snapshot: AnySnapshot) -> list[Match]:
         """The newest arrivals that can still be found, newest first."""
+        if not isinstance(snapshot, Snapshot):  # what it covers names them
+            return snapshot.newest(NEWEST_IMAGES)
         return [match for match in reversed(self._newest) if _is_current(snapshot, match)]
 
     def searchable_since_ms(self, key: RecordKey) -> int | None:
@@ -90,7 +93,7 @@ class Arrivals:
         return self._swaps[first][0] if 0 < first < len(self._swaps) else None
 
 
-def _arrived(before: Manifest, now: Snapshot) -> list[Match]:
+def _arrived(before: Manifest, now: AnySnapshot) -> list[Match]:
     """Images whose records `before` did not cover, oldest first."""
     records = sum(now.manifest.offsets.values()) - sum(
         before.offsets.values() if before.log == now.manifest.log else ()
@@ -99,9 +102,11 @@ def _arrived(before: Manifest, now: Snapshot) -> list[Match]:
     return [match for match in reversed(newest) if not is_covered(before, match.source)]
 
 
-def _newest_at_start(snapshot: Snapshot) -> list[Match]:
+def _newest_at_start(snapshot: AnySnapshot) -> list[Match]:
     """The newest images of tail and base together, oldest first."""
     found = {match.image_id: match for match in snapshot.newest(NEWEST_IMAGES)}
+    if not isinstance(snapshot, Snapshot):
+        return list(found.values())[::-1]
     live = snapshot.base.live
     for row in np.argsort(live.positions[:, 1])[-NEWEST_IMAGES:].tolist():
         image = snapshot.find(live.id_bytes(row).decode())

@@ -13,7 +13,7 @@ from api.live.looking import IndexFolders
 from api.live.services import Services
 from contract.collections import DEFAULT_COLLECTION, Collection, default_collection
 from contract.errors import DependencyError, IndexDamagedError, LookalikeError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 from contract.telemetry import forget_collection
 from gallery.generations.collection_file import is_of_another, read_collections
 from gallery.store.store import Store
@@ -34,6 +34,7 @@ class OpenCollections:
     Args:
         settings: of the process.
         make: the services of a collection, not started yet.
+        folders, tables: look at the indexes of collections of either engine.
 
     Attributes:
         dropping: collections that the registry says are being dropped.
@@ -45,11 +46,12 @@ class OpenCollections:
         make: Callable[[Collection], Services],
         records: StoredRecords,
         folders: IndexFolders,
+        tables: IndexFolders,
     ) -> None:
         self._settings = settings
         self._make = make
         self._records = records
-        self._folders = folders
+        self._folders: Mapping[Engine, IndexFolders] = {"exact": folders, "cassandra": tables}
         self._open: dict[str, Services] = {}
         self._failures: dict[str, str] = {}
         self._refreshing = asyncio.Lock()
@@ -189,7 +191,8 @@ class OpenCollections:
             )
         services = self._make(collection)
         await services.served.start()
-        self._folders.add(services.served)
+        self._folders[services.settings.engine].add(services.served)
+        services.start()
         self._open[collection.name] = services
         if collection.name != DEFAULT_COLLECTION:
             logger.info("collection opened", collection=collection.name, encoder=services.served.index.name)
@@ -197,7 +200,7 @@ class OpenCollections:
     async def _close(self, name: str) -> None:
         services = self._open.pop(name)
         services.served.close_streams()
-        await asyncio.to_thread(self._folders.remove, services.served)
+        await asyncio.to_thread(self._folders[services.settings.engine].remove, services.served)
         await services.stop()
         if not self._is_closing:
             logger.info("collection closed", collection=name)

@@ -7,8 +7,8 @@ from functools import partial
 from api.answers.stored_records import StoredRecords
 from contract.errors import DependencyError
 from contract.record_key import RecordKey
-from gallery.generations.snapshot import Snapshot
 from gallery.store.rows import FeedRow
+from gallery.table.snapshot import AnySnapshot
 from runtime.tracing import TRACING, record_attributes, span_of, within
 
 # Of one partition and swap; of more records than that, the others' traces end with the indexer.
@@ -23,7 +23,7 @@ class FollowedArrivals:
         self._collection = collection
         self._telling: set[asyncio.Task[None]] = set()
 
-    def on_swap(self, before: Snapshot | None, now: Snapshot) -> None:
+    def on_swap(self, before: AnySnapshot | None, now: AnySnapshot) -> None:
         """Tell of what `now` covers beyond `before`; what was there at the start is old."""
         if TRACING.recorder is None or before is None:
             return
@@ -31,7 +31,7 @@ class FollowedArrivals:
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _tell(self, before: Snapshot, now: Snapshot, end_ns: int) -> None:
+    async def _tell(self, before: AnySnapshot, now: AnySnapshot, end_ns: int) -> None:
         manifest = now.manifest
         known = before.manifest.offsets if before.manifest.log == manifest.log else {}
         for partition, end in manifest.offsets.items():

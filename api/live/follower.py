@@ -4,18 +4,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from api.answers.queries import QueryEncoder
 from api.answers.shared_queries import QueryEncoders
-from contract.errors import IndexDamagedError, LookalikeError
+from contract.errors import DependencyError, IndexDamagedError, LookalikeError
 from contract.settings import Settings
 from gallery.generations.manifest import Manifest
 from gallery.generations.reader import Reader
 from gallery.generations.serving import ServingFile
-from gallery.generations.snapshot import Snapshot
+from gallery.store.store import Store
+from gallery.table.reader import TableReader
+from gallery.table.snapshot import AnySnapshot
 from runtime.failpoints import failpoint
 
 # What answers stands still at most so long, so that an index that is always a moment behind comes to cover as much.
@@ -29,7 +30,7 @@ logger = structlog.get_logger()
 class Index:
     """One encoder's index, and what makes queries for it."""
 
-    reader: Reader
+    reader: Reader | TableReader
     queries: QueryEncoder
 
     @property
@@ -43,14 +44,30 @@ class Index:
         return self.queries.fingerprint
 
 
-def open_index(index_dir: Path, encoders: QueryEncoders, name: str) -> Index:
-    """The index of the encoder `name`; nothing is read yet.
+def no_store() -> Store:
+    """Of whoever has none.
+
+    Raises:
+        DependencyError: always.
+    """
+    raise DependencyError("cassandra", "it is not asked here.")
+
+
+def open_index(settings: Settings, encoders: QueryEncoders, name: str, store: Callable[[], Store]) -> Index:
+    """The index of a collection and the encoder `name`; nothing is read yet.
+
+    Args:
+        store: tells the store, which has the index of the engine cassandra.
 
     Raises:
         ConfigurationError: there is no such encoder.
     """
     queries = encoders.open(name)
-    return Index(Reader(index_dir / name, queries.fingerprint), queries)
+    if settings.engine == "exact":
+        return Index(Reader(settings.index_dir / name, queries.fingerprint), queries)
+    # What one replica finds is read again from most of them, where there are several.
+    asks_again = settings.cassandra_replication > 1
+    return Index(TableReader(store, settings.kafka_topic, queries.fingerprint, asks_again=asks_again), queries)
 
 
 class Follower:
@@ -60,6 +77,7 @@ class Follower:
         settings: of the collection.
         encoders: from which what makes queries is taken; the caller lets go of what `index` was.
         clock: seconds that never go back.
+        store: as `open_index` takes it.
 
     Attributes:
         index: the one that answers.
@@ -68,16 +86,21 @@ class Follower:
     """
 
     def __init__(
-        self, settings: Settings, encoders: QueryEncoders, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        encoders: QueryEncoders,
+        clock: Callable[[], float] = time.monotonic,
+        store: Callable[[], Store] = no_store,
     ) -> None:
         self._settings = settings
+        self._store = store
         self._encoders = encoders
         self._clock = clock
         self._serving = ServingFile(settings.index_dir, settings.encoder)
         self._successor: _Successor | None = None
         self._is_known = True
         self.index = self._open(self._chosen())
-        self.snapshot: Snapshot | None = None
+        self.snapshot: AnySnapshot | None = None
         self.refused = ""
 
     def look(self) -> None:
@@ -103,7 +126,7 @@ class Follower:
             self._successor = None
 
     def _open(self, name: str) -> Index:
-        return open_index(self._settings.index_dir, self._encoders, name)
+        return open_index(self._settings, self._encoders, name, self._store)
 
     def _chosen(self) -> str:
         """Who answers; the default one, and nothing from it, while a damaged file does not say who."""
@@ -177,7 +200,7 @@ class _Successor:
         if opened is not None:
             self._encoders.abandon(opened.queries)
 
-    def may_hold(self, served: Manifest, own: Snapshot | None) -> bool:
+    def may_hold(self, served: Manifest, own: AnySnapshot | None) -> bool:
         """Whether what is served should stand still, because the successor is so close behind that it will cover it at once.
 
         It is close when it has come to cover what was served a moment ago. When it then does not get there in time,

@@ -54,6 +54,8 @@ def index_answer(services: Services) -> IndexAnswer:
             name=serving.name, fingerprint=serving.fingerprint, knows_drawings=serving.queries.knows_drawings
         ),
         indexes=_encoder_indexes(services, manifest),
+        engine=services.settings.engine,
+        recall=services.recall.means() if services.recall else None,
         search_by_address=services.addresses.are_searched,
         refused=services.served.refused,
         dependencies=services.dependencies(),

@@ -13,6 +13,8 @@ LOOK_INTERVAL_S = 0.005
 BUSY_S = 30.0
 # All idle collections together get so many looks a second, about 1 % of a core: one is looked at as often as a busy one.
 IDLE_LOOKS_PER_S = 300
+# Of tables of embeddings, where a look is a question to Cassandra: some 1 ms of a core for both.
+TABLES_INTERVAL_S, TABLES_IDLE_LOOKS_PER_S = 0.025, 10
 # Indexes beside the one that answers cost several times as much to look for.
 IDLE_INDEXES_LOOKS = 8
 
@@ -29,10 +31,19 @@ class IndexFolders:
 
     Args:
         clock: seconds that never go back.
+        interval_s: between two looks at one in use.
+        idle_looks_per_s: at all idle ones together.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        interval_s: float = LOOK_INTERVAL_S,
+        idle_looks_per_s: float = IDLE_LOOKS_PER_S,
+    ) -> None:
         self._clock = clock
+        self._interval_s, self._idle_looks_per_s = interval_s, idle_looks_per_s
         self._stopped = threading.Event()
         # Held while one is looked at, so that nobody looks at what was removed.
         self._lock = threading.Lock()
@@ -58,9 +69,9 @@ class IndexFolders:
             self._folders = {key: each for key, each in self._folders.items() if key != id(served)}
 
     def _look_on(self) -> None:
-        while not self._stopped.wait(LOOK_INTERVAL_S):
+        while not self._stopped.wait(self._interval_s):
             now_s, folders = self._clock(), self._folders
-            pause_s = len(folders) / IDLE_LOOKS_PER_S
+            pause_s = len(folders) / self._idle_looks_per_s
             for key, folder in folders.items():
                 if folder.due_s <= now_s or folder.served.waiting:
                     self._look(key, folder, pause_s)

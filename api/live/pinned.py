@@ -12,6 +12,7 @@ from gallery.generations.manifest import read_manifest
 from gallery.generations.reader import Reader
 from gallery.generations.retention import GENERATIONS_KEPT_S
 from gallery.generations.snapshot import Snapshot
+from gallery.table.snapshot import AnySnapshot
 
 # A snapshot holds some bytes for each image. Older ones are opened again from the folder, which costs what their tails do.
 SNAPSHOTS_KEPT_MAX = 16
@@ -30,8 +31,10 @@ class PinnedGenerations:
         self._opening = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, snapshot: Snapshot) -> None:
-        """Note that this one is answered from now."""
+    def note(self, snapshot: AnySnapshot) -> None:
+        """Note that this one is answered from now; a table holds nothing but what is now."""
+        if not isinstance(snapshot, Snapshot):
+            return
         now_s = self._clock()
         self._kept[snapshot.manifest.generation] = (snapshot, now_s)
         self._kept.move_to_end(snapshot.manifest.generation)
@@ -40,7 +43,7 @@ class PinnedGenerations:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GENERATIONS_KEPT_S, self._drop_old)
 
-    async def find(self, generation: int, index_id: str | None, served: Snapshot, index_dir: Path) -> Snapshot:
+    async def find(self, generation: int, index_id: str | None, served: AnySnapshot, index_dir: Path) -> AnySnapshot:
         """The generation of this number.
 
         Args:
@@ -54,6 +57,13 @@ class PinnedGenerations:
         encoder = served.manifest.encoder
         if generation == served.manifest.generation and index_id in (None, served.manifest.index_id):
             return served
+        if not isinstance(served, Snapshot):
+            raise ProblemError(
+                410,
+                "generation-gone",
+                f"The engine cassandra keeps no earlier generations, answers come from {served.manifest.generation} now. Ask without "
+                "generation: then an image that comes or goes meanwhile may be on two pages or on none.",
+            )
         async with self._opening:
             found, _ = self._kept.get(generation, (None, 0.0))
             if found is None:

@@ -13,7 +13,7 @@ from api.answers.shared_queries import QueryEncoders
 from api.live.follower import Follower, Index
 from gallery.generations.manifest import Manifest
 from gallery.generations.serving import index_names, manifests
-from gallery.generations.snapshot import Snapshot
+from gallery.table.snapshot import AnySnapshot
 from runtime.failpoints import failpoint
 
 # Indexes that do not answer are only shown: often enough to see them grow.
@@ -26,7 +26,7 @@ logger = structlog.get_logger()
 class _Looked:
     """What the last look found."""
 
-    newest: Snapshot | None = None
+    newest: AnySnapshot | None = None
     indexes: dict[str, Manifest] = field(default_factory=dict)
     indexes_s: float = float("-inf")
     refused: str = ""
@@ -62,11 +62,11 @@ class ServedIndex:
         self._encoders = encoders
         self._clock = clock
         self._changed = asyncio.Event()
-        self._listeners: list[Callable[[Snapshot | None, Snapshot], None]] = []
+        self._listeners: list[Callable[[AnySnapshot | None, AnySnapshot], None]] = []
         self._queries: dict[str, QueryEncoder] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._looked = _Looked()
-        self.snapshot: Snapshot | None = None
+        self.snapshot: AnySnapshot | None = None
         self.indexes: dict[str, Manifest] = {}
         self.waiting = 0
         self.is_closing = False
@@ -76,11 +76,11 @@ class ServedIndex:
         """Why the newest generation is not the one that is served; "" when it is."""
         return self._follower.refused
 
-    def queries_for(self, snapshot: Snapshot) -> QueryEncoder:
+    def queries_for(self, snapshot: AnySnapshot) -> QueryEncoder:
         """What makes queries with the encoder whose embeddings `snapshot` holds, whichever encoder answers by now."""
         return self._queries[snapshot.manifest.encoder]
 
-    def on_swap(self, listener: Callable[[Snapshot | None, Snapshot], None]) -> None:
+    def on_swap(self, listener: Callable[[AnySnapshot | None, AnySnapshot], None]) -> None:
         """Call `listener(before, now)` on the event loop at each swap, before any waiter wakes."""
         self._listeners.append(listener)
 
@@ -120,7 +120,7 @@ class ServedIndex:
         finally:
             self.waiting -= 1
 
-    async def wait_until(self, holds: Callable[[Snapshot | None], bool], timeout_s: float) -> bool:
+    async def wait_until(self, holds: Callable[[AnySnapshot | None], bool], timeout_s: float) -> bool:
         """Whether `holds(snapshot)` became true in time; the newest generation is then in `snapshot`."""
         deadline = self._loop.time() + timeout_s
         while not holds(self.snapshot):
@@ -161,7 +161,7 @@ class ServedIndex:
         """Newest generation of every index, read only where there is another than the one that answers."""
         return manifests(self._index_dir) if set(index_names(self._index_dir)) - {follower.index.name} else {}
 
-    def _swap(self, snapshot: Snapshot, index: Index) -> None:
+    def _swap(self, snapshot: AnySnapshot, index: Index) -> None:
         if index is not self.index:
             self._take_index(index)
             failpoint("api-after-change")

@@ -17,6 +17,7 @@ from api.live.duplicates import DuplicateRuns
 from api.live.pinned import PinnedGenerations
 from api.live.publishing import Publishing
 from api.live.rate import Rate
+from api.live.recall import RecallMeter
 from api.live.served import ServedIndex
 from api.live.stalled import StallWatch, Waiting
 from api.live.watching import Watching
@@ -24,7 +25,7 @@ from contract.collections import Collection
 from contract.errors import DependencyError
 from contract.settings import Settings
 from gallery.generations.manifest import Manifest
-from gallery.generations.snapshot import Snapshot
+from gallery.table.snapshot import AnySnapshot
 from topics.offsets import EndOffsets
 from topics.rejected import NewestRejected
 
@@ -44,6 +45,7 @@ class Services:
         clock: seconds since 1970.
         produced_rate: of records that arrive in Kafka.
         ends: where Kafka's partitions end; None while unknown.
+        recall: measures answers, where they are not exact.
     """
 
     collection: Collection
@@ -61,6 +63,7 @@ class Services:
     produced_rate: Rate
     stalls: StallWatch
     duplicates: DuplicateRuns
+    recall: RecallMeter | None = None
     pinned: PinnedGenerations = field(default_factory=PinnedGenerations)
     ends: EndOffsets | None = None
     kafka_is_up: bool = False
@@ -70,7 +73,7 @@ class Services:
         """Fingerprint of the encoder that answers."""
         return self.served.index.fingerprint
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> AnySnapshot:
         """The generation to answer from.
 
         Raises:
@@ -156,6 +159,11 @@ class Services:
             self.arrivals.covered_rate.add(sum(self.served.snapshot.manifest.offsets.values()))
         self.served.wake()
 
+    def start(self) -> None:
+        """Begin what goes on in the background."""
+        if self.recall is not None:
+            self.recall.start()
+
     async def close_idle(self) -> None:
         """Let go of connections to Kafka that nobody uses."""
         if self.rejected.is_idle(UNUSED_S):
@@ -165,6 +173,8 @@ class Services:
 
     async def stop(self) -> None:
         """Let go of all that is the collection's own, when nobody looks at its index any more."""
+        if self.recall is not None:
+            self.recall.stop()
         await self.served.stop()
         await self.publishing.stop()
         await asyncio.to_thread(self.rejected.close)

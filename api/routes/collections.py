@@ -72,7 +72,8 @@ async def show_collection(request: Request, collection: Name) -> CollectionAnswe
 async def create(request: Request, response: Response) -> CollectionAnswer:
     """Create a collection, with a topic, a feed and an index of its own.
 
-    The body is `{"name": …, "encoder": …}`, and `partitions` if it must have another number of them. Running embedders and
+    The body is `{"name": …, "encoder": …}`, `partitions` if it must have another number of them, and `engine` if Cassandra is to
+    answer. Running embedders and
     indexers take it up within ten seconds; what is published before waits for them.
     """
     collections = collections_of(request)
@@ -89,6 +90,7 @@ async def create(request: Request, response: Response) -> CollectionAnswer:
         name=wanted.name,
         encoder=wanted.encoder,
         partitions=wanted.partitions,
+        engine=wanted.engine,
     )
     try:
         made = await anyio.to_thread.run_sync(creating)
@@ -140,7 +142,12 @@ def _new_collection(body: bytes) -> NewCollection:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else ""
-        code = {"name": "bad-collection-name", "encoder": "unknown-encoder", "partitions": "bad-partitions"}.get(field)
+        code = {
+            "name": "bad-collection-name",
+            "encoder": "unknown-encoder",
+            "partitions": "bad-partitions",
+            "engine": "bad-engine",
+        }.get(field)
         raise ProblemError(
             400,
             code or "bad-json",
@@ -170,6 +177,7 @@ def _answer(services: Services) -> CollectionAnswer:
         encoder=services.served.index.name,
         partitions=len(services.ends.offsets) if services.ends else collection.partitions,
         topic=services.settings.kafka_topic,
+        engine=collection.engine,
         created_at=collection.created_at_ms or None,
         state=state,
         count=snapshot.manifest.count if snapshot else None,
@@ -183,6 +191,7 @@ def _dropping(settings: Settings, collection: Collection) -> CollectionAnswer:
         encoder=collection.encoder,
         partitions=collection.partitions,
         topic=settings_of(settings, collection).kafka_topic,
+        engine=collection.engine,
         created_at=collection.created_at_ms or None,
         state="dropping",
         count=None,

@@ -16,6 +16,7 @@ from api.answers.duplicates import (
     run_gone,
     shown_groups,
 )
+from api.answers.finding import find_image
 from api.answers.images import unknown_image
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.records import record_text
@@ -31,6 +32,7 @@ from gallery.duplicates.current import apart_in, meant_in, record_of
 from gallery.duplicates.found import CLASSES, DuplicateClass, FoundDuplicates
 from gallery.generations.snapshot import Snapshot
 from gallery.store.distinct import DistinctSet
+from gallery.table.snapshot import AnySnapshot
 
 CURSOR_PATTERN = r"^[0-9a-f]{16}:[0-9]{1,9}$"
 GROUPS_MAX, IMAGES_MAX = 100, 100
@@ -84,7 +86,7 @@ async def duplicates(
     """
     services = services_of(request)
     await wait_covered(read_min_offsets(min_offsets, services), wait_ms, services)
-    snapshot = services.snapshot()
+    snapshot = _compared(services.snapshot())
     found, is_running = await _newest(
         services, snapshot, max_distance, begins=cursor is None and group is None, at_once=refresh
     )
@@ -135,7 +137,7 @@ async def remember_distinct(request: Request, told: NoDuplicates) -> DistinctAns
     services = services_of(request)
     check_writer(request, services.settings.api_allowed_hosts)
     snapshot = services.snapshot()
-    meant = [(image.id, _meant(image.id, image.at, snapshot)) for image in told.images]
+    meant = [(image.id, await _meant(image.id, image.at, snapshot)) for image in told.images]
     if len(set(meant)) < 2:
         raise ProblemError(400, "bad-images", "All of these are one image: name at least two.")
     made: DistinctSet = await services.records.remember_distinct(services.settings.kafka_topic, meant)
@@ -150,6 +152,17 @@ async def forget_distinct(
     services = services_of(request)
     check_writer(request, services.settings.api_allowed_hosts)
     await services.records.forget_distinct(services.settings.kafka_topic, name)
+
+
+def _compared(snapshot: AnySnapshot) -> Snapshot:
+    """A generation, whose images can be compared with one another."""
+    if not isinstance(snapshot, Snapshot):
+        raise ProblemError(
+            400,
+            "no-duplicates",
+            "Duplicates are looked for in an index in memory: this collection's engine is cassandra. Create one with the engine exact.",
+        )
+    return snapshot
 
 
 async def _newest(
@@ -190,10 +203,10 @@ def _numbers(found: FoundDuplicates, cursor: str | None, group: int | None) -> r
     return range(int(number), len(found.groups))
 
 
-def _meant(image_id: str, at: str | None, snapshot: Snapshot) -> RecordKey:
+async def _meant(image_id: str, at: str | None, snapshot: AnySnapshot) -> RecordKey:
     """The record that a person saw, which must be the one that the id means."""
     check_image_id(image_id)
-    found = snapshot.find(image_id)
+    found = await find_image(snapshot, image_id)
     if found is None:
         raise unknown_image(image_id)
     if at is not None and at != record_text(found.source):

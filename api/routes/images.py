@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api.answers.as_of import Past
+from api.answers.finding import find_image
 from api.answers.images import (
     HistoryAnswer,
     ImageAnswer,
@@ -79,7 +80,7 @@ async def image(request: Request, id: Id, as_of: AsOfTime = None) -> ImageAnswer
     """What is known of an image, or what was the image of this id at an earlier time."""
     services = services_of(request)
     past = await _past(as_of, services)
-    found = _find(id, services, past)
+    found = await _find(id, services, past)
     records, _ = await services.records.records([found.source])
     record = records.get(found.source)
     more = await look_up_more(request, id, found.source, record, services)
@@ -92,9 +93,9 @@ async def thumbnail(request: Request, id: Id, at: At = None, as_of: AsOfTime = N
     """A small picture of the image, at most 96 pixels on its longer side. Of a deleted image only with `as_of`."""
     services = services_of(request)
     past = await _past(as_of, services)
-    key = _record_key(id, at, services) or _find(id, services, past).source
+    key = _record_key(id, at, services) or (await _find(id, services, past)).source
     record = await services.records.record(key)
-    _check_kept(id, key, services, past)
+    await _check_kept(id, key, services, past)
     if record is None or record.image_id != id:
         raise unknown_image(id)
     return _picture(request, key, at, record.thumbnail)
@@ -105,11 +106,11 @@ async def original(request: Request, id: Id, at: At = None, as_of: AsOfTime = No
     """The bytes exactly as they were published. Of a deleted image only with `as_of`."""
     services = services_of(request)
     past = await _past(as_of, services)
-    key = _record_key(id, at, services) or _find(id, services, past).source
+    key = _record_key(id, at, services) or (await _find(id, services, past)).source
     record = await services.records.record(key)
     await take_memory(request, record.size_bytes if record else 0)
     value = await services.records.original(key)
-    _check_kept(id, key, services, past)
+    await _check_kept(id, key, services, past)
     if record is None or record.image_id != id or value is None:
         raise unknown_image(id)
     return _picture(request, key, at, value)
@@ -129,7 +130,7 @@ async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
     """
     services = services_of(request)
     snapshot = services.snapshot()
-    key = _record_key(id, at, services) or _find(id, services).source
+    key = _record_key(id, at, services) or (await _find(id, services)).source
     row, degraded = None, []
     try:
         row = await services.records.feed_row(key, services.encoder)
@@ -138,7 +139,15 @@ async def timeline(request: Request, id: Id, at: At = None) -> TimelineAnswer:
     if row is not None and row.outcome != "reject" and row.image_id != id:
         raise unknown_image(id)
     searchable_at_ms = services.arrivals.searchable_since_ms(key)
-    return timeline_answer(id, key, row, snapshot, searchable_at_ms=searchable_at_ms, degraded=degraded)
+    return timeline_answer(
+        id,
+        key,
+        row,
+        await find_image(snapshot, id),
+        snapshot.manifest,
+        searchable_at_ms=searchable_at_ms,
+        degraded=degraded,
+    )
 
 
 @router.post(
@@ -188,8 +197,8 @@ async def _past(as_of: str | None, services: Services) -> Past | None:
     return await services.searcher.past(services.snapshot(), asked) if asked else None
 
 
-def _find(image_id: str, services: Services, past: Past | None = None) -> GalleryImage:
-    found = past.snapshot.find(image_id, past.selection) if past else services.snapshot().find(image_id)
+async def _find(image_id: str, services: Services, past: Past | None = None) -> GalleryImage:
+    found = await find_image(services.snapshot(), image_id, past)
     if found is None and past:
         raise unknown_image(image_id, past=past)
     if found is None:
@@ -197,12 +206,12 @@ def _find(image_id: str, services: Services, past: Past | None = None) -> Galler
     return found
 
 
-def _check_kept(image_id: str, key: RecordKey, services: Services, past: Past | None) -> None:
+async def _check_kept(image_id: str, key: RecordKey, services: Services, past: Past | None) -> None:
     """The picture of an image that is deleted is gone, whichever record is asked for. A record that is not covered here, as another
     machine may cover it already, is not known to be deleted."""
     manifest = services.snapshot().manifest
     if past or key.log != manifest.log or key.offset < manifest.offsets.get(str(key.partition), 0):
-        _find(image_id, services, past)
+        await _find(image_id, services, past)
 
 
 def _record_key(image_id: str, at: str | None, services: Services) -> RecordKey | None:

@@ -6,7 +6,7 @@ from api.answers.as_of import AskedAsOf, has_come_to, read_as_of
 from api.answers.coverage import coverage_of
 from api.answers.problems import ProblemError
 from api.live.services import Services
-from gallery.generations.snapshot import Snapshot
+from gallery.table.snapshot import AnySnapshot
 from runtime.planted import planted
 
 MIN_OFFSETS_PATTERN = r"^[0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*$"
@@ -30,10 +30,16 @@ def read_asked_as_of(text: str | None, services: Services) -> AskedAsOf | None:
     """The earlier time that is asked for, None for none.
 
     Raises:
-        ProblemError: 400 ``bad-as-of``, ``as-of-future``, ``unknown-partition``.
+        ProblemError: 400 ``as-of-not-kept``, ``bad-as-of``, ``as-of-future``, ``unknown-partition``.
     """
     if text is None:
         return None
+    if services.settings.engine != "exact":
+        raise ProblemError(
+            400,
+            "as-of-not-kept",
+            "This collection's engine, cassandra, keeps nothing of earlier times. Ask without as_of, or see an image's history.",
+        )
     asked = read_as_of(text, now_ms=int(services.clock() * 1000))
     _check_partitions("as_of", dict(asked.as_of.offsets), services)
     return asked
@@ -48,7 +54,7 @@ async def wait_covered(
         ProblemError: 412 ``not-covered`` with the coverage.
     """
 
-    def is_covered(snapshot: Snapshot | None) -> bool:
+    def is_covered(snapshot: AnySnapshot | None) -> bool:
         if snapshot is None or (services.ends is not None and services.ends.log != snapshot.manifest.log):
             return False  # the topic was created anew: these offsets are of a log that the index does not have yet
         offsets = snapshot.manifest.offsets

@@ -106,7 +106,7 @@ HowThorough = Annotated[
     Effort,
     Query(
         description=(
-            "`thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 "
+            "`high` looks at more candidates where the engine is `cassandra`; an exact answer it leaves as it is. `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 "
             "hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which "
             "is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 "
             "`effort-needs-image`."

@@ -9,6 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import ValidationError
 from starlette._utils import get_route_path
 
+from api.answers.finding import find_image
 from api.answers.images import unknown_image
 from api.answers.problems import ProblemError, describe_problems
 from api.answers.queries import Query as SearchQuery
@@ -209,7 +210,7 @@ async def _query_of(request: Request, question: Question, services: Services) ->
         question.check_encoder(encoder, served.snapshot.dimensions)
         return SearchQuery(np.array(question.embedding, np.float32)), None, encoder
     assert isinstance(question, ById)
-    found = served.snapshot.find(question.image_id)
+    found = await find_image(served.snapshot, question.image_id)
     if found is None:
         raise unknown_image(question.image_id)
     record = await services.records.record(found.source)

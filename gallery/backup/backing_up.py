@@ -105,7 +105,12 @@ def topics_of(settings: Settings) -> tuple[str, str, str]:
 def collection_in(names: list[str], row: FileRow) -> Collection:
     """The collection that a row of the table says."""
     told = dict(zip(names, row, strict=True))
-    return Collection(name=told["name"], encoder=told["encoder"], partitions=told["partitions"])
+    return Collection(
+        name=told["name"],
+        encoder=told["encoder"],
+        partitions=told["partitions"],
+        engine=told.get("engine") or "exact",
+    )
 
 
 def _make(folder: Path) -> None:

@@ -7,7 +7,7 @@ import structlog
 
 from contract.collections import DEFAULT_COLLECTION, Collection, check_collection_name, collections_dir
 from contract.errors import ConfigurationError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 from gallery.generations.files import make_folder, read_whole, seal, unseal, write_whole
 from gallery.generations.manifest import CURRENT
 from gallery.generations.serving import SERVING
@@ -17,11 +17,14 @@ COLLECTION = "COLLECTION"
 logger = structlog.get_logger()
 
 
-class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """As it stands in the file; what has its default is left out, so that earlier versions read the exact engine's."""
+
     name: str
     encoder: str
     partitions: int
     created_at_ms: int
+    engine: Engine = "exact"
 
 
 def write_collection(settings: Settings, collection: Collection) -> None:
@@ -36,7 +39,9 @@ def write_collection(settings: Settings, collection: Collection) -> None:
         for left in (folder / SERVING, *folder.glob(f"*/{CURRENT}")):
             left.unlink(missing_ok=True)
         logger.info("indexes of a dropped collection left", collection=collection.name)
-    content = _Content(collection.name, collection.encoder, collection.partitions, collection.created_at_ms)
+    content = _Content(
+        collection.name, collection.encoder, collection.partitions, collection.created_at_ms, collection.engine
+    )
     path = _path(settings, collection.name)
     make_folder(path.parent)
     write_whole(path, seal(msgspec.json.encode(content)))
@@ -70,5 +75,9 @@ def _read(path: Path) -> Collection | None:
         logger.warning("collection's file not read", path=str(path), detail=str(error))
         return None
     return Collection(
-        name=said.name, encoder=said.encoder, partitions=said.partitions, created_at_ms=said.created_at_ms
+        name=said.name,
+        encoder=said.encoder,
+        partitions=said.partitions,
+        created_at_ms=said.created_at_ms,
+        engine=said.engine,
     )

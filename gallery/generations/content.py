@@ -33,7 +33,11 @@ class ContentSum:
             embedding: as little-endian float32.
             logs: which of them the position means.
         """
-        self._sum = (self._sum + _number(image_id, position, embedding, logs)) % _MODULUS
+        self._sum = (self._sum + content_number(image_id, position, embedding, logs)) % _MODULUS
+
+    def change(self, before: int, now: int) -> None:
+        """Take in that an id means another image; the `content_number` of each, 0 for none."""
+        self._sum = (self._sum + now - before) % _MODULUS
 
     def follow(self, tail: Tail, entries: Iterable[TailEntry], logs: Sequence[str]) -> None:
         """Take in what `entries` change, before they are appended to `tail`."""
@@ -46,13 +50,14 @@ class ContentSum:
                 before = met[entry.image_id]
             else:
                 meant = tail.meant(entry.image_id, base_row)
-                before = 0 if meant is None else _number(name, *meant, logs)
-            now = 0 if entry.embedding is None else _number(name, entry.position, entry.embedding, logs)
+                before = 0 if meant is None else content_number(name, *meant, logs)
+            now = 0 if entry.embedding is None else content_number(name, entry.position, entry.embedding, logs)
             met[entry.image_id] = now
-            self._sum = (self._sum + now - before) % _MODULUS
+            self.change(before, now)
 
 
-def _number(image_id: bytes, position: Position, embedding: bytes, logs: Sequence[str]) -> int:
+def content_number(image_id: bytes, position: Position, embedding: bytes, logs: Sequence[str]) -> int:
+    """What an image counts for in the sum: 256 bits of its id, its record and its embedding (as of `ContentSum.add`)."""
     log = logs[position.log_number].encode()
     place = _PLACE.pack(len(image_id), len(log), position.partition, position.offset)
     return int.from_bytes(hashlib.sha256(place + image_id + log + embedding).digest(), "big")

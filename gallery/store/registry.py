@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 
 from contract.collections import Collection
+from contract.settings import Engine
 from gallery.store.session import CassandraSession
 
-_COLUMNS = "name, encoder, partitions, created_at, dropped"
+_COLUMNS = "name, encoder, partitions, created_at, engine, dropped"
 
 
 class Registry:
@@ -26,9 +27,10 @@ class Registry:
         self._select = session.prepare(f"SELECT {_COLUMNS} FROM collections WHERE topic = ?")
         # Two who create the same name at once must not both succeed: the one place where Cassandra decides an order.
         self._insert = session.prepare(
-            f"INSERT INTO collections (topic, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, false) IF NOT EXISTS"
+            f"INSERT INTO collections (topic, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, false) IF NOT EXISTS"
         )
         self._drop = session.prepare("UPDATE collections SET dropped = true WHERE topic = ? AND name = ? IF EXISTS")
+        self._set_engine = session.prepare("UPDATE collections SET engine = ? WHERE topic = ? AND name = ? IF EXISTS")
         self._delete = session.prepare("DELETE FROM collections WHERE topic = ? AND name = ? IF EXISTS")
 
     def collections(self) -> dict[str, Collection]:
@@ -37,20 +39,30 @@ class Registry:
             rows = list(driver.execute(self._select, (self._topic,)))
         return {
             name: Collection(
-                name=name, encoder=encoder, partitions=partitions, created_at_ms=created_at, is_dropped=bool(dropped)
+                name=name,
+                encoder=encoder,
+                partitions=partitions,
+                created_at_ms=created_at,
+                is_dropped=bool(dropped),
+                engine=engine or "exact",
             )
-            for name, encoder, partitions, created_at, dropped in sorted(rows)
+            for name, encoder, partitions, created_at, engine, dropped in sorted(rows, key=lambda row: row[0])
         }
 
-    def add(self, *, name: str, encoder: str, partitions: int) -> bool:
+    def add(self, *, name: str, encoder: str, partitions: int, engine: Engine = "exact") -> bool:
         """Note a new collection; False when there is one of this name already."""
         with self._session.asked("creating a collection") as driver:
             created_at_ms = int(self._clock() * 1000)
-            if driver.execute(self._insert, (self._topic, name, encoder, partitions, created_at_ms)).one()[0]:
+            if driver.execute(self._insert, (self._topic, name, encoder, partitions, created_at_ms, engine)).one()[0]:
                 return True
         # A node that fell while it was asked may have done it, and another one was asked again.
         found = self.collections().get(name)
         return found is not None and (found.created_at_ms, found.encoder) == (created_at_ms, encoder)
+
+    def set_engine(self, name: str, engine: Engine) -> bool:
+        """Have another engine answer for a collection; False when there is none of this name."""
+        with self._session.asked("changing a collection") as driver:
+            return bool(driver.execute(self._set_engine, (engine, self._topic, name)).one()[0])
 
     def mark_dropped(self, name: str) -> bool:
         """Have everybody let go of a collection; False when there is none of this name."""

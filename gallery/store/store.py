@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from contract.settings import Settings
 from gallery.store.distinct import Distinct
+from gallery.store.embedding_tables import EmbeddingTables
 from gallery.store.feed import Feed
 from gallery.store.records import Records
 from gallery.store.registry import Registry
@@ -21,6 +22,7 @@ class Store:
         records: what is known of each image, and its bytes as they were published.
         registry: the collections that there are.
         distinct: what people said are no duplicates.
+        embedding_tables: what the engine of Cassandra's answers from.
         watches: the standing queries of all collections.
         tables: all of it, row by row, for backups.
     """
@@ -31,6 +33,7 @@ class Store:
         self.feed = Feed(session, self.records, clock)
         self.registry = Registry(session, topic, clock)
         self.distinct = Distinct(session, clock)
+        self.embedding_tables = EmbeddingTables(session, clock)
         self.watches = Watches(session)
         self.tables = Tables(session)
 

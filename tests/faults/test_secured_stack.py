@@ -38,14 +38,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield made
 
 
-def test_collections_work_with_the_least_rights(running: Running) -> None:
+@pytest.mark.parametrize(("name", "engine"), [("more", "exact"), ("vast", "cassandra")])
+def test_collections_work_with_the_least_rights(running: Running, name: str, engine: str) -> None:
+    create = ["collections", "create", name, "--encoder", running.settings.encoder, "--engine", engine]
     made = subprocess.run(
-        [sys.executable, "-m", "gallery", "collections", "create", "more", "--encoder", running.settings.encoder],
+        [sys.executable, "-m", "gallery", *create],
         cwd=ROOT, env={**os.environ, **environment_of(running.as_user("admin"))}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     running.errors.append(made.stdout + made.stderr)
     assert made.returncode == 0, made.stderr
-    more = Client(running.settings.api_address, collection="more", api_key=running.api_key, timeout_s=60)
+    more = Client(running.settings.api_address, collection=name, api_key=running.api_key, timeout_s=60)
     written = wait_for(lambda: or_none(lambda: more.publish(digit(5), image_id="five")))
     found = wait_for(lambda: or_none(lambda: more.search(digit(5), k=1, min_offsets=written.min_offsets, wait_ms=5000)))
     assert [match.id for match in found.matches] == ["five"]

@@ -45,6 +45,7 @@ def test_what_was_replaced_is_dropped_once_it_is_old_although_nothing_new_comes(
         settings,
         store.feed,
         writer,
+        begin_anew=lambda: writer,
         name="default",
         fingerprint=encoder.fingerprint,
         logs_of=store.feed.logs,

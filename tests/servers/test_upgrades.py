@@ -59,7 +59,7 @@ def test_gallery_of_0_2_0_answers_as_before_once_its_index_is_built_again(
         with closing(Writer(folder, encoder.fingerprint, encoder.dimensions)) as writer:
             indexer = Indexer(
                 settings, store.feed, writer, name="default", fingerprint=encoder.fingerprint,
-                logs_of=store.feed.logs, pool=pool, may_build=lambda: False,
+                begin_anew=lambda: writer, logs_of=store.feed.logs, pool=pool, may_build=lambda: False,
             )  # fmt: skip
             steps = 0
             while read_other_format(folder) is not None:
@@ -114,7 +114,7 @@ def test_row_of_a_newer_version_holds_its_partition_and_no_other(of_0_2_0: tuple
                 own = settings.model_copy(update={"index_dir": folder.parent, "encoder": folder.name})
                 indexer = Indexer(
                     own, store.feed, writer, name="default", fingerprint=encoder,
-                    logs_of=store.feed.logs, pool=pool, may_build=lambda: False,
+                    begin_anew=lambda: writer, logs_of=store.feed.logs, pool=pool, may_build=lambda: False,
                 )  # fmt: skip
                 while indexer.step():
                     pass

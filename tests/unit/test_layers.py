@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BOTTOM = {"contract", "runtime"}
-GALLERY = {"gallery", "gallery.store", "gallery.generations", "gallery.nearest", "gallery.duplicates", "gallery.backup"}
+GALLERY = {
+    "gallery",
+    "gallery.store",
+    "gallery.generations",
+    "gallery.table",
+    "gallery.nearest",
+    "gallery.duplicates",
+    "gallery.backup",
+}
 API = {"api", "api.access", "api.routes", "api.live", "api.answers"}
 # What an encoder is and does with a picture; how one is made, model.training, is not in the container's image.
 MODEL = {"model", "model.pictures", "model.verdicts", "model.networks"}
@@ -43,6 +51,7 @@ ROOMS = {
     "gallery.nearest": BOTTOM,
     "gallery.store": BOTTOM,
     "gallery.generations": BOTTOM | {"gallery.nearest", "gallery.store"},
+    "gallery.table": BOTTOM | {"gallery.generations", "gallery.store"},
     "gallery.duplicates": BOTTOM | {"gallery.generations", "gallery.store"},
     # Beside what Cassandra holds, a backup has what Kafka alone holds.
     "gallery.backup": BOTTOM | {"gallery.generations", "gallery.store", "topics", "model"},

@@ -124,7 +124,7 @@ def test_opentelemetry_is_loaded_only_once_traces_are_on() -> None:
 def test_while_traces_are_off_a_part_that_ran_has_loaded_nothing_of_them() -> None:
     code = """
 import sys
-import topics.followed, workers.embedder.followed, workers.indexers, workers.watcher.program
+import topics.followed, workers.embedder.followed, workers.indexer_program, workers.watcher.program
 from contract.settings import load_settings
 from runtime.tracing import TRACING
 TRACING.start(load_settings(otlp_endpoint=""), "lookalike-test")

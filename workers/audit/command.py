@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from workers.audit.verifying import TopicVerification
 
 _SHOWN = 20
+# Of comparing a table that goes on changing.
+_TABLE_TRIES = 3
 
 
 def _add_options(verify: argparse.ArgumentParser) -> None:
@@ -47,9 +49,10 @@ def _verify(settings: "Settings", options: argparse.Namespace) -> int:
     with closing(Store.connect(own)) as store:
         compared = _compare_topic(own, store, repairs=options.repair) if options.topic or options.repair else None
         generation, verification = _compare_index(own, store)
-    if options.repair and verification.differences:
-        # A running indexer notices within a second, and begins a new index from the feed; the old one answers meanwhile.
-        (own.encoder_index_dir / "CURRENT").unlink(missing_ok=True)
+        if options.repair and verification.differences:
+            # A running indexer notices within a second, and begins a new index from the feed; the old one answers meanwhile.
+            (own.encoder_index_dir / "CURRENT").unlink(missing_ok=True)
+            store.embedding_tables.start_anew(own.kafka_topic)
     left = [] if compared is None else [each for each in compared.findings if each not in compared.repaired]
     if options.json:
         told: dict[str, Any] = {"generation": generation, **asdict(verification)}
@@ -85,11 +88,30 @@ def _compare_index(settings: "Settings", store: "Store") -> "tuple[int, Verifica
     from gallery.newest import newest_generation
     from gallery.verify import Verification, verify
 
+    if settings.engine != "exact":
+        return _compare_table(settings, store)
     try:
         snapshot = newest_generation(settings, settings.encoder)
     except LookalikeError as error:
         return 0, Verification(0, 0, [str(error)], [])
     return snapshot.manifest.generation, verify(snapshot, store.feed)
+
+
+def _compare_table(settings: "Settings", store: "Store") -> "tuple[int, Verification]":
+    from gallery.table.reader import newest_table
+    from gallery.verify import Verification, verify
+
+    for _ in range(_TABLE_TRIES):
+        snapshot = newest_table(store, settings)
+        if snapshot is None:
+            return 0, Verification(0, 0, ["There is no table of embeddings yet. Start one: lookalike indexer"], [])
+        found, after = verify(snapshot, store.feed), newest_table(store, settings)
+        # A table moves on while it is read; what came meanwhile is no difference.
+        if not found.differences or (after is not None and after.manifest == snapshot.manifest):
+            return snapshot.manifest.generation, found
+    raise LookalikeError(
+        "The table of embeddings changes while it is compared. Stop publishing for that long, and verify again."
+    )
 
 
 def _tell_topic(result: "TopicVerification") -> None:

@@ -26,6 +26,10 @@ def find_duplicates(settings: Settings, options: argparse.Namespace) -> int:
     if options.background:
         give_way(BACKGROUND)
     settings = indexed_settings(settings, options.collection)
+    if settings.engine != "exact":
+        raise LookalikeError(
+            "Duplicates are looked for in an index in memory: this collection's engine is cassandra. Create one with the engine exact."
+        )
     name = ServingFile(settings.index_dir, settings.encoder).current().encoder
     reader = Reader(settings.index_dir / name, fingerprint=None)
     snapshot = reader.current()

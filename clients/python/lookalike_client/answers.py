@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from lookalike_client.problems import ApiError, problem_error
 
 Sort = Literal["best", "biggest", "newest", "oldest", "most_changed"]
-Effort = Literal["normal", "thorough"]
+Effort = Literal["normal", "high", "thorough"]
 # The hypothesis that says nothing: the query as it is.
 WHOLE = "whole"
 
@@ -70,7 +70,10 @@ class Covered:
         content_digest: of the images in them: the same in whatever folder, at equal offsets. None for an earlier time.
         set_aside: records below `offsets` whose stored row cannot be used.
         as_of: the earlier time that was asked for, None for now.
-        matched: images that the filter holds for; None without a filter.
+        exact: the nearest were found, and nothing else was looked at; False of the engine cassandra, which finds nearly all.
+        matched: images that the filter holds for; None without a filter, and where that is not known.
+        candidates: how many of about the nearest images were looked at; None of an exact answer.
+        fewer_by_filter: the filter left fewer of them than were asked for, and others may be farther away.
     """
 
     index_id: str
@@ -86,6 +89,8 @@ class Covered:
     as_of: str | None = None
     matched: int | None = None
     content_digest: str | None = None
+    candidates: int | None = None
+    fewer_by_filter: bool = False
 
     @property
     def min_offsets(self) -> str:

@@ -228,13 +228,13 @@ class Client(Requests):
 
     def collections(self) -> list[dict[str, Any]]:
         """All collections, whichever this client searches."""
-        found: dict[str, Any] = self._read(dict, "GET", _COLLECTIONS, {}, is_of_all=True)
-        return list(found["collections"])
+        return list(self._read(dict, "GET", _COLLECTIONS, {}, is_of_all=True)["collections"])
 
-    def create_collection(self, name: str, *, encoder: str, partitions: int | None = None) -> dict[str, Any]:
-        """Create a collection; `partitions` are those of its topic."""
-        wanted: dict[str, Any] = {"name": name, "encoder": encoder}
-        body = json_body(wanted if partitions is None else {**wanted, "partitions": partitions})
+    def create_collection(
+        self, name: str, *, encoder: str, partitions: int | None = None, engine: str = "exact"
+    ) -> dict[str, Any]:
+        """Create a collection; `partitions` are those of its topic, `engine` is ``exact`` or ``cassandra``."""
+        body = json_body({"name": name, "encoder": encoder, "partitions": partitions, "engine": engine})
         return self._read(dict, "POST", _COLLECTIONS, {}, body, _JSON, is_of_all=True)
 
     def drop_collection(self, name: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ export interface paths {
          * Create
          * @description Create a collection, with a topic, a feed and an index of its own.
          *
-         *     The body is `{"name": …, "encoder": …}`, and `partitions` if it must have another number of them. Running embedders and
+         *     The body is `{"name": …, "encoder": …}`, `partitions` if it must have another number of them, and `engine` if Cassandra is to
+         *     answer. Running embedders and
          *     indexers take it up within ten seconds; what is published before waits for them.
          */
         post: operations["create_v1_collections_post"];
@@ -1022,6 +1023,12 @@ export interface components {
              */
             topic: string;
             /**
+             * Engine
+             * @description What answers: `exact`, an index in memory, or `cassandra`, its vector index.
+             * @enum {string}
+             */
+            engine: "exact" | "cassandra";
+            /**
              * Created At
              * @description Milliseconds since 1970; null of `default`, which is always there.
              */
@@ -1080,10 +1087,10 @@ export interface components {
             count: number;
             /**
              * Exact
+             * @description Whether it holds exactly what the records below `offsets` say, and the nearest of that. With the engine `cassandra`, all of that was there to be found, perhaps a little more, and nearly always the nearest are found: `GET /v1/index` has `recall`.
              * @default true
-             * @constant
              */
-            exact: true;
+            exact: boolean;
             /** Encoder */
             encoder: string;
             /**
@@ -1108,9 +1115,20 @@ export interface components {
             content_digest?: string | null;
             /**
              * Matched
-             * @description Images that the filter holds for, of `count`; null without a filter.
+             * @description Images that the filter holds for, of `count`; null without a filter, and where the engine does not know.
              */
             matched?: number | null;
+            /**
+             * Candidates
+             * @description How many of about the nearest images were looked at; null of an exact answer, which needs none.
+             */
+            candidates?: number | null;
+            /**
+             * Fewer By Filter
+             * @description The filter left fewer of the candidates than were asked for: others that are farther away may be there.
+             * @default false
+             */
+            fewer_by_filter: boolean;
         };
         /**
          * CreatedWatch
@@ -1640,6 +1658,19 @@ export interface components {
              * @description Of every encoder: first the one that answers, then those beside it.
              */
             indexes: components["schemas"]["EncoderIndex"][];
+            /**
+             * Engine
+             * @description What answers: `exact`, an index in memory, or `cassandra`, its vector index.
+             * @enum {string}
+             */
+            engine: "exact" | "cassandra";
+            /**
+             * Recall
+             * @description By effort, which part of what searches should have found they found, over the last ones that were measured against all images; null of the engine `exact`, which finds all of it.
+             */
+            recall: {
+                [key: string]: number;
+            } | null;
             /**
              * Search By Address
              * @description Whether a search may name the address of a picture.
@@ -2268,6 +2299,13 @@ export interface operations {
                      * @description Of its topic; without it LOOKALIKE_KAFKA_PARTITIONS.
                      */
                     partitions?: number | null;
+                    /**
+                     * Engine
+                     * @description `exact`, an index in the memory of each machine that answers, or `cassandra`, whose vector index finds nearly all, for what memory cannot hold.
+                     * @default exact
+                     * @enum {string}
+                     */
+                    engine?: "exact" | "cassandra";
                 };
             };
         };
@@ -2603,8 +2641,8 @@ export interface operations {
                 explain?: boolean;
                 /** @description The order of the k nearest, which stay the same ones: `best` by distance (with its margin where `effort` is `thorough`); `biggest` by pixels; `newest` and `oldest` by Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 `sort-needs-explain`). Ties by distance, then id. */
                 sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
-                /** @description `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
-                effort?: "normal" | "thorough";
+                /** @description `high` looks at more candidates where the engine is `cassandra`; an exact answer it leaves as it is. `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
+                effort?: "normal" | "high" | "thorough";
                 /** @description Search with the picture at this http or https address instead of a body: fetched once, within 10 s and 32 MiB, never from inside the network. Where the setting does not allow it, 403 `address-search-off`. */
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
@@ -2929,8 +2967,8 @@ export interface operations {
                 explain?: boolean;
                 /** @description The order of the k nearest, which stay the same ones: `best` by distance (with its margin where `effort` is `thorough`); `biggest` by pixels; `newest` and `oldest` by Kafka's time; `most_changed` by number of edits, then by residual, copies first (with `explain` only, else 400 `sort-needs-explain`). Ties by distance, then id. */
                 sort?: "best" | "biggest" | "newest" | "oldest" | "most_changed";
-                /** @description `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
-                effort?: "normal" | "thorough";
+                /** @description `high` looks at more candidates where the engine is `cassandra`; an exact answer it leaves as it is. `thorough` also asks whether the query is turned, mirrored or a negative, or whether a part of it is what is looked for: 24 hypotheses, each searched exactly, in one answer that says which one found a match. The order is by distance and a margin, which is 0 for the whole query, and `max_distance` applies to their sum. Costs as much as 24 searches; needs an image, else 400 `effort-needs-image`. */
+                effort?: "normal" | "high" | "thorough";
                 /** @description Search with the picture at this http or https address instead of a body: fetched once, within 10 s and 32 MiB, never from inside the network. Where the setting does not allow it, 403 `address-search-off`. */
                 url?: string | null;
                 /** @description Answer as of an earlier time: from exactly the records below these offsets (none of partitions that are not named), or from those whose effective time is not after this one (RFC 3339). Images that were replaced or deleted since are found as they were, as far back as the indexer keeps them; 410 `as-of-gone` tells the oldest that is kept, and 412 what is not covered yet. */
