@@ -180,13 +180,14 @@ class EmbeddingTable:
 
 
 def _names(with_metadata: bool) -> str:
-    return f"image_id, v, {_PLACE}{', metadata' if with_metadata else ''}"
+    return f"image_id, v, {_PLACE}, before{', metadata' if with_metadata else ''}"
 
 
 def _rows(found: Iterable[Any]) -> list[EmbeddingRow]:
     """Rows with embeddings; those of deletes have none, and are left out."""
-    return [
-        EmbeddingRow(image_id, tuple(rest[:5]), np.array(v, "<f4").tobytes(), rest[5] if len(rest) > 5 else "")
-        for image_id, v, *rest in found
-        if v is not None
-    ]
+    rows = []
+    for image_id, v, *rest in found:
+        if v is not None:
+            place, before, metadata = tuple(rest[:5]), rest[5], rest[6] if len(rest) > 6 else ""
+            rows.append(EmbeddingRow(image_id, place, np.array(v, "<f4").tobytes(), metadata, before=before))
+    return rows

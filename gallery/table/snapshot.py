@@ -1,6 +1,6 @@
-"""What a table of embeddings covers at one moment, and searches in what the table holds by then: that, and perhaps a little more."""
+"""What a table of embeddings covers at one moment, and searches in what the table holds by then."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,7 +47,7 @@ class TableNearest:
 
 
 class TableSnapshot:
-    """What a table covers. Its searches find all of that, as far as Cassandra does, and may find what came a moment later.
+    """What a table covers. Its searches find that, as far as Cassandra does; what came a moment later may have taken the place of some.
 
     Whatever asks Cassandra blocks, and raises DependencyError when it fails.
     """
@@ -69,7 +69,7 @@ class TableSnapshot:
     def find(self, image_id: str) -> GalleryImage | None:
         """The image of this id, None when it is unknown or deleted."""
         with _asking():
-            for row in self.table.read([image_id]):
+            for row in self._there(self.table.read([image_id])):
                 place = Position(*row.position)
                 return GalleryImage(image_id, _embedding(row), self._source(place), place.kafka_time_ms)
         return None
@@ -131,6 +131,10 @@ class TableSnapshot:
         partition = self.manifest.logs[place.log_number].partitions.get(str(place.partition))
         return partition is not None and place.offset < partition.next_offset
 
+    def _there(self, rows: Iterable[EmbeddingRow]) -> list[EmbeddingRow]:
+        """Without images of ids that had none by what is covered: they come with the next coverage."""
+        return [row for row in rows if row.before is not None or self.covers_row(row)]
+
     def _scanned(self, *, with_metadata: bool = False) -> Iterator[EmbeddingRow]:
         with _asking():
             for page in self.table.pages(_SCAN_ROWS, with_metadata=with_metadata):
@@ -139,10 +143,10 @@ class TableSnapshot:
     def _ranked(
         self, query: NDArray[np.float32], rows: Sequence[EmbeddingRow], k: int, max_distance: float | None
     ) -> list[Match]:
-        distances = distances_to(query, rows).tolist()
+        there = self._there(rows)
         found = sorted(
             (distance, row.image_id.encode(), Position(*row.position))
-            for distance, row in zip(distances, rows, strict=True)
+            for distance, row in zip(distances_to(query, there).tolist(), there, strict=True)
             if max_distance is None or distance <= max_distance
         )
         return [
