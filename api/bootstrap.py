@@ -67,9 +67,7 @@ async def open_collections(
     exact = Searcher(records=records, explanations=explanations, searches=searches)
     asking = BoundedWork(TABLE_SEARCHES, SEARCHES_WAITING_MAX)
 
-    def searcher_of(recall: RecallMeter | None) -> Searcher:
-        if recall is None:
-            return exact
+    def table_searcher_of(recall: RecallMeter) -> Searcher:
         return TableSearcher(records=records, explanations=explanations, searches=asking, sample=recall.note)
 
     encoders = QueryEncoders(encoders_dir=settings.encoders_dir, accept_truncated=settings.accept_truncated)
@@ -78,7 +76,9 @@ async def open_collections(
     tables = IndexFolders(interval_s=TABLES_INTERVAL_S, idle_looks_per_s=TABLES_IDLE_LOOKS_PER_S)
     opened = OpenCollections(
         settings,
-        partial(_services, settings, records, searcher_of, PictureAddresses(settings), cameras, encoders, clock),
+        partial(
+            _services, settings, records, exact, table_searcher_of, PictureAddresses(settings), cameras, encoders, clock
+        ),
         records,
         folders,
         tables,
@@ -114,7 +114,8 @@ async def open_collections(
 def _services(
     settings: Settings,
     records: StoredRecords,
-    searcher_of: Callable[[RecallMeter | None], Searcher],
+    searcher: Searcher,
+    table_searcher_of: Callable[[RecallMeter], Searcher],
     addresses: PictureAddresses,
     cameras: Cameras,
     encoders: QueryEncoders,
@@ -125,7 +126,7 @@ def _services(
     own = settings_of(settings, collection)
     arrivals = Arrivals(clock, collection.name)
     served = ServedIndex(partial(Follower, own, encoders, store=records.store), own.index_dir, encoders)
-    recall = None if own.engine == "exact" else RecallMeter(collection.name, own.recall_rows_per_s)
+    recall = RecallMeter(collection.name, own.recall_rows_per_s)
     served.on_swap(arrivals.on_swap)
     served.on_swap(FollowedArrivals(records, collection.name).on_swap)
     return Services(
@@ -134,7 +135,8 @@ def _services(
         clock=clock,
         served=served,
         records=records,
-        searcher=searcher_of(recall),
+        searcher=searcher,
+        table_searcher=table_searcher_of(recall),
         addresses=addresses,
         cameras=cameras,
         publishing=Publishing(partial(ImagePublisher, own)),

@@ -6,7 +6,7 @@ another topic, encoder and index folder. The one named `default` is the settings
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contract.errors import ConfigurationError
@@ -29,7 +29,9 @@ class Collection:
         partitions: of its topic when it is created.
         created_at_ms: milliseconds since 1970; tells one that was dropped from one that was created again.
         is_dropped: it is being dropped: nobody serves it any more, and what belongs to it goes.
-        engine: what answers: the exact index in memory, or Cassandra's vector index.
+        engine: what answers: the exact index in memory, or Cassandra's vector index. A collection whose engine is changed is the
+            same collection.
+        beside: the engine whose index grows beside that one, so that it can take its place; None as a rule.
     """
 
     name: str
@@ -37,7 +39,13 @@ class Collection:
     partitions: int
     created_at_ms: int = 0
     is_dropped: bool = False
-    engine: Engine = "exact"
+    engine: Engine = field(default="exact", compare=False)
+    beside: Engine | None = field(default=None, compare=False)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Of which an index is kept, the one that answers first."""
+        return (self.engine,) if self.beside in (None, self.engine) else (self.engine, self.beside)
 
 
 def check_collection_name(name: str) -> str:
@@ -65,14 +73,16 @@ def chosen_collections(text: str) -> tuple[str, ...]:
     return () if text == "all" else tuple(map(check_collection_name, text.split(",")))
 
 
-def default_collection(settings: Settings) -> Collection:
-    """The collection that the settings themselves describe."""
-    return Collection(
+def default_collection(settings: Settings, registered: Mapping[str, Collection] | None = None) -> Collection:
+    """The collection that the settings themselves describe; of its row, once it has one, the engines count alone."""
+    described = Collection(
         name=DEFAULT_COLLECTION,
         encoder=settings.encoder,
         partitions=settings.kafka_partitions,
         engine=settings.engine,
     )
+    row = (registered or {}).get(DEFAULT_COLLECTION)
+    return described if row is None else replace(described, engine=row.engine, beside=row.beside)
 
 
 def served_collections(
@@ -83,8 +93,9 @@ def served_collections(
     Args:
         names: only these, as `chosen_collections` tells them; all where there are none.
     """
-    there = {DEFAULT_COLLECTION: default_collection(settings)} | {
-        name: found for name, found in registered.items() if not found.is_dropped
+    there = {name: found for name, found in registered.items() if not found.is_dropped}
+    there = {DEFAULT_COLLECTION: default_collection(settings, registered)} | {
+        name: found for name, found in there.items() if name != DEFAULT_COLLECTION
     }
     return {name: found for name, found in there.items() if not names or name in names}
 
@@ -92,7 +103,11 @@ def served_collections(
 def settings_of(settings: Settings, collection: Collection) -> Settings:
     """The settings of a collection, from those of the process."""
     if collection.name == DEFAULT_COLLECTION:
-        return settings
+        return (
+            settings
+            if collection.engine == settings.engine
+            else settings.model_copy(update={"engine": collection.engine})
+        )
     return settings.model_copy(
         update={
             "kafka_topic": f"{settings.kafka_topic}.{collection.name}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from contract.errors import LookalikeError
 from gallery.backup.command import BACKUP, RESTORE
 from gallery.collection_commands import COLLECTIONS
-from runtime.command_line import Program, Verb, run_program
+from runtime.command_line import ASKED_WRONGLY, Program, Verb, run_program
 
 if TYPE_CHECKING:
     from contract.settings import Settings
@@ -24,6 +24,8 @@ _EXAMPLE = """example:
 """
 _INTERRUPTED = "Stopped; nothing was changed."
 DIFFERENCES_SHOWN = 20
+# Each with the other one. What contract.collections has takes longer to load than help may wait.
+_OTHER_ENGINE = {"exact": "cassandra", "cassandra": "exact"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +70,15 @@ def _add_watch(watch: argparse.ArgumentParser) -> None:
 
 
 def _add_promote(promote: argparse.ArgumentParser) -> None:
-    promote.add_argument("encoder", help="a folder's name in model/encoders/ and in the index folder")
+    promote.add_argument("encoder", nargs="?", help="a folder's name in model/encoders/ and in the index folder")
+    promote.add_argument(
+        "--engine", choices=tuple(_OTHER_ENGINE), help="have this engine answer, instead of another encoder"
+    )
+    promote.add_argument(
+        "--alone",
+        action="store_true",
+        help="with --engine that answers already, on every API: delete the index of the other one, which grows beside it",
+    )
     _add_changing(promote)
 
 
@@ -91,10 +101,15 @@ def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
     from gallery.promote import promote
     from gallery.store.store import Store
 
+    if (arguments.encoder is None) == (arguments.engine is None) or (arguments.alone and not arguments.engine):
+        print("Name an encoder, or an engine with --engine; --alone goes with --engine.", file=sys.stderr)
+        return ASKED_WRONGLY
+    if arguments.engine:
+        return _promote_engine(settings, arguments)
     settings = _indexed(settings, arguments)
     if settings.engine != "exact":
         raise LookalikeError(
-            "Another encoder is promoted with the engine exact alone. Create another collection with it."
+            "Another encoder is promoted with the engine exact alone. First have that answer: lookalike promote --engine exact"
         )
     with closing(Store.connect(settings)) as store:
         compared = promote(
@@ -104,7 +119,23 @@ def _promote(settings: "Settings", arguments: argparse.Namespace) -> int:
             default=settings.encoder,
             wait_s=arguments.wait_s,
         )
-    return _tell_change(arguments.encoder, compared, as_json=arguments.json)
+    return _tell_change(arguments.encoder, compared, "python -m gallery rollback", as_json=arguments.json)
+
+
+def _promote_engine(settings: "Settings", arguments: argparse.Namespace) -> int:
+    from gallery.change_engine import let_go_of_other_engine, promote_engine
+    from gallery.store.store import Store
+
+    name, engine = arguments.collection, arguments.engine
+    with closing(Store.connect(settings)) as store:
+        if arguments.alone:
+            let_go_of_other_engine(settings, store, name, engine=engine)
+            told = f"The index of {_OTHER_ENGINE[engine]} is let go of."
+            print(json.dumps({"engine": engine, "alone": True}) if arguments.json else told)
+            return 0
+        compared = promote_engine(settings, store, name, to=engine, wait_s=arguments.wait_s)
+    back = f"lookalike promote --engine {_OTHER_ENGINE[engine]}"
+    return _tell_change(engine, compared, back, what="engine", as_json=arguments.json)
 
 
 def _rollback(settings: "Settings", arguments: argparse.Namespace) -> int:
@@ -114,14 +145,17 @@ def _rollback(settings: "Settings", arguments: argparse.Namespace) -> int:
     settings = _indexed(settings, arguments)
     with closing(Store.connect(settings)) as store:
         name, compared = rollback(settings.index_dir, store.feed, default=settings.encoder, wait_s=arguments.wait_s)
-    return _tell_change(name, compared, as_json=arguments.json)
+    return _tell_change(name, compared, "python -m gallery rollback", as_json=arguments.json)
 
 
-def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool) -> int:
-    """Say what came of a change to the encoder `name`; returns the exit status."""
+def _tell_change(
+    name: str, compared: "IndexComparison | None", back: str, *, as_json: bool, what: str = "encoder"
+) -> int:
+    """Say what came of a change to the encoder or engine `name`, and the command that leads back; returns the exit status."""
     if as_json:
-        print(json.dumps({"encoder": name, "compared": None if compared is None else asdict(compared)}, indent=2))
+        print(json.dumps({what: name, "compared": None if compared is None else asdict(compared)}, indent=2))
         return 1 if compared and compared.differences else 0
+    shown = "engine" if what == "engine" else "indexes"
     if compared is None:
         print(f"{name} answers already.")
         return 0
@@ -135,7 +169,7 @@ def _tell_change(name: str, compared: "IndexComparison | None", *, as_json: bool
     print(
         f"{name} answers from now on: the same {compared.images:,} images, compared at equal coverage (with "
         f"{compared.records_between:,} records that came meanwhile). A running API changes over by itself once its own "
-        f"look agrees, within a second as a rule; `indexes` in GET /v1/index says so. Back: python -m gallery rollback"
+        f"look agrees, within a second as a rule; `{shown}` in GET /v1/index says so. Back: {back}"
     )
     return 0
 
@@ -198,7 +232,7 @@ VERBS = (
     ),
     Verb(
         name="promote",
-        summary="have another encoder's index answer, once it covers as much and holds the same images",
+        summary="have another encoder's or engine's index answer, once it covers as much and holds the same images",
         run=_promote,
         add_arguments=_add_promote,
         epilog="Example: %(prog)s contrast",

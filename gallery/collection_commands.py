@@ -149,12 +149,13 @@ def _confirm(name: str) -> None:
 
 def _told_of_all(settings: "Settings") -> list[dict[str, Any]]:
     """What is known of every collection, `default` too, in the order of their names."""
-    from contract.collections import default_collection
+    from contract.collections import DEFAULT_COLLECTION, default_collection
     from gallery.store.store import Store
 
     with closing(Store.connect(settings)) as store:
-        found = [default_collection(settings), *store.registry.collections().values()]
-        return [told_of_collection(settings, each, store) for each in sorted(found, key=lambda each: each.name)]
+        registered = store.registry.collections()
+        found = registered | {DEFAULT_COLLECTION: default_collection(settings, registered)}
+        return [told_of_collection(settings, found[name], store) for name in sorted(found)]
 
 
 def told_of_collection(settings: "Settings", collection: "Collection", store: "Store | None" = None) -> dict[str, Any]:
@@ -194,10 +195,9 @@ def told_of_collection(settings: "Settings", collection: "Collection", store: "S
 
 def told_of_indexed(settings: "Settings") -> list[dict[str, Any]]:
     """What is known of `default`, and of the collections that have an index on this machine: also while nothing runs."""
-    from contract.collections import default_collection
-    from gallery.generations.collection_file import read_collections
+    from gallery.generations.collection_file import read_collections, read_default
 
-    known = [default_collection(settings), *read_collections(settings).values()]
+    known = [read_default(settings), *read_collections(settings).values()]
     return [told_of_collection(settings, each) for each in known]
 
 

@@ -14,11 +14,12 @@ from contract.collections import (
 )
 from contract.errors import CollectionExistsError, ConfigurationError, DependencyError, UnknownCollectionError
 from contract.settings import Engine, Settings
-from gallery.generations.collection_file import read_collections
+from gallery.generations.collection_file import read_collections, read_default
 from gallery.generations.files import discard
 from gallery.generations.writer import lock_index
 from gallery.store.registry import Registry
 from gallery.store.store import Store
+from gallery.table.lease import lease_folder
 from model.encoder import load_encoder
 from runtime.failpoints import failpoint
 from topics.removal import delete_topics, missing_topics
@@ -94,9 +95,8 @@ def find_collection(settings: Settings, registry: Registry, name: str) -> Collec
         UnknownCollectionError: there is none, or it is being dropped.
         DependencyError: Cassandra did not answer.
     """
-    if name == DEFAULT_COLLECTION:
-        return default_collection(settings)
-    return _found(registry.collections(), name)
+    registered = registry.collections()
+    return default_collection(settings, registered) if name == DEFAULT_COLLECTION else _found(registered, name)
 
 
 def indexed_settings(settings: Settings, name: str) -> Settings:
@@ -106,7 +106,7 @@ def indexed_settings(settings: Settings, name: str) -> Settings:
         UnknownCollectionError: there is none.
     """
     if name == DEFAULT_COLLECTION:
-        return settings
+        return settings_of(settings, read_default(settings))
     return settings_of(settings, _found(read_collections(settings), name))
 
 
@@ -200,7 +200,9 @@ def _take_locks(own: Settings, deadline_s: float, clock: Callable[[], float]) ->
     """The locks of all indexes in the folder, so that nobody writes there any more; none where there is no folder."""
     taken: list[int] = []
     try:
-        for folder in sorted(path for path in own.index_dir.glob("*") if path.is_dir()):
+        encoders = sorted(path for path in own.index_dir.glob("*") if path.is_dir())
+        tables = [folder for folder in map(lease_folder, encoders) if folder.is_dir()]
+        for folder in [*encoders, *tables]:
             while (descriptor := lock_index(folder)) is None:
                 if clock() > deadline_s:
                     raise DependencyError(

@@ -1,15 +1,25 @@
 """What an indexer writes for a collection: an index on this machine, or a table of embeddings; its engine says which."""
 
+import os
 import time
 from collections.abc import Callable
 
+import structlog
+
 from contract.errors import DependencyError
-from gallery.generations.writer import Writer
+from gallery.generations.files import discard
+from gallery.generations.manifest import CURRENT
+from gallery.generations.writer import Writer, lock_index
 from gallery.store.store import Store
 from gallery.table.lease import Lease
 from gallery.table.writer import TableWriter
 from model.encoder import Encoder
 from workers.indexed import IndexedCollection
+
+# Of an exact index, beside CURRENT and the lock.
+INDEX_FOLDERS = ("generations", "bases", "tails")
+
+logger = structlog.get_logger()
 
 
 def open_writer(
@@ -29,17 +39,33 @@ def open_writer(
     Raises:
         DependencyError: Cassandra did not answer.
     """
-    folder = slot.settings.encoder_index_dir
-    if slot.settings.engine == "exact":
-        return Writer(folder, encoder.fingerprint, encoder.dimensions, rebuild=rebuild)
+    if slot.engine == "exact":
+        return Writer(slot.folder, encoder.fingerprint, encoder.dimensions, rebuild=rebuild)
     if slot.lease is None:
-        slot.lease = Lease(store.embedding_tables, folder, slot.settings.kafka_topic, encoder.fingerprint, clock)
+        slot.lease = Lease(store.embedding_tables, slot.folder, slot.settings.kafka_topic, encoder.fingerprint, clock)
     mine = slot.lease.try_take()
     if mine is None:
         return None
     return TableWriter(
         store.embedding_tables, mine, encoder.fingerprint, encoder.dimensions, rebuild=rebuild, clock=clock
     )
+
+
+def drop_left_index(slot: IndexedCollection) -> None:
+    """Delete the files of the exact index that was let go of, once a table answers for the collection and nothing beside it."""
+    folder = slot.settings.encoder_index_dir
+    if slot.engine == "exact" or len(slot.collection.engines) > 1 or not (folder / CURRENT).exists():
+        return
+    lock = lock_index(folder)
+    if lock is None:  # of another process, which lets go of it
+        return
+    try:
+        (folder / CURRENT).unlink(missing_ok=True)
+        for left in INDEX_FOLDERS:
+            discard(folder / left)
+    finally:
+        os.close(lock)
+    logger.info("exact index dropped", collection=slot.name, folder=str(folder))
 
 
 def begin_anew(opening: Callable[..., Writer | TableWriter | None]) -> Writer | TableWriter:

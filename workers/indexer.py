@@ -52,6 +52,7 @@ class Indexer:
 
     Attributes:
         is_behind: the last step read as much of a partition as a step may, so there is more.
+        is_beside: another engine's index answers, and metrics and spans are of that one.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Indexer:
         self._bases = Bases(settings, name, may_build=may_build, clock=clock, wall_clock=wall_clock)
         self._logs_read = self._holes_looked_for = float("-inf")
         self._newer: set[str] = set()
-        self.is_behind = False
+        self.is_behind = self.is_beside = False
 
     @property
     def is_building(self) -> bool:
@@ -124,9 +125,10 @@ class Indexer:
         self._tell_of_set_aside()
         if advanced:
             manifest = self._writer.publish()
-            telemetry.GENERATION.labels(self._name).set(manifest.generation)
-            telemetry.INDEX_IMAGES.labels(self._name).set(manifest.count)
-            telemetry.TAIL_ENTRIES.labels(self._name).set(manifest.tail.entries)
+            if not self.is_beside:
+                telemetry.GENERATION.labels(self._name).set(manifest.generation)
+                telemetry.INDEX_IMAGES.labels(self._name).set(manifest.count)
+                telemetry.TAIL_ENTRIES.labels(self._name).set(manifest.tail.entries)
             logger.info(
                 "published",
                 collection=self._name,
@@ -135,9 +137,11 @@ class Indexer:
                 count=manifest.count,
                 tail=manifest.tail.entries,
                 ms=round((self._clock() - began) * 1000, 1),
+                **({"beside": self._settings.engine} if self.is_beside else {}),
                 **requests_told(row.origin for row in self._covered(read)),
             )
-            follow_indexed(self._covered(read), manifest, collection=self._name, began_ns=began_ns)
+            if not self.is_beside:
+                follow_indexed(self._covered(read), manifest, collection=self._name, began_ns=began_ns)
         if isinstance(self._writer, Writer):
             self._bases.tend(self._writer)
         return advanced
@@ -165,6 +169,8 @@ class Indexer:
 
     def _tell_of_set_aside(self) -> None:
         told = self._writer.fold.unusable.tell()
+        if self.is_beside:
+            return
         if len(told) > ROWS_TOLD_MAX:
             logger.error(
                 "feed rows set aside",

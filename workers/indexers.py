@@ -3,16 +3,16 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
 
 from contract import telemetry
-from contract.collections import DEFAULT_COLLECTION, served_collections
+from contract.collections import Collection, served_collections
 from contract.errors import DependencyError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 from gallery.generations.collection_file import write_collection
 from gallery.generations.writer import lock_index
 from gallery.store.embedding_tables import TableTakenError
@@ -25,7 +25,7 @@ from runtime.retrying import (
     RETRY_S_MIN,
     call_watched,
 )
-from workers.engines import begin_anew, open_writer
+from workers.engines import begin_anew, drop_left_index, open_writer
 from workers.indexed import IndexedCollection
 from workers.indexer import LOGS_INTERVAL_S, READ_ROWS_MAX, Indexer
 
@@ -75,10 +75,10 @@ class Indexers:
         self._stop = stop
         self._names = set(names)
         self._clock = clock
-        self._rebuilt: set[str] = set()
+        self._rebuilt: set[tuple[str, Engine]] = set()
         self._rebuild = rebuild
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="feed")
-        self._slots: dict[str, IndexedCollection] = {}
+        self._slots: dict[tuple[str, Engine], IndexedCollection] = {}
         self._followed_s = float("-inf")
         self._logs = Lately(lambda wait_s: self._store.feed.logs_by_topic(wait_s), clock)
 
@@ -92,17 +92,27 @@ class Indexers:
             self._note_cassandra()
         except DependencyError as error:
             self._note_dependency(error)
-            found = {name: slot.collection for name, slot in self._slots.items() if name != DEFAULT_COLLECTION}
-        wanted = served_collections(self._settings, found, self._names)
-        for name, slot in list(self._slots.items()):
-            if wanted.get(name) != slot.collection:
-                self._let_go(slot)
-        for name, collection in wanted.items():
-            if name not in self._slots:
-                self._slots[name] = IndexedCollection(self._settings, collection, self._clock())
+            found = {name: slot.collection for (name, _), slot in self._slots.items()}
+        self._take(served_collections(self._settings, found, self._names).values())
         for slot in self._slots.values():
             if slot.indexer is None and slot.due_s <= self._clock() and not self._stop.is_set():
                 self._guarded(slot, self._open)
+
+    def _take(self, collections: Iterable[Collection]) -> None:
+        """Take up what is wanted, and let go of what is not any more."""
+        wanted = {(each.name, engine): each for each in collections for engine in each.engines}
+        for key, slot in list(self._slots.items()):
+            if wanted.get(key) != slot.collection:
+                self._let_go(slot)
+                continue
+            was_beside = slot.is_beside
+            slot.take(wanted[key])
+            if was_beside and not slot.is_beside:
+                self._guarded(slot, lambda each: write_collection(self._settings, each.collection))
+            drop_left_index(slot)
+        for key, collection in wanted.items():
+            if key not in self._slots:
+                self._slots[key] = IndexedCollection(self._settings, collection, key[1], self._clock())
 
     def step(self) -> None:
         """One step with each that is due."""
@@ -137,12 +147,12 @@ class Indexers:
         """Take the lock and go on with the index, or stand by while another process holds it."""
         loaded = load_encoder(slot.settings.encoder, slot.settings.encoders_dir)
         if slot.lock is None:
-            slot.lock = lock_index(slot.settings.encoder_index_dir)
+            slot.lock = lock_index(slot.folder)
         if slot.lock is None:
-            self._stand_by(slot, f"another indexer holds {slot.settings.encoder_index_dir / 'lock'}")
+            self._stand_by(slot, f"another indexer holds {slot.folder / 'lock'}")
             return
         write_collection(self._settings, slot.collection)
-        rebuild = self._rebuild and slot.name not in self._rebuilt
+        rebuild = self._rebuild and (slot.name, slot.engine) not in self._rebuilt
         opening = partial(open_writer, slot, self._store, loaded, clock=self._clock)
         writer = opening(rebuild=rebuild)
         if writer is None:
@@ -150,7 +160,7 @@ class Indexers:
             return
         slot.is_standing_by = False
         self._note_lock()
-        self._rebuilt.add(slot.name)
+        self._rebuilt.add((slot.name, slot.engine))
         slot.indexer = Indexer(
             slot.settings,
             self._store.feed,
@@ -163,8 +173,10 @@ class Indexers:
             may_build=self._may_build,
             clock=self._clock,
         )
+        slot.take(slot.collection)
         logger.info(
             "indexing",
+            engine=slot.engine,
             collection=slot.name,
             index_id=writer.manifest.index_id,
             generation=writer.manifest.generation,
@@ -245,10 +257,11 @@ class Indexers:
         READINESS.note("lock", is_good=any(holding))
 
     def _let_go(self, slot: IndexedCollection) -> None:
-        del self._slots[slot.name]
+        del self._slots[slot.name, slot.engine]
         self._close(slot)
-        telemetry.forget_collection(slot.name)
-        logger.info("collection let go of", collection=slot.name)
+        if not any(each.name == slot.name for each in self._slots.values()):
+            telemetry.forget_collection(slot.name)
+        logger.info("collection let go of", collection=slot.name, engine=slot.engine)
 
     def _close(self, slot: IndexedCollection) -> None:
         try:

@@ -146,3 +146,12 @@ def _gone(asked: str, error: HistoryGoneError) -> ProblemError:
         + " LOOKALIKE_HISTORY_HOURS says how long the indexer keeps them.",
         oldest=oldest,
     )
+
+
+def as_of_not_kept() -> ProblemError:
+    """400: the engine that answers keeps nothing of earlier times."""
+    return ProblemError(
+        400,
+        "as-of-not-kept",
+        "This collection's engine, cassandra, keeps nothing of earlier times. Ask without as_of, or see an image's history.",
+    )

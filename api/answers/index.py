@@ -100,6 +100,9 @@ class IndexAnswer(BaseModel):
             "images; null of the engine `exact`, which finds all of it."
         )
     )
+    recall_searches: dict[str, int] | None = Field(
+        description="By effort, over how many measured searches `recall` is told; null as that is."
+    )
     search_by_address: bool = Field(description="Whether a search may name the address of a picture.")
     refused: str = Field(description="Why a newer generation is not served; empty when the newest one is.")
     dependencies: dict[str, bool] = Field(description="Whether the last call to each worked.")

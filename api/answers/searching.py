@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from api.answers.as_of import AskedAsOf, Past, past_of
+from api.answers.as_of import AskedAsOf, Past, as_of_not_kept, past_of
 from api.answers.bounded_work import BoundedWork
 from api.answers.coverage import Coverage, coverage_of
 from api.answers.efforts import search_hypotheses
@@ -126,11 +126,13 @@ class Searcher:
         """What ids meant at the time that is asked for, None for now.
 
         Raises:
-            ProblemError: 410 ``as-of-gone``, 503 ``busy``.
+            ProblemError: 400 ``as-of-not-kept``, 410 ``as-of-gone``, 503 ``busy``.
         """
         if asked is None:
             return None
-        exact = _exact(snapshot)
+        if not isinstance(snapshot, Snapshot):
+            raise as_of_not_kept()
+        exact = snapshot
         if exact.knows(asked.as_of):
             return past_of(exact, asked)
         past, _ = await self._searches.run(lambda: past_of(exact, asked), is_long=True)

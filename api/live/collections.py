@@ -11,11 +11,11 @@ from api.answers.problems import ProblemError
 from api.answers.stored_records import StoredRecords
 from api.live.looking import IndexFolders
 from api.live.services import Services
-from contract.collections import DEFAULT_COLLECTION, Collection, default_collection
+from contract.collections import DEFAULT_COLLECTION, Collection, served_collections
 from contract.errors import DependencyError, IndexDamagedError, LookalikeError
 from contract.settings import Engine, Settings
 from contract.telemetry import forget_collection
-from gallery.generations.collection_file import is_of_another, read_collections
+from gallery.generations.collection_file import is_of_another, read_collections, read_default
 from gallery.store.store import Store
 from runtime.planted import planted
 from topics.offsets import EndOffsets
@@ -67,7 +67,7 @@ class OpenCollections:
         Raises:
             LookalikeError: `default` cannot be opened.
         """
-        await self._add(default_collection(self._settings))
+        await self._add(await asyncio.to_thread(read_default, self._settings))
         await self._take(await asyncio.to_thread(read_collections, self._settings))
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tend())]
 
@@ -127,7 +127,7 @@ class OpenCollections:
         found = await self._records.collections()
         self._is_registry_read = True
         self.dropping = {name: each for name, each in found.items() if each.is_dropped}
-        await self._take({name: each for name, each in found.items() if not each.is_dropped})
+        await self._take(served_collections(self._settings, found))
 
     def take_ends(self, ends: Mapping[str, EndOffsets], is_up: bool) -> None:
         """Take what Kafka said of the topics' ends."""
@@ -166,11 +166,13 @@ class OpenCollections:
                     logger.error("collection not tended", collection=services.collection.name, exc_info=error)
 
     async def _take(self, wanted: Mapping[str, Collection]) -> None:
-        """Open and close until these are open beside `default`."""
+        """Open and close until these are open beside `default`, each with the engine that is to answer."""
         async with self._refreshing:
             for name, services in list(self._open.items()):
                 # One that was dropped and created again is another one.
-                if name != DEFAULT_COLLECTION and wanted.get(name) != services.collection:
+                if wanted.get(name) == services.collection:
+                    await self._change_engine(services, wanted[name])
+                elif name != DEFAULT_COLLECTION:
                     await self._close(name)
             self._failures = {name: failure for name, failure in self._failures.items() if name in wanted}
             for name, collection in wanted.items():
@@ -191,16 +193,23 @@ class OpenCollections:
             )
         services = self._make(collection)
         await services.served.start()
-        self._folders[services.settings.engine].add(services.served)
+        self._folders[collection.engine].add(services.served)
         services.start()
         self._open[collection.name] = services
         if collection.name != DEFAULT_COLLECTION:
             logger.info("collection opened", collection=collection.name, encoder=services.served.index.name)
 
+    async def _change_engine(self, services: Services, collection: Collection) -> None:
+        before = services.collection.engine
+        services.take_engine(collection)
+        if before != collection.engine:
+            await asyncio.to_thread(self._folders[before].remove, services.served)
+            self._folders[collection.engine].add(services.served)
+
     async def _close(self, name: str) -> None:
         services = self._open.pop(name)
         services.served.close_streams()
-        await asyncio.to_thread(self._folders[services.settings.engine].remove, services.served)
+        await asyncio.to_thread(self._folders[services.collection.engine].remove, services.served)
         await services.stop()
         if not self._is_closing:
             logger.info("collection closed", collection=name)

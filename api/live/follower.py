@@ -1,16 +1,17 @@
-"""Follows the index that answers, and changes over to another encoder's once that covers as much."""
+"""Follows the index that answers, and changes over to another encoder's or engine's once that covers as much."""
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
 from api.answers.queries import QueryEncoder
 from api.answers.shared_queries import QueryEncoders
 from contract.errors import DependencyError, IndexDamagedError, LookalikeError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 from gallery.generations.manifest import Manifest
 from gallery.generations.reader import Reader
 from gallery.generations.serving import ServingFile
@@ -26,12 +27,28 @@ RETRY_S = 1.0
 logger = structlog.get_logger()
 
 
+class Chosen(NamedTuple):
+    """What an index is known by in its collection: the name of its encoder, and its engine."""
+
+    encoder: str
+    engine: Engine
+
+    def __str__(self) -> str:
+        return f"{self.encoder} ({self.engine})"
+
+
 @dataclass(frozen=True)
 class Index:
     """One encoder's index, and what makes queries for it."""
 
     reader: Reader | TableReader
     queries: QueryEncoder
+    engine: Engine = "exact"
+
+    @property
+    def chosen(self) -> Chosen:
+        """What it is known by."""
+        return Chosen(self.name, self.engine)
 
     @property
     def name(self) -> str:
@@ -53,8 +70,8 @@ def no_store() -> Store:
     raise DependencyError("cassandra", "it is not asked here.")
 
 
-def open_index(settings: Settings, encoders: QueryEncoders, name: str, store: Callable[[], Store]) -> Index:
-    """The index of a collection and the encoder `name`; nothing is read yet.
+def open_index(settings: Settings, encoders: QueryEncoders, chosen: Chosen, store: Callable[[], Store]) -> Index:
+    """An index of a collection; nothing is read yet.
 
     Args:
         store: tells the store, which has the index of the engine cassandra.
@@ -62,16 +79,17 @@ def open_index(settings: Settings, encoders: QueryEncoders, name: str, store: Ca
     Raises:
         ConfigurationError: there is no such encoder.
     """
-    queries = encoders.open(name)
-    if settings.engine == "exact":
-        return Index(Reader(settings.index_dir / name, queries.fingerprint), queries)
+    queries = encoders.open(chosen.encoder)
+    if chosen.engine == "exact":
+        return Index(Reader(settings.index_dir / chosen.encoder, queries.fingerprint), queries)
     # What one replica finds is read again from most of them, where there are several.
     asks_again = settings.cassandra_replication > 1
-    return Index(TableReader(store, settings.kafka_topic, queries.fingerprint, asks_again=asks_again), queries)
+    reader = TableReader(store, settings.kafka_topic, queries.fingerprint, asks_again=asks_again)
+    return Index(reader, queries, chosen.engine)
 
 
 class Follower:
-    """Looks at the index folder whenever it is asked to. Not thread-safe: one caller at a time.
+    """Looks at the index folder whenever it is asked to. Not thread-safe: one caller at a time; but `engine` may be set by any.
 
     Args:
         settings: of the collection.
@@ -80,6 +98,7 @@ class Follower:
         store: as `open_index` takes it.
 
     Attributes:
+        engine: that is to answer.
         index: the one that answers.
         snapshot: its newest good generation, None before the first one.
         refused: why not the newest generation of the encoder that was chosen answers; "" when it does.
@@ -93,6 +112,7 @@ class Follower:
         store: Callable[[], Store] = no_store,
     ) -> None:
         self._settings = settings
+        self.engine: Engine = settings.engine
         self._store = store
         self._encoders = encoders
         self._clock = clock
@@ -106,14 +126,14 @@ class Follower:
     def look(self) -> None:
         """Bring `index`, `snapshot` and `refused` up to date; costs two stats while nothing changed."""
         try:
-            chosen = self._serving.current().encoder
+            chosen = Chosen(self._serving.current().encoder, self.engine)
         except IndexDamagedError as error:
             if self._is_known:
                 self._advance()
             self.refused = str(error)
             return
         self._is_known = True
-        if chosen == self.index.name:
+        if chosen == self.index.chosen:
             self.give_up_change()
             self._advance()
         else:
@@ -125,26 +145,26 @@ class Follower:
             self._successor.abandon()
             self._successor = None
 
-    def _open(self, name: str) -> Index:
-        return open_index(self._settings, self._encoders, name, self._store)
+    def _open(self, chosen: Chosen) -> Index:
+        return open_index(self._settings, self._encoders, chosen, self._store)
 
-    def _chosen(self) -> str:
+    def _chosen(self) -> Chosen:
         """Who answers; the default one, and nothing from it, while a damaged file does not say who."""
         try:
-            return self._serving.current().encoder
+            return Chosen(self._serving.current().encoder, self.engine)
         except IndexDamagedError as error:
             logger.error("who answers is not known", detail=str(error))
             self._is_known = False
-            return self._settings.encoder
+            return Chosen(self._settings.encoder, self.engine)
 
     def _advance(self) -> None:
         self.snapshot = self.index.reader.current()
         self.refused = self.index.reader.refused
 
-    def _change_to(self, chosen: str) -> None:
+    def _change_to(self, chosen: Chosen) -> None:
         """Go on answering as before until the chosen index is open and covers all that is covered now."""
         successor = self._successor
-        if successor is None or successor.name != chosen or successor.is_due_again():
+        if successor is None or successor.chosen != chosen or successor.is_due_again():
             self.give_up_change()
             successor = self._successor = _Successor(chosen, lambda: self._open(chosen), self._encoders, self._clock)
         index = successor.opened
@@ -156,7 +176,11 @@ class Follower:
         if snapshot is not None and (self.snapshot is None or snapshot.manifest.covers(self.snapshot.manifest)):
             failpoint("api-before-change")
             logger.info(
-                "changing over", encoder=chosen, before=self.index.name, generation=snapshot.manifest.generation
+                "changing over",
+                encoder=chosen.encoder,
+                engine=chosen.engine,
+                before=str(self.index.chosen),
+                generation=snapshot.manifest.generation,
             )
             self.index, self.snapshot, self._successor, self.refused = index, snapshot, None, ""
             return
@@ -174,9 +198,9 @@ class _Successor:
     """
 
     def __init__(
-        self, name: str, opening: Callable[[], Index], encoders: QueryEncoders, clock: Callable[[], float]
+        self, chosen: Chosen, opening: Callable[[], Index], encoders: QueryEncoders, clock: Callable[[], float]
     ) -> None:
-        self.name = name
+        self.chosen = chosen
         self._encoders = encoders
         self._clock = clock
         self.opened: Index | None = None
@@ -186,7 +210,7 @@ class _Successor:
         self._is_abandoned = False
         self._behind: Manifest | None = None
         self._hold_until_s: float | None = None
-        threading.Thread(target=self._open, args=(opening,), name=f"open-{name}", daemon=True).start()
+        threading.Thread(target=self._open, args=(opening,), name=f"open-{chosen.encoder}", daemon=True).start()
 
     def is_due_again(self) -> bool:
         """Whether opening it failed, long enough ago to try once more."""
@@ -225,11 +249,11 @@ class _Successor:
             index.reader.current()
             index.queries.warm_up()
         except LookalikeError as error:
-            logger.error("index cannot be opened", encoder=self.name, detail=str(error))
+            logger.error("index cannot be opened", chosen=str(self.chosen), detail=str(error))
             if index is not None:
                 self._encoders.abandon(index.queries)
             self._failed_s = self._clock()
-            self.failure = f"{self.name} was chosen to answer: {error}"
+            self.failure = f"{self.chosen} was chosen to answer: {error}"
             return
         with self._lock:
             self.opened = index

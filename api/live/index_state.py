@@ -54,8 +54,9 @@ def index_answer(services: Services) -> IndexAnswer:
             name=serving.name, fingerprint=serving.fingerprint, knows_drawings=serving.queries.knows_drawings
         ),
         indexes=_encoder_indexes(services, manifest),
-        engine=services.settings.engine,
-        recall=services.recall.means() if services.recall else None,
+        engine=services.engine,
+        recall=None if services.engine == "exact" else services.recall.means(),
+        recall_searches=None if services.engine == "exact" else services.recall.counts(),
         search_by_address=services.addresses.are_searched,
         refused=services.served.refused,
         dependencies=services.dependencies(),

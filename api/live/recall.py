@@ -49,6 +49,10 @@ class RecallMeter:
         """Recall by effort, over what was measured last; nothing of an effort that nothing was measured of."""
         return {effort: sum(found) / len(found) for effort, found in sorted(self._recalls.items())}
 
+    def counts(self) -> dict[str, int]:
+        """By effort, over how many measurements `means` are told."""
+        return {effort: len(found) for effort, found in sorted(self._recalls.items())}
+
     def start(self) -> None:
         """Begin to measure."""
         self._task = asyncio.create_task(self._measure_on())

@@ -11,6 +11,7 @@ import structlog
 from api.answers.queries import QueryEncoder
 from api.answers.shared_queries import QueryEncoders
 from api.live.follower import Follower, Index
+from contract.settings import Engine
 from gallery.generations.manifest import Manifest
 from gallery.generations.serving import index_names, manifests
 from gallery.table.snapshot import AnySnapshot
@@ -75,6 +76,10 @@ class ServedIndex:
     def refused(self) -> str:
         """Why the newest generation is not the one that is served; "" when it is."""
         return self._follower.refused
+
+    def choose(self, engine: Engine) -> None:
+        """Have the index of this engine answer, once it covers as much."""
+        self._follower.engine = engine
 
     def queries_for(self, snapshot: AnySnapshot) -> QueryEncoder:
         """What makes queries with the encoder whose embeddings `snapshot` holds, whichever encoder answers by now."""

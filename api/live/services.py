@@ -23,9 +23,9 @@ from api.live.stalled import StallWatch, Waiting
 from api.live.watching import Watching
 from contract.collections import Collection
 from contract.errors import DependencyError
-from contract.settings import Settings
+from contract.settings import Engine, Settings
 from gallery.generations.manifest import Manifest
-from gallery.table.snapshot import AnySnapshot
+from gallery.table.snapshot import AnySnapshot, TableSnapshot
 from topics.offsets import EndOffsets
 from topics.rejected import NewestRejected
 
@@ -43,9 +43,10 @@ class Services:
     Attributes:
         settings: of the collection.
         clock: seconds since 1970.
+        searcher, table_searcher: answer from generations, and from tables of embeddings.
         produced_rate: of records that arrive in Kafka.
         ends: where Kafka's partitions end; None while unknown.
-        recall: measures answers, where they are not exact.
+        recall: measures answers that are not exact.
     """
 
     collection: Collection
@@ -54,6 +55,7 @@ class Services:
     served: ServedIndex
     records: StoredRecords
     searcher: Searcher
+    table_searcher: Searcher
     addresses: PictureAddresses
     cameras: Cameras
     publishing: Publishing
@@ -63,7 +65,7 @@ class Services:
     produced_rate: Rate
     stalls: StallWatch
     duplicates: DuplicateRuns
-    recall: RecallMeter | None = None
+    recall: RecallMeter
     pinned: PinnedGenerations = field(default_factory=PinnedGenerations)
     ends: EndOffsets | None = None
     kafka_is_up: bool = False
@@ -72,6 +74,20 @@ class Services:
     def encoder(self) -> str:
         """Fingerprint of the encoder that answers."""
         return self.served.index.fingerprint
+
+    @property
+    def engine(self) -> Engine:
+        """That answers now: until it has changed over, another one than was chosen."""
+        return self.served.index.engine
+
+    def searcher_for(self, snapshot: AnySnapshot) -> Searcher:
+        """What answers from this snapshot, whichever engine answers by now."""
+        return self.table_searcher if isinstance(snapshot, TableSnapshot) else self.searcher
+
+    def take_engine(self, collection: Collection) -> None:
+        """Change over to the engine that is to answer, once its index covers as much."""
+        self.collection = collection
+        self.served.choose(collection.engine)
 
     def snapshot(self) -> AnySnapshot:
         """The generation to answer from.
@@ -161,8 +177,7 @@ class Services:
 
     def start(self) -> None:
         """Begin what goes on in the background."""
-        if self.recall is not None:
-            self.recall.start()
+        self.recall.start()
 
     async def close_idle(self) -> None:
         """Let go of connections to Kafka that nobody uses."""
@@ -173,8 +188,7 @@ class Services:
 
     async def stop(self) -> None:
         """Let go of all that is the collection's own, when nobody looks at its index any more."""
-        if self.recall is not None:
-            self.recall.stop()
+        self.recall.stop()
         await self.served.stop()
         await self.publishing.stop()
         await asyncio.to_thread(self.rejected.close)

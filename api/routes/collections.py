@@ -177,7 +177,7 @@ def _answer(services: Services) -> CollectionAnswer:
         encoder=services.served.index.name,
         partitions=len(services.ends.offsets) if services.ends else collection.partitions,
         topic=services.settings.kafka_topic,
-        engine=collection.engine,
+        engine=services.engine,
         created_at=collection.created_at_ms or None,
         state=state,
         count=snapshot.manifest.count if snapshot else None,

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from api.answers.as_of import AskedAsOf, has_come_to, read_as_of
+from api.answers.as_of import AskedAsOf, as_of_not_kept, has_come_to, read_as_of
 from api.answers.coverage import coverage_of
 from api.answers.problems import ProblemError
 from api.live.services import Services
@@ -34,12 +34,8 @@ def read_asked_as_of(text: str | None, services: Services) -> AskedAsOf | None:
     """
     if text is None:
         return None
-    if services.settings.engine != "exact":
-        raise ProblemError(
-            400,
-            "as-of-not-kept",
-            "This collection's engine, cassandra, keeps nothing of earlier times. Ask without as_of, or see an image's history.",
-        )
+    if services.engine != "exact":
+        raise as_of_not_kept()
     asked = read_as_of(text, now_ms=int(services.clock() * 1000))
     _check_partitions("as_of", dict(asked.as_of.offsets), services)
     return asked

@@ -62,7 +62,7 @@ async def search(request: Request) -> Response:
     wanted.check(question)
     await wait_covered(offsets, given.wait_ms, services, asked)
     served = await services.generation(given.generation, given.index_id)
-    answer = await services.searcher.answer(question, served, wanted, began_s=began_s)
+    answer = await services.searcher_for(served.snapshot).answer(question, served, wanted, began_s=began_s)
     if names is not None:
         return JSONResponse(with_fields(answer, names))
     return Response(SEARCH_ANSWER.dump_json(answer), media_type="application/json")
@@ -103,7 +103,8 @@ async def search_batch(
         )
     await wait_covered(offsets, wait_ms, services, asked)
     wanted = Wanted(k=k, max_distance=max_distance, as_of=asked, filter=condition)
-    return await services.searcher.answer_all(questions, await services.generation(), wanted, began_s=began_s)
+    served = await services.generation()
+    return await services.searcher_for(served.snapshot).answer_all(questions, served, wanted, began_s=began_s)
 
 
 def _refuse_in_batch(request: Request) -> None:

@@ -110,6 +110,7 @@ def collection_in(names: list[str], row: FileRow) -> Collection:
         encoder=told["encoder"],
         partitions=told["partitions"],
         engine=told.get("engine") or "exact",
+        beside=told.get("beside"),
     )
 
 

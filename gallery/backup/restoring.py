@@ -63,7 +63,9 @@ def restore_backup(settings: Settings, store: Store, folder: Path) -> BackupMani
 
 def _collections(settings: Settings, folder: Path) -> list[Collection]:
     names, *rows = read_frames(folder / table_file("collections"))
-    return [default_collection(settings), *(collection_in(names, row) for row in rows)]
+    registered = {found.name: found for found in (collection_in(names, row) for row in rows)}
+    default = default_collection(settings, registered)
+    return [default, *(found for found in registered.values() if found.name != default.name)]
 
 
 def _settings(settings: Settings, collection: Collection, manifest: BackupManifest) -> Settings:

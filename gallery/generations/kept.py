@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.generations.columns import Columns, build_columns, merge_columns
+from gallery.generations.fold import Position
 from gallery.generations.history import highest
 from gallery.generations.tail import Tail
 
@@ -58,6 +59,22 @@ class Kept:
             among = np.flatnonzero((numbers >= start) & (numbers < end))
             found[among] = embeddings_of(numbers[among] - start)
         return found
+
+    def meaning(self, image_id: str) -> tuple[Position, bytes | None] | None:
+        """The record that an id means, and its embedding as little-endian float32, None of a delete; None for an unknown id."""
+        base, found = self._tail.base, []
+        row = base.row(image_id.encode())
+        if row >= 0:
+            found.append((Position(*self.positions[row].tolist()), row))
+        among = np.ones(len(self.ids) - self.starts[4], np.bool_)
+        for number in self._tail.numbers(image_id, among).tolist():
+            found.append((self._tail.position(number), number + int(self.starts[4])))
+        if not found:
+            return None
+        position, number = max(found)
+        if not self.is_put[number]:
+            return position, None
+        return position, self.embeddings_of(np.array([number]))[0].astype("<f4").tobytes()
 
     def columns_of(self, numbers: NDArray[np.int64]) -> Columns:
         """Metadata of puts (m,), by their places in `numbers`."""

@@ -1,4 +1,4 @@
-"""The collections that there are: one row each. The collection `default` needs none."""
+"""The collections that there are: one row each. The collection `default` needs none before its engine is changed."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from contract.collections import Collection
 from contract.settings import Engine
 from gallery.store.session import CassandraSession
 
-_COLUMNS = "name, encoder, partitions, created_at, engine, dropped"
+_COLUMNS = "name, encoder, partitions, created_at, engine, beside, dropped"
 
 
 class Registry:
@@ -27,10 +27,12 @@ class Registry:
         self._select = session.prepare(f"SELECT {_COLUMNS} FROM collections WHERE topic = ?")
         # Two who create the same name at once must not both succeed: the one place where Cassandra decides an order.
         self._insert = session.prepare(
-            f"INSERT INTO collections (topic, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, false) IF NOT EXISTS"
+            f"INSERT INTO collections (topic, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, null, false) IF NOT EXISTS"
         )
         self._drop = session.prepare("UPDATE collections SET dropped = true WHERE topic = ? AND name = ? IF EXISTS")
-        self._set_engine = session.prepare("UPDATE collections SET engine = ? WHERE topic = ? AND name = ? IF EXISTS")
+        self._set_engines = session.prepare(
+            "UPDATE collections SET engine = ?, beside = ? WHERE topic = ? AND name = ? IF EXISTS"
+        )
         self._delete = session.prepare("DELETE FROM collections WHERE topic = ? AND name = ? IF EXISTS")
 
     def collections(self) -> dict[str, Collection]:
@@ -45,8 +47,9 @@ class Registry:
                 created_at_ms=created_at,
                 is_dropped=bool(dropped),
                 engine=engine or "exact",
+                beside=beside,
             )
-            for name, encoder, partitions, created_at, engine, dropped in sorted(rows, key=lambda row: row[0])
+            for name, encoder, partitions, created_at, engine, beside, dropped in sorted(rows, key=lambda row: row[0])
         }
 
     def add(self, *, name: str, encoder: str, partitions: int, engine: Engine = "exact") -> bool:
@@ -59,10 +62,10 @@ class Registry:
         found = self.collections().get(name)
         return found is not None and (found.created_at_ms, found.encoder) == (created_at_ms, encoder)
 
-    def set_engine(self, name: str, engine: Engine) -> bool:
-        """Have another engine answer for a collection; False when there is none of this name."""
+    def set_engines(self, name: str, engine: Engine, beside: Engine | None) -> bool:
+        """Say which engine answers for a collection, and which one's index grows beside; False when there is none of this name."""
         with self._session.asked("changing a collection") as driver:
-            return bool(driver.execute(self._set_engine, (engine, self._topic, name)).one()[0])
+            return bool(driver.execute(self._set_engines, (engine, beside, self._topic, name)).one()[0])
 
     def mark_dropped(self, name: str) -> bool:
         """Have everybody let go of a collection; False when there is none of this name."""

@@ -10,6 +10,7 @@ from gallery.store.embedding_tables import EmbeddingTables, RegisteredTable
 
 # A writer that has not told for so long that it lives has ended, or stands still; then it finds out before it changes anything.
 LEASE_S = 12.0
+_FOLDER = "table"
 _HOLDER = "holder"
 
 
@@ -17,7 +18,7 @@ class Lease:
     """Looks at one table again and again, and takes it as soon as it may. The caller holds the lock of the index folder.
 
     Args:
-        folder: of the encoder's index on this machine: who held the table with this folder has ended.
+        folder: on this machine (`lease_folder`): who held the table with this folder has ended.
         clock: seconds that never go back.
     """
 
@@ -49,6 +50,11 @@ class Lease:
             if self._clock() - self._seen_s < LEASE_S:
                 return None
         return self._tables.take(self._topic, self._fingerprint, self._holder, found)
+
+
+def lease_folder(encoder_index_dir: Path) -> Path:
+    """The folder whose lock the writer of a table holds, beside that of the index which may be there too."""
+    return encoder_index_dir / _FOLDER
 
 
 def _holder_of(folder: Path) -> str:

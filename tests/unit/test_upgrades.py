@@ -45,6 +45,7 @@ SCHEMAS = {
     2: "d1ce283950e36fe9",
     3: "3aabbe7b9d53d167",  # origin of a record in the feed
     4: "c5395fa11307be80",  # engine of a collection, and who writes tables of embeddings
+    5: "458cdbd434b210e1",  # engine whose index grows beside the one that answers
 }
 
 

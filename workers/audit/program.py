@@ -119,9 +119,12 @@ class Audit:
 
     def _follow_registry(self) -> None:
         found = set(served_collections(self._settings, self._store.registry.collections()).values())
-        for collection in self._collections.keys() - found:
-            self._collections.pop(collection).close()
-            telemetry.forget_collection(collection.name)
+        # Which engine answers is no part of what a collection is, but of what is audited.
+        engines = {collection: collection.engine for collection in found}
+        for collection in list(self._collections):
+            if engines.get(collection) != self._collections[collection].engine:
+                self._collections.pop(collection).close()
+                telemetry.forget_collection(collection.name)
         for collection in found - self._collections.keys():
             self._collections[collection] = AuditedCollection(
                 self._settings, collection, self._store, self._decoders, self._chance, self._stop
@@ -136,6 +139,7 @@ class AuditedCollection:
         decoders: by the name of their encoder, which collections share.
 
     Attributes:
+        engine: that answers.
         due_s: when it is to be looked at again, by the monotonic clock.
         rounds: that are complete.
         found: what is wrong, at most 10,000 of it, by where it was found, kind, partition and offset.
@@ -151,6 +155,7 @@ class AuditedCollection:
         stop: threading.Event,
     ) -> None:
         self._settings = settings_of(settings, collection)
+        self.engine = collection.engine
         self._name, self._store, self._decoders, self._chance, self._stop = (
             collection.name,
             store,
