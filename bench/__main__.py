@@ -226,6 +226,13 @@ VERBS = (
         "--replaced 0.01 0.1",
     ),
     _verb(
+        "engine",
+        measures.engine,
+        bench.options.add_engine,
+        "recall, searches and writing of the engine cassandra, beside the exact one (no stack needed)",
+        "--images 20000 --memory",
+    ),
+    _verb(
         "systems",
         measures.systems,
         bench.options.add_systems,

@@ -15,6 +15,7 @@ from bench.capacity.compare import compare
 from bench.costs import measure_costs
 from bench.duplicates import measure_duplicates
 from bench.embedders import cases
+from bench.engine import measure_engine
 from bench.explain import measure_explain
 from bench.filters import measure_filters
 from bench.freshness import measure_freshness
@@ -28,7 +29,7 @@ from bench.pipeline import measure_pipeline
 from bench.results import write_result
 from bench.scaling import measure_scaling
 from bench.scenarios import measure_batches, measure_during_rebuild, measure_tail
-from bench.search import measure_search
+from bench.search import DIGITS, measure_search, search_data
 from bench.systems import SYSTEMS, measure_systems
 from bench.watches import measure_watches
 from contract.errors import LookalikeError
@@ -183,6 +184,8 @@ def _full(photos: Path | None) -> list[Measurement]:
         Measurement(
             "history-60000", "python -m bench as-of", lambda s: measure_as_of(s, 60_000, 1000, [0.01, 0.1, 0.5])
         ),
+        Measurement("engine", "python -m bench engine --memory", lambda s: _engine(s, REAL)),
+        Measurement("engine-1000000", f"python -m bench engine --images {MANY} --memory", lambda s: _engine(s, MANY)),
         Measurement(
             "systems", f"{REPORT} systems", lambda s: measure_systems(_report(s), 60_000, 1000, 200, list(SYSTEMS))
         ),
@@ -235,6 +238,7 @@ def _quick() -> list[Measurement]:
         Measurement("tail-2000", QUICK, lambda s: measure_tail(s, 2000, 100, tail=0.2, deleted=0.05)),
         Measurement("batches-2000", QUICK, lambda s: measure_batches(s, 2000, 100, 50, kind="uniform")),
         Measurement("rebuild-2000", QUICK, lambda s: measure_during_rebuild(s, 2000, 100, rounds=1)),
+        Measurement("engine", QUICK, lambda s: _engine(s, 500, 20)),
         Measurement("history-2000", QUICK, lambda s: measure_as_of(s, 2000, 100, [0.1])),
         Measurement("systems", QUICK, lambda s: measure_systems(s, 2000, 100, 10, list(SYSTEMS))),
         Measurement("filters", QUICK, lambda s: measure_filters(s, 2000, 100)),
@@ -265,6 +269,10 @@ def _quick() -> list[Measurement]:
         Measurement("memory", QUICK, lambda s: measure_memory(s, 300, 0), needs_stack=True),
         Measurement("audit", QUICK, lambda s: measure_audit(s, 100, 3), needs_stack=True),
     ]
+
+
+def _engine(settings: Settings, images: int, queries: int = 200) -> dict[str, Any]:
+    return measure_engine(settings, search_data(settings, images, queries), kind=DIGITS, with_memory=True)
 
 
 def _simulated(settings: Settings, images: int = 12_000, seconds: float = 10, rounds: int = 2) -> dict[str, Any]:

@@ -133,6 +133,16 @@ def as_of(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     return measure_as_of(settings, options.images, options.queries, options.replaced)
 
 
+def engine(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
+    """Cassandra's vector index beside the exact one."""
+    from bench.engine import measure_engine
+    from bench.search import DIGITS, search_data
+
+    kind = "photos" if options.photos else DIGITS
+    data = search_data(settings, options.images, options.queries, kind=kind, photos=options.photos)
+    return measure_engine(settings, data, kind=kind, with_memory=options.memory)
+
+
 def explain(settings: "Settings", options: argparse.Namespace) -> dict[str, Any]:
     """Verdicts."""
     from bench.explain import measure_explain  # OpenCV, which the other measurements do not need

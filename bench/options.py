@@ -183,6 +183,29 @@ def add_as_of(as_of: argparse.ArgumentParser) -> None:
     )
 
 
+def add_engine(engine: argparse.ArgumentParser) -> None:
+    """Options of `engine`."""
+    _add_json(engine)
+    engine.add_argument(
+        "--images",
+        "--count",
+        type=int,
+        default=200_000,
+        help="embeddings, of digits beside altered ones (default %(default)s)",
+    )
+    engine.add_argument("--queries", type=int, default=200, help="that are not among them (default %(default)s)")
+    engine.add_argument(
+        "--photos",
+        "--folder",
+        type=Path,
+        metavar="FOLDER",
+        help="embeddings of photographs, and mixtures of those, instead",
+    )
+    engine.add_argument(
+        "--memory", action="store_true", help="also an API with this table, beside one with an empty one"
+    )
+
+
 def add_systems(systems: argparse.ArgumentParser) -> None:
     """Options of `systems`."""
     _add_json(systems)

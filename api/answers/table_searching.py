@@ -112,8 +112,7 @@ class _Asking:
                 "too-many-matches",
                 f"k={wanted.k} from offset {wanted.offset} on is beyond what the engine cassandra finds: the nearest {CANDIDATES_MAX}.",
             )
-        least, each = _CANDIDATES[wanted.effort]
-        self.candidates = min(CANDIDATES_MAX, max(least, each * self.depth))
+        self.candidates = candidates_of(wanted.effort, self.depth)
 
     def nearest(self, snapshot: TableSnapshot, embedding: NDArray[np.float32]) -> TableNearest:
         """Ask; blocks."""
@@ -124,6 +123,12 @@ class _Asking:
             max_distance=self._wanted.max_distance,
             condition=self._wanted.filter,
         )
+
+
+def candidates_of(effort: Effort, depth: int) -> int:
+    """How many rows Cassandra is asked for, so that so many matches are found with this effort."""
+    least, each = _CANDIDATES[effort]
+    return min(CANDIDATES_MAX, max(least, each * depth))
 
 
 def _table(snapshot: AnySnapshot) -> TableSnapshot:

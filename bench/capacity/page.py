@@ -32,7 +32,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
             f"and {DISK_SHARE:.0%} of its disk are used. Kafka and Cassandra hold {REPLICATION} copies, and Kafka keeps images for ever. "
             "Cores are those in use, without headroom. Machines of Kafka, Cassandra, embedders, indexer and API are counted apart, so "
             "small sizes need fewer where they share one. Two engines: *exact* has the whole index in the memory of the indexer's and of "
-            "every API machine, and *cassandra*, which lookalike does not have yet, would ask Cassandra's own vector index. A figure "
+            "every API machine, and *cassandra* asks Cassandra's own vector index, and holds nothing for each image in its API. A figure "
             "that takes a rate which was not measured is `?`, and `≥` stands before machines of which such a figure may ask for more."
         ),
     ]

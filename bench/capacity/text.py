@@ -68,9 +68,8 @@ def as_sentence(foretold: Foretold | None) -> str:
 
 
 def _plan(found: Plan) -> list[str]:
-    name = found.engine + (" (not yet to be had)" if found.engine == "cassandra" else "")
     lines = [
-        f"engine {name}: {'' if all(part.is_known for part in found.parts) else '≥ '}{found.machines:,} machines"
+        f"engine {found.engine}: {'' if all(part.is_known for part in found.parts) else '≥ '}{found.machines:,} machines"
         + (", but it cannot be done so" if found.problems else "")
     ]
     lines += [f"  ! {problem}" for problem in found.problems]
