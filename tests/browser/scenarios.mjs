@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 
 import { collectionScenarios } from "./collection_scenarios.mjs";
 import { duplicateScenarios } from "./duplicate_scenarios.mjs";
+import { engineScenarios } from "./engine_scenarios.mjs";
 import { keyScenarios } from "./key_scenarios.mjs";
 import { machineScenarios } from "./machine_scenarios.mjs";
 import { photoScenarios } from "./photo_scenarios.mjs";
@@ -17,6 +18,7 @@ export const scenarios = {
   ...collectionScenarios,
   ...photoScenarios,
   ...duplicateScenarios,
+  ...engineScenarios,
   ...keyScenarios,
   ...machineScenarios,
   ...watchScenarios,

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useState } from "react";
 
 import { BASE, COLLECTION, DEFAULT_COLLECTION, type Effort, type Question } from "./api/calls";
 
+const EFFORTS = ["normal", "high", "thorough"] as const;
 const VIEWS = ["search", "duplicates", "watches", "live", "add"] as const;
 export type View = (typeof VIEWS)[number];
 export type Place = { view: View; question: Question | null; k: number; effort: Effort };
@@ -47,7 +48,7 @@ function readPlace(): Place {
     view: VIEWS.find((view) => view === query.get("view")) ?? "search",
     question: id ? { kind: "id", id } : pictures.get((history.state as { picture?: number } | null)?.picture ?? 0) ?? null,
     k: Number.isInteger(k) && k >= 1 && k <= 100 ? k : K,
-    effort: query.get("effort") === "thorough" ? "thorough" : "normal",
+    effort: EFFORTS.find((effort) => effort === query.get("effort")) ?? "normal",
   };
 }
 

@@ -51,15 +51,18 @@ export type Question =
 
 /** How matches are ordered; which ones they are, distance alone decides. */
 export type Sort = "best" | "biggest" | "newest" | "oldest" | "most_changed";
-/** `thorough` also looks for the query turned, mirrored, as a negative, and for parts of it. */
-export type Effort = "normal" | "thorough";
+/**
+ * `thorough` also looks for the query turned, mirrored, as a negative, and for parts of it. `high` looks at more candidates where the
+ * engine finds about the nearest; an exact one finds them all anyway.
+ */
+export type Effort = "normal" | "high" | "thorough";
 type Asking = { sort?: Sort; effort?: Effort; isExplained?: boolean; signal?: AbortSignal };
 
 export async function search(question: Question, k: number, { sort, effort, isExplained, signal }: Asking = {}): Promise<SearchAnswer> {
   const query = new URLSearchParams({ k: String(k) });
   if (sort && sort !== "best") query.set("sort", sort);
   if (isExplained || sort === "most_changed") query.set("explain", "true");
-  if (effort === "thorough") query.set("effort", effort);
+  if (effort && effort !== "normal") query.set("effort", effort);
   if (question.kind === "address") query.set("url", question.url);
   const [body, type] = await asked(question, effort, signal);
   const minOffsets = question.kind === "image" ? question.minOffsets : undefined;

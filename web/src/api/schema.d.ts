@@ -1672,6 +1672,13 @@ export interface components {
                 [key: string]: number;
             } | null;
             /**
+             * Recall Searches
+             * @description By effort, over how many measured searches `recall` is told; null as that is.
+             */
+            recall_searches: {
+                [key: string]: number;
+            } | null;
+            /**
              * Search By Address
              * @description Whether a search may name the address of a picture.
              */

@@ -54,17 +54,24 @@ export function LiveView({ feed, ask }: { feed: Feed; ask: (question: Question) 
   );
 }
 
-function Make({ index: { base, tail, generation, refused, expired, coverage } }: { index: IndexAnswer }) {
+function Make({ index: { base, tail, count: images, generation, refused, expired, coverage, engine } }: { index: IndexAnswer }) {
   const total = Math.max(1, base.count + tail.entries);
+  const isExact = engine === "exact";
   return (
     <section className="card">
-      <h2>Base and tail</h2>
-      <div className="make" aria-hidden="true">
-        <i className="base" style={{ flexGrow: base.count / total }} /><i className="tail" style={{ flexGrow: tail.entries / total }} />
-      </div>
+      <h2>{isExact ? "Base and tail" : "Table of embeddings"}</h2>
+      {isExact && (
+        <div className="make" aria-hidden="true">
+          <i className="base" style={{ flexGrow: base.count / total }} /><i className="tail" style={{ flexGrow: tail.entries / total }} />
+        </div>
+      )}
       <dl>
-        <dt>Base</dt><dd>{count(base.count)} images</dd>
-        <dt>Tail</dt><dd>{count(tail.entries)} entries, {size(tail.size_bytes)}</dd>
+        {isExact ? (
+          <>
+            <dt>Base</dt><dd>{count(base.count)} images</dd>
+            <dt>Tail</dt><dd>{count(tail.entries)} entries, {size(tail.size_bytes)}</dd>
+          </>
+        ) : <><dt>Table</dt><dd>{count(images)} images, searched by Cassandra</dd></>}
         <dt>Generation</dt><dd>{count(generation)}</dd>
         <dt>Covers</dt><dd>{Object.entries(coverage.offsets).map(([p, offset]) => `${p}:${offset}`).join("  ")}</dd>
         {expired > 0 && <><dt>Expired unread</dt><dd>{count(expired)}</dd></>}

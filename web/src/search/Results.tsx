@@ -1,6 +1,6 @@
 import type { CSSProperties } from "react";
 
-import type { Match } from "../api/calls";
+import type { Effort, IndexAnswer, Match } from "../api/calls";
 import { count, ms } from "../text";
 import { Card, shapeOf } from "./Card";
 import type { Found } from "./useSearch";
@@ -9,7 +9,7 @@ import type { Found } from "./useSearch";
 const PARTS = ["embedder", "indexer", "cassandra"];
 
 /** The neighbours, in the order that was asked for, and what the answer covers. */
-export function Results({ found, open }: { found: Found; open: (match: Match) => void }) {
+export function Results({ found, index, open }: { found: Found; index: IndexAnswer | null; open: (match: Match) => void }) {
   const { matches, degraded } = found.answer;
   const stalled = degraded.filter((part) => PARTS.includes(part));
   const missing = degraded.filter((part) => !PARTS.includes(part));
@@ -27,17 +27,17 @@ export function Results({ found, open }: { found: Found; open: (match: Match) =>
       {!matches.length && <p className="hint">The index is empty. Add an image first.</p>}
       {missing.length > 0 && <p className="problem">The store is away: ids and distances are exact, {missing.join(", ")} will be back.</p>}
       {stalled.length > 0 && <p className="problem">The index stands still ({stalled.join(", ")}): what was published lately is not among these.</p>}
-      <Covered found={found} />
+      <Covered found={found} index={index} />
     </>
   );
 }
 
-function Covered({ found: { answer: { coverage, timing_ms: took }, tookMs } }: { found: Found }) {
+function Covered({ found: { answer: { coverage, timing_ms: took }, effort, tookMs }, index }: { found: Found; index: IndexAnswer | null }) {
   const offsets = Object.entries(coverage.offsets).map(([partition, offset]) => `${partition}:${offset}`).join("  ");
   const stages = (["decode", "encode", "search", "lookup"] as const).filter((stage) => took[stage] > 0);
   return (
     <dl className="covered">
-      <div><dt>Covers</dt><dd>{count(coverage.count)} images, {coverage.exact && "exactly"}</dd></div>
+      <div><dt>Covers</dt><dd>{count(coverage.count)} images, {coverage.exact ? "exactly" : nearly(index, effort)}</dd></div>
       <div><dt>Up to</dt><dd>{offsets}</dd></div>
       <div>
         <dt>Took</dt>
@@ -46,4 +46,14 @@ function Covered({ found: { answer: { coverage, timing_ms: took }, tookMs } }: {
       <div><dt>Generation</dt><dd>{count(coverage.generation)}</dd></div>
     </dl>
   );
+}
+
+/** How much of what it should have an answer that is not exact has, as far as that was measured. */
+function nearly(index: IndexAnswer | null, effort: Effort): string {
+  const recall = index?.recall?.[effort];
+  const searches = index?.recall_searches?.[effort];
+  if (recall === undefined || !searches) return "about: how many of the nearest are found is not measured yet";
+  // Rounded down, so that what misses some is never told as all.
+  const share = Math.floor(recall * 1000) / 10;
+  return `about: ${share} % of the nearest are found, measured over ${count(searches)} ${searches === 1 ? "search" : "searches"}`;
 }

@@ -26,6 +26,7 @@ export function SearchView({ place: { question, k, effort }, index, collections,
   const [sort, setSort] = useState<Sort>("best");
   const { found: answered, problem, isSearching, again } = useSearch(question, k, sort, effort);
   const [opened, setOpened] = useState<Match | null>(null);
+  const isExact = index?.engine !== "cassandra";
   const knowsDrawings = index?.encoder.knows_drawings ?? true;
   // Of photographs it is half of the answer; while one draws, it would only keep the service busy.
   const { found, isAsking } = useExplained(answered, opened !== null || effort === "thorough" || !knowsDrawings);
@@ -42,10 +43,7 @@ export function SearchView({ place: { question, k, effort }, index, collections,
               ? <>Nearest to <b><Foreign text={nameOf(question)} max={60} /></b></>
               : "Nothing asked yet"}
           </p>
-          <label className="effort" title="Also looks for your image turned, mirrored, as a negative, and for parts of it: slower">
-            <input type="checkbox" role="switch" checked={effort === "thorough"} onChange={(event) => setEffort(event.target.checked ? "thorough" : "normal")} />
-            Thorough
-          </label>
+          <Efforts effort={effort} setEffort={setEffort} isExact={isExact} />
           <label className="sort">
             <span className="unseen">Order</span>
             <select value={sort} onChange={(event) => setSort(event.target.value as Sort)}>
@@ -63,9 +61,9 @@ export function SearchView({ place: { question, k, effort }, index, collections,
             <button onClick={again}>Try again</button>
           </div>
         )}
-        {found && !problem && <Results found={found} open={setOpened} />}
+        {found && !problem && <Results found={found} index={index} open={setOpened} />}
         {found && !problem && found.question === question && <TellMe found={found} show={showWatches} />}
-        {!question && (index?.count === 0 ? <Empty collections={collections} add={add} /> : <Welcome knowsDrawings={knowsDrawings} />)}
+        {!question && (index?.count === 0 ? <Empty collections={collections} add={add} /> : <Welcome knowsDrawings={knowsDrawings} isExact={isExact} />)}
       </section>
       {opened && found && (
         <Details
@@ -83,13 +81,39 @@ function nameOf(question: Question): string {
   return question.kind === "image" ? question.name : question.url;
 }
 
-function Welcome({ knowsDrawings }: { knowsDrawings: boolean }) {
+const EFFORTS: [Effort, string, string][] = [
+  ["normal", "Normal", "Looks at about the 128 nearest images"],
+  ["high", "High", "Looks at about the 512 nearest images, so that fewer are missed: slower"],
+  ["thorough", "Thorough", "Also looks for your image turned, mirrored, as a negative, and for parts of it: slower"],
+];
+
+/** How much is done for an answer. Where every answer is exact, there is nothing between normal and thorough. */
+function Efforts({ effort, setEffort, isExact }: { effort: Effort; setEffort: (effort: Effort) => void; isExact: boolean }) {
+  if (isExact) {
+    return (
+      <label className="effort" title={EFFORTS[2]![2]}>
+        <input type="checkbox" role="switch" checked={effort === "thorough"} onChange={(event) => setEffort(event.target.checked ? "thorough" : "normal")} />
+        Thorough
+      </label>
+    );
+  }
+  return (
+    <label className="effort" title={EFFORTS.find(([value]) => value === effort)?.[2]}>
+      <span className="unseen">Effort</span>
+      <select value={effort} onChange={(event) => setEffort(event.target.value as Effort)}>
+        {EFFORTS.map(([value, name, title]) => <option key={value} value={value} title={title}>{name}</option>)}
+      </select>
+    </label>
+  );
+}
+
+function Welcome({ knowsDrawings, isExact }: { knowsDrawings: boolean; isExact: boolean }) {
   return (
     <div className="welcome">
       <p>Show it a picture, and see what looks alike.</p>
       <p className="hint">
         {knowsDrawings ? "Draw a digit, choose or drop an image, paste one, or begin with a sample." : "Choose a photograph, drop it anywhere on this page, paste it, or begin with one that has just come in."}
-        {" "}Every answer is exact, and says how many images it covers.
+        {" "}{isExact ? "Every answer is exact, and says how many images it covers." : "An answer has nearly all of the nearest images, and says how many it covers."}
       </p>
     </div>
   );
