@@ -59,11 +59,22 @@ class DecoderQuestion(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DecoderAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """What became of each image, in order, and the seconds spent on all of them."""
+    """What became of each image, in order, the seconds spent on all of them, and the processor time of both."""
 
     images: list[Decoded]
     decode_s: float = 0.0
     encode_s: float = 0.0
+    processor_s: float = 0.0
+
+
+def joined(images: list[Decoded], answers: Sequence[DecoderAnswer]) -> DecoderAnswer:
+    """These images, and what all of the answers took together."""
+    return DecoderAnswer(
+        images,
+        sum(answer.decode_s for answer in answers),
+        sum(answer.encode_s for answer in answers),
+        sum(answer.processor_s for answer in answers),
+    )
 
 
 class Decoder(LimitedProcess):
@@ -118,11 +129,7 @@ class Decoder(LimitedProcess):
                 except ProcessEndedError:
                     alone = (DecoderQuestion([value], with_hypotheses) for value in part)
                     answers += [self._ask_alone(question, is_final=is_final) for question in alone]
-        return DecoderAnswer(
-            [image for answer in answers for image in answer.images],
-            sum(answer.decode_s for answer in answers),
-            sum(answer.encode_s for answer in answers),
-        )
+        return joined([image for answer in answers for image in answer.images], answers)
 
     @cached_property
     def _dimensions(self) -> int:
@@ -152,7 +159,7 @@ class Decoder(LimitedProcess):
                     self._end()
                 alone = DecoderQuestion([question.values[place]], question.with_hypotheses)
                 (images[place],) = self._ask_alone(alone, is_final=True).images
-        return DecoderAnswer(images, answer.decode_s, answer.encode_s)
+        return joined(images, [answer])
 
     def _may_have_lacked_memory(self) -> bool:
         room_bytes = self._room_bytes()

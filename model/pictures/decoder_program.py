@@ -59,6 +59,7 @@ def _answer(
 ) -> DecoderAnswer:
     images = []
     decode_s = encode_s = 0.0
+    before_s = time.process_time()
     for value in asked.values:
         failpoint("decoder-image")
         limit_cpu(cpu_limit_s)
@@ -89,7 +90,7 @@ def _answer(
         )
         del picture  # the next one takes its room
     limit_cpu(0)
-    return DecoderAnswer(images, decode_s, encode_s)
+    return DecoderAnswer(images, decode_s, encode_s, time.process_time() - before_s)
 
 
 def _hypotheses(encoder: Encoder, image: Image.Image, cpu_limit_s: float) -> dict[str, bytes]:

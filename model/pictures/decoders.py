@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from model.pictures.decoder import Decoded, Decoder, DecoderAnswer
+from model.pictures.decoder import Decoded, Decoder, DecoderAnswer, joined
 
 # However many cores there are: each child takes some 100 MB, and other programs want cores too.
 DEFAULT_MAX = 4
-# An image that costs less is not worth a second child. Digits take .2 ms, photographs 10 and more.
+# An image that costs less is not worth a second child. Digits take .2 ms of a core, photographs 10 and more; by the clock, anything
+# does on a busy machine.
 COSTLY_S = 0.001
 # Small enough that nobody waits long for the last part, and a frame is still little beside it.
 PART_S = 0.05
@@ -42,7 +43,7 @@ class Decoders:
         is_shared = self._helpers and self._image_s >= COSTLY_S and len(values) > 1
         answer = self._shared_out(values) if is_shared else self._first.decode(values)
         if values:
-            self._image_s = (answer.decode_s + answer.encode_s) / len(values)
+            self._image_s = answer.processor_s / len(values)
         return answer
 
     def close(self) -> None:
@@ -59,31 +60,27 @@ class Decoders:
         size = max(1, min(int(PART_S / self._image_s), len(small) // (1 + len(self._helpers))))
         waiting = deque(small[at : at + size] for at in range(0, len(small), size))
 
-        def decode(decoder: Decoder, places: Sequence[int]) -> tuple[float, float]:
+        def decode(decoder: Decoder, places: Sequence[int]) -> DecoderAnswer:
             is_helper = decoder is not self._first
             answer = decoder.decode([values[place] for place in places], is_final=not is_helper)
             found.update(zip(places, answer.images, strict=True))
             if is_helper:  # which lacks memory sooner, and libraries then say that a file is damaged
                 doubtful.extend(place for place in places if found[place].reason)
-            return answer.decode_s, answer.encode_s
+            return answer
 
-        def help_out(decoder: Decoder) -> list[tuple[float, float]]:
-            taken_s = []
+        def help_out(decoder: Decoder) -> list[DecoderAnswer]:
+            answers = []
             while waiting:
                 try:
                     places = waiting.popleft()
                 except IndexError:  # another one was quicker
                     break
-                taken_s.append(decode(decoder, places))
-            return taken_s
+                answers.append(decode(decoder, places))
+            return answers
 
         helping = [self._threads.submit(help_out, helper) for helper in self._helpers]
-        taken_s = [decode(self._first, [place]) for place in large] + help_out(self._first)
-        taken_s += [taken for helped in helping for taken in helped.result()]
+        answers = [decode(self._first, [place]) for place in large] + help_out(self._first)
+        answers += [answer for helped in helping for answer in helped.result()]
         # Only the first child, with its limits, has the last word on what is refused.
-        taken_s += [decode(self._first, [place]) for place in doubtful]
-        return DecoderAnswer(
-            [found[place] for place in range(len(values))],
-            sum(decode_s for decode_s, _ in taken_s),
-            sum(encode_s for _, encode_s in taken_s),
-        )
+        answers += [decode(self._first, [place]) for place in doubtful]
+        return joined([found[place] for place in range(len(values))], answers)

@@ -1,6 +1,7 @@
 """Several decoder children: the same answers as one gives, and no more children than are worth it."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -59,6 +60,21 @@ def test_cheap_images_start_no_second_child(two: Decoders, monkeypatch: pytest.M
     for _ in range(3):
         two.decode([DIGIT] * 50)
     assert children() == before + 1
+
+
+def test_cheap_images_start_no_second_child_where_the_first_one_gets_no_processor(two: Decoders) -> None:
+    others = decoders_of(psutil.Process())
+    two.decode([DIGIT])
+    (first,) = decoders_of(psutil.Process()).keys() - others.keys()
+    with ThreadPoolExecutor(1) as pool:
+        first.suspend()
+        answer = pool.submit(two.decode, [DIGIT] * 100)
+        with pytest.raises(TimeoutError):
+            answer.result(timeout=1.0)
+        first.resume()
+        answer.result(timeout=60)
+    two.decode([DIGIT] * 50)
+    assert decoders_of(psutil.Process()).keys() - others.keys() == {first}
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])  # Pillow says that a WebP is damaged when it lacks memory for it
