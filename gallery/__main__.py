@@ -134,7 +134,7 @@ def _promote_engine(settings: "Settings", arguments: argparse.Namespace) -> int:
             print(json.dumps({"engine": engine, "alone": True}) if arguments.json else told)
             return 0
         compared = promote_engine(settings, store, name, to=engine, wait_s=arguments.wait_s)
-    back = f"lookalike promote --engine {_OTHER_ENGINE[engine]}"
+    back = f"lookalike promote --engine {_OTHER_ENGINE[engine]} --collection {name}"
     return _tell_change(engine, compared, back, what="engine", as_json=arguments.json)
 
 

@@ -36,7 +36,9 @@ class TableManifest(Manifest, frozen=True, kw_only=True, forbid_unknown_fields=T
         return any(c.next_offset for coverage in self.logs for c in coverage.partitions.values())
 
 
-def empty_manifest(index_id: str, fingerprint: str, dimensions: int, generation: int) -> TableManifest:
+def empty_manifest(
+    index_id: str, fingerprint: str, dimensions: int, generation: int, published_at_ms: int
+) -> TableManifest:
     """Of a table that has nothing yet."""
     return TableManifest(
         index_id=index_id,
@@ -50,7 +52,7 @@ def empty_manifest(index_id: str, fingerprint: str, dimensions: int, generation:
         expired=0,
         digest="",
         content_digest="",
-        published_at_ms=0,
+        published_at_ms=published_at_ms,
         format=TABLE_FORMAT,
         dimensions=dimensions,
     )

@@ -188,7 +188,8 @@ class TableWriter:
 
     def _begin(self) -> TableManifest:
         """Say that there is a new table; the one before answers until the new one covers as much."""
-        begun = empty_manifest(uuid.uuid4().hex, self._fingerprint, self._dimensions, self._mine.generation + 1)
+        now_ms, generation = int(self._wall_clock() * 1000), self._mine.generation + 1
+        begun = empty_manifest(uuid.uuid4().hex, self._fingerprint, self._dimensions, generation, now_ms)
         answers = self._mine.answers or self._mine.manifest
         if answers and _is_covered_by(begun, answers):
             answers = ""

@@ -29,6 +29,7 @@ from topics.topic import Topic, ensure_topics
 TABLES = (
     "collections",
     "distinct_images",
+    "embedding_tables",
     "feed",
     "logs",
     "originals",
@@ -42,14 +43,14 @@ READ = {
     "api": set(TABLES),
     "audit": set(TABLES),
     "embedder": {"collections", "feed", "logs", "records", "schema_versions"},
-    "indexer": {"collections", "feed", "logs", "records", "schema_versions"},
+    "indexer": {"collections", "embedding_tables", "feed", "logs", "records", "schema_versions"},
     "watcher": set(TABLES),
 }
 WRITTEN: dict[str, set[str]] = {
     "api": {"distinct_images", "watch_images", "watches"},
     "audit": set(),
     "embedder": {"feed", "logs", "originals", "records"},
-    "indexer": set(),
+    "indexer": {"embedding_tables"},
     "watcher": {"watch_progress", "watches"},
 }
 
@@ -161,8 +162,14 @@ def test_what_is_not_granted_in_cassandra_is_refused(running: Running, user: str
                     assert "Unauthorized" in running.refused(DependencyError, lambda: ask(statement))  # noqa: B023
                 elif not statement.startswith("TRUNCATE"):
                     ask(statement)
+        if user == "indexer":  # it makes tables of embeddings
+            ask("CREATE TABLE its_own (k int PRIMARY KEY)")
+            ask("DROP TABLE its_own")
+        else:
+            assert "Unauthorized" in running.refused(
+                DependencyError, lambda: ask("CREATE TABLE its_own (k int PRIMARY KEY)")
+            )
         for statement in (
-            "CREATE TABLE more (k int PRIMARY KEY)",
             "CREATE ROLE more WITH SUPERUSER = true",
             f"GRANT ALL PERMISSIONS ON ALL KEYSPACES TO {user}",
             "SELECT * FROM system_auth.roles",

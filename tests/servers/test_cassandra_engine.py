@@ -16,6 +16,7 @@ from gallery.verify import verify
 from tests.api_gallery import digit, running_api, wait_until
 from tests.conftest import fresh_settings
 from tests.parts import Parts
+from tests.waiting import wait_for
 from topics.topic import ensure_topics
 
 PNG = {"Content-Type": "image/png"}
@@ -47,12 +48,20 @@ def client(settings: Settings) -> Iterator[httpx.Client]:
         parts.stop()
 
 
+def _index(client: httpx.Client) -> dict[str, Any] | None:
+    """What the API tells of the collection's index, once it has it."""
+    answer = client.get(f"{BELOW}/index")
+    return answer.json() if answer.status_code == 200 else None
+
+
 def test_a_collection_of_cassandras_engine_is_created_filled_searched_and_dropped(
     client: httpx.Client, settings: Settings
 ) -> None:
     made = client.post("/v1/collections", json={"name": "vast", "encoder": "contrast", "engine": "cassandra"})
     assert (made.status_code, made.json()["engine"]) == (201, "cassandra")
     assert client.post("/v1/collections", json={"name": "x", "encoder": "contrast", "engine": "no"}).status_code == 400
+    nothing_yet = wait_for(lambda: _index(client))
+    assert (nothing_yet["count"], nothing_yet["age_s"] < 600) == (0, True)
     written = [publish(client, f"digit/{n}", digit(n)) for n in range(30)]
     body = search(client, digit(7), written)
     assert body["matches"][0]["id"] == "digit/7" and body["matches"][0]["same_bytes"]
