@@ -59,7 +59,7 @@ export function App({ session, signOut }: { session: Session; signOut: () => voi
         <AddView hidden={!isKnown || place.view !== "add"} ask={ask} />
       </main>
       <footer>
-        Exact neighbours, and every answer says what it covers.
+        Every answer says what it covers.
         <span>
           {session.name !== null && <button onClick={signOut}>Sign out {session.name}</button>}
           <a href={`${BASE}docs`}>API</a> <a href={`${BASE}openapi.json`}>OpenAPI</a> <a href={`${BASE}metrics`}>Metrics</a>
