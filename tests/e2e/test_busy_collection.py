@@ -49,7 +49,7 @@ def test_images_are_searchable_within_a_second_beside_a_flood(running: Settings)
     made = wait_for(lambda: _created(Client(running.api_address), running.encoder))
     quiet = settings_of(running, Collection(name="quiet", encoder=running.encoder, partitions=made["partitions"]))
     pngs = [mnist.png(image) for image in mnist.images("train")[:500]]
-    busy = 100_000
+    busy = 150_000
     with closing(CoverageWatcher(quiet.encoder_index_dir)) as watcher:
         publish_paced(quiet, watcher, pngs, rate=RATE_PER_S, seconds=1, prefix="first")
         with ImagePublisher(running) as publisher:
