@@ -196,7 +196,7 @@ class Settings(ServerSettings):
     )
     audit_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.03,
-        description="Share of one core that comparing Kafka's records with what is stored and found may take all the time; 0 is none.",
+        description="Share of the time in which Kafka's records are compared with what is stored and found, waiting included; 0 is none.",
     )
     audit_metrics_port: OptionalPort = Field(0, description="Prometheus port of the audit; 0 is none.")
     stalled_after_s: Annotated[float, Field(gt=0)] = Field(
