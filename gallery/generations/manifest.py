@@ -11,6 +11,7 @@ an encoder's folder in the index folder (gallery/generations/serving.py)
 import hashlib
 import re
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -106,6 +107,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dimensions: int = 128
     set_aside: dict[str, int] = {}
     not_shown: dict[str, NotShown] = {}
+
+    @classmethod
+    def nothing_yet(
+        cls, index_id: str, encoder: str, dimensions: int, generation: int, of_format: int, published_at_ms: int = 0
+    ) -> Self:
+        """Of a new index, which covers nothing."""
+        return cls(
+            index_id=index_id,
+            generation=generation,
+            encoder=encoder,
+            logs=[],
+            count=0,
+            base=BaseFiles("", 0, {}),
+            tail=TailFile("", 0, 0, ""),
+            rejected={},
+            expired=0,
+            digest="",
+            published_at_ms=published_at_ms,
+            format=of_format,
+            dimensions=dimensions,
+        )
 
     @property
     def log(self) -> str:

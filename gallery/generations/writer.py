@@ -28,7 +28,6 @@ from gallery.generations.manifest import (
     NotShown,
     OtherFormat,
     PartitionCoverage,
-    TailFile,
     current_name,
     digest_of,
     read_manifest,
@@ -188,21 +187,12 @@ class Writer:
     def _start_new(self) -> None:
         names = [path.name.partition("-")[0].partition(".")[0] for path in (self._index_dir / "generations").iterdir()]
         numbers = [int(name) for name in names if re.fullmatch("[0-9]{8,15}", name)]
-        self.manifest = Manifest(
-            index_id=uuid.uuid4().hex,
-            generation=max(numbers, default=0),
-            encoder=self._fingerprint,
-            logs=[],
-            count=0,
-            base=BaseFiles("", 0, {}),
-            tail=TailFile("", 0, 0, ""),
-            rejected={},
-            expired=0,
-            digest="",
-            content_digest="",
-            published_at_ms=0,
-            format=FORMAT,
-            dimensions=self._dimensions,
+        self.manifest = Manifest.nothing_yet(
+            uuid.uuid4().hex,
+            self._fingerprint,
+            self._dimensions,
+            max(numbers, default=0),
+            FORMAT,
         )
         self._start_tail(empty_base(self._dimensions))
         self.fold = self._resumed_fold()

@@ -4,7 +4,7 @@ import msgspec
 
 from contract.errors import IndexDamagedError
 from gallery.generations.fold import Position
-from gallery.generations.manifest import BaseFiles, Manifest, OtherFormat, TailFile
+from gallery.generations.manifest import Manifest, OtherFormat
 
 # Of the tables and of what is said of them. A program that knows another one begins a new table.
 TABLE_FORMAT = 1
@@ -34,28 +34,6 @@ class TableManifest(Manifest, frozen=True, kw_only=True, forbid_unknown_fields=T
     def is_begun(self) -> bool:
         """Whether it covers any record."""
         return any(c.next_offset for coverage in self.logs for c in coverage.partitions.values())
-
-
-def empty_manifest(
-    index_id: str, fingerprint: str, dimensions: int, generation: int, published_at_ms: int
-) -> TableManifest:
-    """Of a table that has nothing yet."""
-    return TableManifest(
-        index_id=index_id,
-        generation=generation,
-        encoder=fingerprint,
-        logs=[],
-        count=0,
-        base=BaseFiles("", 0, {}),
-        tail=TailFile("", 0, 0, ""),
-        rejected={},
-        expired=0,
-        digest="",
-        content_digest="",
-        published_at_ms=published_at_ms,
-        format=TABLE_FORMAT,
-        dimensions=dimensions,
-    )
 
 
 def manifest_text(manifest: TableManifest) -> str:

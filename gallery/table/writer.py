@@ -28,9 +28,9 @@ from gallery.store.rows import FeedRow
 from gallery.table.facts import facts_of
 from gallery.table.manifest import (
     NAMED_NEWEST_MAX,
+    TABLE_FORMAT,
     NamedNewest,
     TableManifest,
-    empty_manifest,
     manifest_text,
     read_table_manifest,
 )
@@ -188,8 +188,8 @@ class TableWriter:
 
     def _begin(self) -> TableManifest:
         """Say that there is a new table; the one before answers until the new one covers as much."""
-        now_ms, generation = int(self._wall_clock() * 1000), self._mine.generation + 1
-        begun = empty_manifest(uuid.uuid4().hex, self._fingerprint, self._dimensions, generation, now_ms)
+        number, now_ms, index_id = self._mine.generation + 1, int(self._wall_clock() * 1000), uuid.uuid4().hex
+        begun = TableManifest.nothing_yet(index_id, self._fingerprint, self._dimensions, number, TABLE_FORMAT, now_ms)
         answers = self._mine.answers or self._mine.manifest
         if answers and _is_covered_by(begun, answers):
             answers = ""

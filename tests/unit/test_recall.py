@@ -18,7 +18,7 @@ from gallery.generations.manifest import LogCoverage, PartitionCoverage
 from gallery.generations.snapshot import Match
 from gallery.store.embeddings import EmbeddingRow
 from gallery.table.facts import facts_of
-from gallery.table.manifest import empty_manifest
+from gallery.table.manifest import TABLE_FORMAT, TableManifest
 from gallery.table.recall import SampledSearch
 from gallery.table.snapshot import TableSnapshot
 
@@ -37,7 +37,8 @@ def row(image_id: str, at: float, offset: int) -> EmbeddingRow:
 def searched(found: list[tuple[str, float, int]], k: int = 3) -> SampledSearch:
     """A search for what lies at 0, which covered the records below `COVERED`."""
     manifest = msgspec.structs.replace(
-        empty_manifest("0", "", 2, 1, 0), logs=[LogCoverage("log", {"0": PartitionCoverage(COVERED, 0)})]
+        TableManifest.nothing_yet("0", "", 2, 1, TABLE_FORMAT),
+        logs=[LogCoverage("log", {"0": PartitionCoverage(COVERED, 0)})],
     )
     matches = [Match(image_id, at, RecordKey("log", 0, offset), 0) for image_id, at, offset in found]
     query = np.zeros(2, np.float32)
