@@ -188,7 +188,8 @@ def configure_logging(stream: Literal["stdout", "stderr"] = "stdout") -> None:
     structlog.configure(
         processors=[*_PROCESSORS, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.PrintLogger(getattr(sys, stream)),
+        # Text and newline in one write: `PrintLogger` writes two, between which the line of a library's logger can come.
+        logger_factory=lambda *_: structlog.WriteLogger(getattr(sys, stream)),
         cache_logger_on_first_use=False,
     )
     others = _StreamHandler(stream)
