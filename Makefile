@@ -12,11 +12,12 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 IMAGES ?= 10000
 MINUTES ?= 30
+ROUNDS ?= 4
 export FOLDER
 COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help venv demo test lint up down bench bench-deps train faults fuzz-deps soak web pictures lock onnx
+.PHONY: help venv demo test lint up down bench bench-deps train faults clusters fuzz-deps soak web pictures lock onnx
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -46,7 +47,12 @@ lint: venv ## ruff and mypy
 
 faults: venv $(VENV)/.fuzz ## all tests that kill, cut off and damage things, and all that take long; LOOKALIKE_TEST_SEED=n repeats a run
 	@$(RUN) -m stack fetch
-	@$(RUN) -m pytest -m "faults or thorough" $(or $(ARGS),-n 2 --no-loadscope-reorder)
+	@$(if $(ARGS),,$(RUN) -m pytest -m "alone")
+	@$(RUN) -m pytest -m "(faults or thorough) and not clusters $(if $(ARGS),,and not alone)" $(or $(ARGS),-n 2 --no-loadscope-reorder)
+
+clusters: venv ## kill, freeze, empty and restart three brokers and three nodes under load, each server ROUNDS=4 times
+	@$(RUN) -m stack fetch
+	@LOOKALIKE_TEST_ROUNDS="$(ROUNDS)" $(RUN) -m pytest -m clusters $(ARGS)
 
 fuzz-deps: venv $(VENV)/.fuzz ## install atheris, with which `make faults` fuzzes what reads strangers' bytes (Linux on x86-64)
 

@@ -45,6 +45,7 @@ def _created(client: Client, encoder: str) -> dict[str, Any] | None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.thorough
+@pytest.mark.alone
 def test_images_are_searchable_within_a_second_beside_a_flood(running: Settings) -> None:
     made = wait_for(lambda: _created(Client(running.api_address), running.encoder))
     quiet = settings_of(running, Collection(name="quiet", encoder=running.encoder, partitions=made["partitions"]))

@@ -11,6 +11,7 @@ from tests.waiting import wait_for
 
 
 @pytest.mark.thorough
+@pytest.mark.clusters
 @pytest.mark.timeout(900)
 def test_everything_is_restarted_one_by_one_and_no_search_fails(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, machines=2, apis=4)

@@ -1,6 +1,6 @@
 """Clusters of three: whichever server is killed or stands still, ingest goes on within 10 s, searches go on, and no rule is broken.
 
-LOOKALIKE_TEST_ROUNDS says how often each server goes away; with LOOKALIKE_TABLES=docs/reliability.md the table there is written.
+`make clusters ROUNDS=n` says how often each server goes away; with LOOKALIKE_TABLES=docs/reliability.md the table there is written.
 """
 
 import os
@@ -60,6 +60,7 @@ def _rows(times: list[Away]) -> Iterator[tuple[object, ...]]:
 
 
 @pytest.mark.thorough
+@pytest.mark.clusters
 @pytest.mark.timeout(300 + 200 * ROUNDS)
 @pytest.mark.parametrize("server", SERVERS)
 def test_ingest_and_searches_go_on_without_one_server(cluster: Cluster, times: list[Away], server: str) -> None:
@@ -69,11 +70,7 @@ def test_ingest_and_searches_go_on_without_one_server(cluster: Cluster, times: l
     def act() -> None:
         for number in range(ROUNDS):
             time.sleep(chance.uniform(2.0, 4.0))  # load before it, at another moment each time
-            what = (
-                chance.choice((KILLED, FROZEN))
-                if ROUNDS > 1
-                else (KILLED, FROZEN)[(number + SERVERS.index(server)) % 2]
-            )
+            what = (KILLED, FROZEN)[(number + SERVERS.index(server)) % 2]
             mine.append(cluster.away(server, what, AWAY_S))
             print(mine[-1], flush=True)
 
@@ -86,6 +83,7 @@ def test_ingest_and_searches_go_on_without_one_server(cluster: Cluster, times: l
 
 
 @pytest.mark.thorough
+@pytest.mark.clusters
 @pytest.mark.timeout(600)
 def test_a_node_that_comes_back_gets_what_it_missed_by_hints_and_without_them_by_repair(cluster: Cluster) -> None:
     def miss(forget: bool) -> None:
@@ -111,6 +109,7 @@ def test_a_node_that_comes_back_gets_what_it_missed_by_hints_and_without_them_by
 
 
 @pytest.mark.thorough
+@pytest.mark.clusters
 @pytest.mark.timeout(600)
 def test_a_node_and_a_broker_that_lost_their_folders_get_all_again(cluster: Cluster) -> None:
     def lose() -> None:

@@ -61,6 +61,7 @@ def stack(settings: Settings, *words: str) -> str:
 
 
 @pytest.mark.thorough
+@pytest.mark.clusters
 @pytest.mark.timeout(900)
 def test_a_cluster_takes_and_finds_images_while_one_broker_and_one_node_are_killed(cluster: Settings) -> None:
     stack(cluster, "up", "--nodes", "3")

@@ -72,7 +72,6 @@ OTHER_VARIABLES = {
     **dict.fromkeys(("LOOKALIKE_TEST_SEED", "LOOKALIKE_TEST_RUNNING"), "tests/conftest.py"),
     "LOOKALIKE_PICTURES": "tests/browser/driver.py",
     "LOOKALIKE_TABLES": "tests/tables.py",
-    "LOOKALIKE_TEST_ROUNDS": "tests/faults/test_clusters.py",
 }
 WIDTH = 100
 
