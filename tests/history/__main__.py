@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from tests.history.held import HELD_FILE, Held
-from tests.history.journal import JOURNAL_FILE, read_journal
-from tests.history.judge import judge, run_of
+from tests.history.journal import JOURNAL_FILE, read_journal, run_of
+from tests.history.judge import judge
 from tests.history.load import Embedder
 
 

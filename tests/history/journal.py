@@ -240,3 +240,8 @@ def read_journal(path: Path, start: int = 0) -> Sequence[Event]:
         lines = file.read().split(b"\n")
     decoder = msgspec.json.Decoder(Event)
     return [decoder.decode(line) for line in lines[:-1] if line]
+
+
+def run_of(events: Sequence[Event]) -> Run:
+    """What a journal is about."""
+    return next(event for event in events if isinstance(event, Run))

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import inf
 
 from tests.history.answers import PUT_OFF, AnswerJudge
 from tests.history.held import Held, HeldRecord
@@ -19,7 +20,6 @@ from tests.history.journal import (
     Fetch,
     Look,
     Outcome,
-    Run,
     Search,
     Send,
     Unwatch,
@@ -30,6 +30,7 @@ from tests.history.told import WatchJudge
 from tests.history.truth import Embedding, Place, Truth
 
 _SERVERS = ("kafka", "cassandra")
+_GENERATION_KEPT_S = 60.0  # after an answer from it, and longer
 # After which parts' faults a rejection or a match may be there twice.
 _REPEATING = (*_SERVERS, "embedder", "watcher")
 
@@ -81,6 +82,7 @@ class _History:
         self.sends_by_number = {event.n: event for event in events if isinstance(event, Send)}
         self.outcomes = {event.n: event for event in events if isinstance(event, Outcome)}
         self._wrong: list[Finding] = []
+        self._kept_until_s: dict[tuple[str, int | None], float] = {}
         self._sends = self._matched()
         self._truth = Truth(held.records, self._sends, embed)
         self._faults = {event.part for event in events if isinstance(event, Fault)}
@@ -183,6 +185,7 @@ class _History:
             coverage = event.coverage
             if coverage is None or coverage.log != self._held.log or _is_of_then(event):
                 continue
+            self._kept_until_s[event.client, coverage.generation] = event.began_s + _GENERATION_KEPT_S
             yield from self._is_ahead(coverage, event.ended_s, where)
             for rule, meant, says in coverage.facts():
                 if (known := told.setdefault((rule, meant), says)) != says:
@@ -192,7 +195,7 @@ class _History:
                 newest[event.client] = coverage
 
     def _refusal(self, search: Search, newest: Coverage | None, where: str) -> Iterator[Finding]:
-        coverage = search.coverage
+        coverage, kept_until_s = search.coverage, self._kept_until_s.get((search.client, search.generation), inf)
         if search.status == 412 and coverage is not None and search.as_of is None:
             if all(coverage.offsets.get(p, 0) >= offset for p, offset in search.min_offsets.items()):
                 yield Finding("too-early", where, f"it was refused although it covers {search.min_offsets}.")
@@ -203,6 +206,8 @@ class _History:
                 yield Finding("missing", where, f"{image_id!r} is not known, and {newest.offsets} hold it.")
         elif search.code == "as-of-future" and self._is_clock_set:
             return  # by the clock of that API the time has not come
+        elif search.code == "generation-gone" and search.ended_s > kept_until_s:
+            return
         elif search.status not in (0, *PUT_OFF):
             yield Finding("refused", where, f"it was refused with {search.status} {search.code}.")
 
@@ -262,11 +267,6 @@ class _History:
                 place = f"record {partition}:{offset} (send {send.n} of {send.image_id!r})"
                 yield Finding("lost", place, f"in the end the index covers {last.coverage.offsets}, without it.")
                 return
-
-
-def run_of(events: Sequence[Event]) -> Run:
-    """What a journal is about."""
-    return next(event for event in events if isinstance(event, Run))
 
 
 def _is_of_then(event: Search | Look) -> bool:

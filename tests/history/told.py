@@ -73,7 +73,8 @@ class WatchJudge:
             if ids[place] and (match.id not in ids[place] or not self._may_repeat):
                 yield Finding("told-twice", at, "it was told of it already.")
             ids[place].add(match.id)
-            if deleted is not None and self._sends[place].began_s > deleted.ended_s + self._forgotten_after_s(deleted):
+            forgotten_s = deleted.ended_s + self._forgotten_after_s(deleted) if deleted and deleted.is_known else np.inf
+            if self._sends[place].began_s > forgotten_s:
                 yield Finding("told-wrongly", at, "the watch was deleted before.")
         for place in matching.keys() - ids.keys() if deleted is None else ():
             if matching[place] > watch.max_distance * (1 - ROUNDING) and matching[place] > 0:

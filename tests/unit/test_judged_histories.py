@@ -26,6 +26,7 @@ from tests.history.journal import (
     Run,
     Search,
     Send,
+    Unwatch,
     Watch,
     read_journal,
 )
@@ -167,23 +168,12 @@ def looked(**changes: Any) -> Change:
     return change
 
 
-def fetched(**changes: Any) -> Change:
-    """Another answer to who asks for the original."""
-
-    def change(events: list[Event], held: Held) -> tuple[list[Event], Held]:
-        return [msgspec.structs.replace(e, **changes) if isinstance(e, Fetch) else e for e in events], held
-
-    return change
+def noted(kind: type[Fetch | Watch], **changes: Any) -> Change:
+    """Another answer to who asks for the original, or who creates a watch."""
+    return lambda events, held: ([changed(e, **changes) if isinstance(e, kind) else e for e in events], held)
 
 
-def watched(**changes: Any) -> Change:
-    def change(events: list[Event], held: Held) -> tuple[list[Event], Held]:
-        return [msgspec.structs.replace(e, **changes) if isinstance(e, Watch) else e for e in events], held
-
-    return change
-
-
-def changed(given: Match, **changes: Any) -> Match:
+def changed(given: Any, **changes: Any) -> Any:
     return msgspec.structs.replace(given, **changes)
 
 
@@ -229,13 +219,13 @@ BROKEN: list[tuple[str, Change]] = [
     ("missing", answer(4, status=404, code="unknown-image", query=Query(image_id="c"))),
     ("metadata", answer(1, matches=[A, changed(B, metadata={"colour": "blue"}), C])),
     ("metadata", answer(1, matches=[A, B, changed(C, timestamp=1)])),
-    ("original", fetched(sha256="00")),
-    ("original", fetched(status=404)),
-    ("refused", fetched(status=500)),
+    ("original", noted(Fetch, sha256="00")),
+    ("original", noted(Fetch, status=404)),
+    ("refused", noted(Fetch, status=500)),
     ("refused", answer(4, status=500, code="bug")),
-    ("watch-start", watched(start={})),
-    ("watch-start", watched(start={"0": 2})),
-    ("told-wrongly", watched(max_distance=4.0)),
+    ("watch-start", noted(Watch, start={})),
+    ("watch-start", noted(Watch, start={"0": 2})),
+    ("told-wrongly", noted(Watch, max_distance=4.0)),
     ("told-wrongly", topic(matches=lambda told: [*told, HeldMatch("m", "w", "c", LOG, 1, 1, 5.0)])),
     ("told-twice", topic(matches=lambda told: told * 2)),
     ("told-twice", topic(matches=lambda told: [*told, told[0]._replace(id="m3")])),
@@ -277,6 +267,18 @@ def test_an_id_that_an_older_generation_does_not_have_is_not_missing() -> None:
     unknown: dict[str, Any] = {"status": 404, "code": "unknown-image", "query": Query(image_id="c"), "coverage": None}
     assert rules(*answer(5, generation=5, **unknown)(*history())) == set()
     assert rules(*answer(5, generation=7, **unknown)(*history())) == {"missing"}
+
+
+@pytest.mark.parametrize(("ended_s", "found"), [(163.0, {"refused"}), (165.0, set())])
+def test_a_generation_may_be_gone_a_minute_after_it_was_told(ended_s: float, found: set[str]) -> None:
+    gone: dict[str, Any] = {"status": 410, "code": "generation-gone", "coverage": None}
+    assert rules(*answer(5, **gone, ended_s=ended_s)(*history())) == found
+
+
+@pytest.mark.parametrize(("is_known", "found"), [(True, {"told-wrongly"}), (False, set())])
+def test_a_watch_may_be_told_while_its_deletion_is_not_confirmed(is_known: bool, found: set[str]) -> None:
+    events, held = history()
+    assert rules([*events, Unwatch(id="w", began_s=1.0, ended_s=2.0, is_known=is_known)], held) == found
 
 
 def test_a_repeat_after_a_fault_is_none() -> None:
