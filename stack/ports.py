@@ -1,17 +1,27 @@
 """Ports for a stack beside whatever else runs."""
 
+import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from stack.service import is_taken
 
+# Below those that systems give to outgoing connections: such a one may take a port before the server does for which it was found.
+_PORTS = range(15_000, 32_000)
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing uses now, all different."""
+    """Ports of loopback that nothing uses now, all different, by chance."""
+    found: list[int] = []
     with ExitStack() as held:
-        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            if len(found) == count:
+                break
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    return found
 
 
 def own_ports() -> dict[str, Any]:

@@ -24,7 +24,8 @@ from tests.waiting import wait_for
 DIGITS = mnist.images("test")
 # So many ids that the gallery stays as large as it is, whatever is uploaded.
 IDS = 500
-WARM_UPLOADS, UPLOADS = 5_000, 10_000
+# As many before the first look as after it: what takes its place only once has taken it.
+WARM_UPLOADS, UPLOADS = 10_000, 10_000
 SWAPS = 300
 CONNECTIONS = 1_000
 AT_ONCE = 200

@@ -22,6 +22,7 @@ from stack.__main__ import main as stack_main
 from stack.cassandra import cassandra
 from stack.java import find_java, find_maven
 from stack.kafka import kafka
+from stack.ports import free_ports
 from stack.process import is_alive, start_child, start_time, stop_stranger
 from stack.programs import environment
 from stack.progress import Progress
@@ -78,6 +79,13 @@ def test_taken_port_names_the_setting_that_moves_it(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=f"port {port} is taken.*LOOKALIKE_API_PORT"):
             refuse_taken_ports(service)
     refuse_taken_ports(service)
+
+
+def test_free_ports_are_none_that_an_outgoing_connection_may_take_meanwhile() -> None:
+    ports = free_ports(50)
+    assert len(set(ports)) == 50
+    with socket.create_server(("127.0.0.1", 0)) as given_by_the_system:
+        assert max(ports) < min(32_768, given_by_the_system.getsockname()[1])
 
 
 def test_servers_elsewhere_are_not_started_here() -> None:
