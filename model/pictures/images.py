@@ -152,7 +152,10 @@ def _loaded(image: Image.Image) -> Image.Image:
     elif isinstance(image, AvifImagePlugin.AvifImageFile):
         content, mode = image._decoder.get_frame(0)[0], image.mode
     else:
+        stated = image.size
         image.load()
+        if image.size != stated:
+            raise ValueError(f"it states {stated[0]} x {stated[1]} pixels and holds {image.width} x {image.height}")
         return image
     image._decoder = None
     frame = Image.frombuffer(mode, image.size, content, "raw", mode, 0, 1)

@@ -177,7 +177,7 @@ def test_dropped_again_and_again_it_holds_up_nobody(
 
 @pytest.mark.parametrize(
     "busy",
-    [2_500, pytest.param(100_000, marks=[pytest.mark.thorough, pytest.mark.timeout(600)])],
+    [2_500, pytest.param(100_000, marks=[pytest.mark.thorough, pytest.mark.alone, pytest.mark.timeout(600)])],
 )
 def test_a_busy_collection_does_not_starve_another(
     settings: Settings, store: Store, made: Made, tmp_path: Path, busy: int

@@ -227,6 +227,16 @@ def test_picture_that_lacks_its_end_is_taken_where_that_is_allowed(kind: str) ->
     assert not decode(whole, accept_truncated=True).is_truncated
 
 
+def test_a_picture_of_another_size_than_its_file_states_is_corrupt() -> None:
+    """A clean aperture that lies beside the picture: what is left of it is smaller than stated."""
+    at = HEIC.index(b"clap") + 23
+    value = HEIC[:at] + bytes([HEIC[at] ^ 64]) + HEIC[at + 1 :]
+    assert (HEIC[at], value[at]) == (0xFC, 0xBC)
+    with pytest.raises(RejectedError, match="states 60 x 40 pixels and holds 28 x 40") as refused:
+        decode(value)
+    assert refused.value.reason == "corrupt"
+
+
 @pytest.mark.parametrize("name", ["lossy WebP", "AVIF", "HEIC", "GIF", "BMP", "TIFF"])
 def test_other_formats_that_lack_their_end_are_never_taken(name: str) -> None:
     with pytest.raises(RejectedError) as refused:
