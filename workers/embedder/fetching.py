@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from faust.types import TP
 from contract.errors import DependencyError
 from workers.embedder.header_names import read_any_header_name
 from workers.embedder.records import Record, reached_from, stretches
+from workers.embedder.sharing import HELD_BYTES_MAX
 from workers.embedder.silence import give_up_silent
 
 # Of one partition in an answer of Kafka, which gives a single larger record anyway: no more is asked for while an answer is not
@@ -91,6 +93,10 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
             for tp, (position, _) in self._reached.items():
                 consumer.seek(tp, position)
             return {}
+        # Before aiokafka asks for what comes behind an answer that is a topic's whole share by itself: of large pictures the next
+        # one would wait in memory while this one is decoded. What is held says later how long.
+        self.full_topics |= _filled(fetched)
+        self._pause_full(consumer)
         # aiokafka hands out records from its position on, without an await behind it: these notes cannot be overtaken.
         batches: dict[TP, list[Record]] = {}
         seeks: dict[TP, int] = {}
@@ -168,6 +174,14 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
             logger.warning("commit failed", detail=str(error))
             return False
         return True
+
+
+def _filled(fetched: Mapping[TP, list[Any]]) -> set[str]:
+    """Topics of which as much was fetched at once as one may hold."""
+    sizes_bytes: Counter[str] = Counter()
+    for tp, records in fetched.items():
+        sizes_bytes[tp.topic] += sum(len(record.value or b"") for record in records)
+    return {topic for topic, size_bytes in sizes_bytes.items() if size_bytes > HELD_BYTES_MAX}
 
 
 def _gap(consumer: Any, tp: TP, after: int) -> Record | None:
