@@ -33,6 +33,7 @@ from tests.history.load import Embedder, Load
 from tests.history.rules import Finding
 from tests.history.sending import Sender
 from tests.parts import Parts
+from tests.waiting import wait_for
 
 SETTLE_S_MAX = 180.0
 # A watch that takes every image: when it was told of the last ones, so were all others of what they must be told of.
@@ -155,9 +156,9 @@ class Driver:
     def _watch_everything(self) -> Watch:
         asker = self._asker(self.parts.apis[0], "watcher")
         query = Query(embedding=[float(x) for x in self.embedder(self._load.picture())])
-        watch = asker.watch(query, _EVERYTHING, None)
+        # An API searches before it has reached Cassandra, where watches are.
+        watch = wait_for(lambda: asker.watch(query, _EVERYTHING, None))
         asker.close()
-        assert watch is not None
         return watch
 
     def _send(self) -> None:
