@@ -95,7 +95,7 @@ class ImageConsumerThread(AIOKafkaConsumerThread):
             return {}
         # Before aiokafka asks for what comes behind an answer that is a topic's whole share by itself: of large pictures the next
         # one would wait in memory while this one is decoded. What is held says later how long.
-        self.full_topics |= _filled(fetched)
+        self.full_topics.update(_filled(fetched))
         self._pause_full(consumer)
         # aiokafka hands out records from its position on, without an await behind it: these notes cannot be overtaken.
         batches: dict[TP, list[Record]] = {}
