@@ -177,12 +177,13 @@ def test_dropped_again_and_again_it_holds_up_nobody(
 
 @pytest.mark.parametrize(
     "busy",
-    [2_500, pytest.param(100_000, marks=[pytest.mark.thorough, pytest.mark.timeout(600)])],
+    [2_500, pytest.param(100_000, marks=[pytest.mark.thorough, pytest.mark.alone, pytest.mark.timeout(600)])],
 )
 def test_a_busy_collection_does_not_starve_another(
     settings: Settings, store: Store, made: Made, tmp_path: Path, busy: int
 ) -> None:
-    """Ten images a second come into one while `busy` wait in another: nearly all have their feed row before three batches of those.
+    """Ten images a second come into one while `busy` wait in another: nearly all have their feed row before two batches of those:
+    the one that is embedded when an image comes, and the one that was fetched by then.
 
     Counted in images, since what a second brings depends on what else the machine does.
     """
@@ -221,7 +222,7 @@ def test_a_busy_collection_does_not_starve_another(
     for what, found in (("ms", done_ms - came_ms), ("of the others first", overtaken_by)):
         p50, p99 = np.percentile(found, [50, 99])
         print(f"{len(sent)} images beside {busy}: p50 {p50:.0f}, p99 {p99:.0f}, most {max(found)} {what}")
-    assert p99 <= 3 * settings.batch_images_max
+    assert p99 <= 2 * settings.batch_images_max
 
 
 def changes(embedder: Embedder) -> int:
