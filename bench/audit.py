@@ -6,9 +6,8 @@ from typing import Any
 
 from bench.machine import machine, versions
 from bench.memory import Peaks
-from bench.own_pipeline import own_pipeline, own_programs, publish_all
+from bench.own_pipeline import own_pipeline, own_programs, publish_all, wait_for_child
 from bench.processor_time import OURS, pids_of, processor_time
-from contract.errors import DependencyError
 from contract.settings import Settings
 from model import mnist
 from stack.ports import free_ports
@@ -43,14 +42,14 @@ def _row(own: Settings, share: float, seconds: float, servers: dict[str, int]) -
     child = start_child(audit(settings))
     peaks = Peaks({"audit": child})
     try:
-        deadline = time.monotonic() + START_S
         # The first stretch takes longest, and the rest after it too.
-        while _checked(settings) <= STRETCH_RECORDS:
-            if child.exit_code() is not None or time.monotonic() > deadline:
-                raise DependencyError(
-                    "audit", f"It has compared next to nothing after {START_S:g} s. {child.last_words()}"
-                )
-            time.sleep(0.1)
+        wait_for_child(
+            "audit",
+            child,
+            lambda: _checked(settings) > STRETCH_RECORDS,
+            timeout_s=START_S,
+            lacking=f"It has compared next to nothing after {START_S:g} s.",
+        )
         with processor_time({"audit": child.pid} | servers) as taken_s:
             began, before = time.monotonic(), _checked(settings)
             time.sleep(seconds)

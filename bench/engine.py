@@ -14,12 +14,11 @@ from api.answers.efforts import Effort
 from api.answers.table_searching import candidates_of
 from bench.machine import machine, versions
 from bench.memory import Peaks
-from bench.own_pipeline import START_TIMEOUT_S, own_pipeline, own_stack
+from bench.own_pipeline import START_TIMEOUT_S, own_pipeline, own_stack, wait_for_child
 from bench.peers import K, recall
 from bench.processor_time import pids_of, processor_time
 from bench.scenarios import STAGED, Searched, current_generation, index_folder, timed_row, with_base
 from bench.search import KINDS, ROUNDS, SearchData, exact_neighbours, interleaved
-from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.nearest.compiled import compile_search
@@ -94,12 +93,11 @@ def measure_engine(settings: Settings, data: SearchData, *, kind: str, with_memo
 
 
 def _writer(own: Settings, store: Store) -> TableWriter:
-    fingerprint = load_encoder(own.encoder, own.encoders_dir).fingerprint
-    dimensions = load_encoder(own.encoder, own.encoders_dir).dimensions
-    lease = Lease(store.embedding_tables, lease_folder(own.encoder_index_dir), own.kafka_topic, fingerprint)
+    encoder = load_encoder(own.encoder, own.encoders_dir)
+    lease = Lease(store.embedding_tables, lease_folder(own.encoder_index_dir), own.kafka_topic, encoder.fingerprint)
     mine = lease.try_take()
     assert mine is not None
-    writer = TableWriter(store.embedding_tables, mine, fingerprint, dimensions)
+    writer = TableWriter(store.embedding_tables, mine, encoder.fingerprint, encoder.dimensions)
     writer.set_logs([LOG])
     writer.fold.follow(0, 0)
     return writer
@@ -151,11 +149,13 @@ def _api_mb(own: Settings, queries: NDArray[np.float32]) -> float:
     """The most that an API takes that is started now, while it answers these queries, in MB."""
     child = start_child(api(own))
     try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not answers_ready(own.api_address):
-            if child.exit_code() is not None or time.monotonic() > deadline:
-                raise DependencyError("api", f"It does not answer. {child.last_words()}")
-            time.sleep(0.1)
+        wait_for_child(
+            "api",
+            child,
+            lambda: answers_ready(own.api_address),
+            timeout_s=START_TIMEOUT_S,
+            lacking="It does not answer.",
+        )
         peaks = Peaks({"api": child})
         for query in queries:
             body = json.dumps({"embedding": query.tolist()}).encode()

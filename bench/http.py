@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from bench.machine import machine, versions
+from bench.own_pipeline import wait_for_child
 from contract.errors import DependencyError
 from contract.settings import Settings
 from lookalike_client import ApiError, Client
@@ -97,11 +98,9 @@ def _echo(settings: Settings, size_bytes: int) -> Iterator[Settings]:
         command = [sys.executable, "-m", "bench.echo", str(size_bytes)]
         child = start_child(replace(api(own), name="echo", command=lambda: command))
         try:
-            deadline = time.monotonic() + ECHO_START_S
-            while not is_taken(own.api_port):
-                if child.exit_code() is not None or time.monotonic() > deadline:
-                    raise DependencyError("echo", f"It does not listen. {child.last_words()}")
-                time.sleep(0.05)
+            wait_for_child(
+                "echo", child, lambda: is_taken(own.api_port), timeout_s=ECHO_START_S, lacking="It does not listen."
+            )
             yield own
         finally:
             child.stop(5.0)

@@ -3,7 +3,7 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,6 +95,19 @@ def own_programs(settings: Settings, *, with_api: bool) -> Iterator[dict[str, Ch
     finally:
         for child in children.values():
             child.stop(10.0)
+
+
+def wait_for_child(name: str, child: Child, is_so: Callable[[], bool], *, timeout_s: float, lacking: str) -> None:
+    """Wait until something is so of a program that was started.
+
+    Raises:
+        DependencyError: it ended, or the time is over: what is `lacking`, and its last words.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if child.exit_code() is not None or time.monotonic() > deadline:
+            raise DependencyError(name, f"{lacking} {child.last_words()}")
+        time.sleep(0.05)
 
 
 def publish_all(settings: Settings, images: Iterable[bytes], prefix: str) -> int:

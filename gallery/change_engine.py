@@ -48,7 +48,7 @@ class _Indexes:
     def table(self) -> TableManifest | None:
         """What the table covers."""
         found = self.store.embedding_tables.find(self.settings.kafka_topic, self.fingerprint)
-        text = (found.answers or found.manifest) if found else ""
+        text = found.answering if found else ""
         return read_table_manifest(text) if text else None
 
 
@@ -257,12 +257,7 @@ def _manifest(snapshot: Snapshot | None) -> Manifest | None:
 def _lack(new: Manifest | None, old: Manifest | None) -> str:
     if new is None or old is None:
         return "is not there yet"
-    missing = sum(max(0, end - _offsets(new).get(place, 0)) for place, end in _offsets(old).items())
-    return f"lacks {missing:,} records that answers cover now"
-
-
-def _offsets(manifest: Manifest) -> dict[tuple[str, str], int]:
-    return {(found.log, p): c.next_offset for found in manifest.logs for p, c in found.partitions.items()}
+    return f"lacks {new.lacks(old):,} records that answers cover now"
 
 
 def _drop_tables(store: Store, topic: str, sleep: Callable[[float], None]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from contract.errors import LookalikeError
 from contract.record_key import RecordKey
 from gallery.generations.fold import Fold, PartitionProgress, Position
-from gallery.generations.manifest import Manifest
 from gallery.generations.reader import Reader
 from gallery.generations.serving import Serving, ServingFile, index_names, write_serving
 from gallery.generations.snapshot import Snapshot
@@ -146,13 +145,7 @@ def _covering(reader: Reader, old: Snapshot | None, name: str, wait_s: float, cl
 def _lack(new: Snapshot | None, old: Snapshot | None) -> str:
     if new is None or old is None:
         return "has no generation"
-    lacks = _offsets(old.manifest).items() - _offsets(new.manifest).items()
-    missing = sum(max(0, end - _offsets(new.manifest).get(place, 0)) for place, end in lacks)
-    return f"lacks {missing:,} records that answers cover now"
-
-
-def _offsets(manifest: Manifest) -> dict[tuple[str, str], int]:
-    return {(found.log, p): c.next_offset for found in manifest.logs for p, c in found.partitions.items()}
+    return f"lacks {new.manifest.lacks(old.manifest):,} records that answers cover now"
 
 
 def _differences(expected: dict[str, Position], new: Snapshot, unknown: Container[str]) -> list[str]:

@@ -139,6 +139,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Next offset of each partition of `log`."""
         return {p: c.next_offset for p, c in self.logs[-1].partitions.items()} if self.logs else {}
 
+    def lacks(self, other: "Manifest") -> int:
+        """How many records `other` covers that are not covered here, by their offsets."""
+        mine = {(coverage.log, p): c.next_offset for coverage in self.logs for p, c in coverage.partitions.items()}
+        return sum(
+            max(0, c.next_offset - mine.get((coverage.log, p), 0))
+            for coverage in other.logs
+            for p, c in coverage.partitions.items()
+        )
+
     def covers(self, other: "Manifest | OtherFormat") -> bool:
         """Whether all that `other` covers is covered here."""
         mine = {coverage.log: coverage.partitions for coverage in self.logs}

@@ -50,6 +50,11 @@ class RegisteredTable:
     manifest: str
     answers: str
 
+    @property
+    def answering(self) -> str:
+        """The manifest of the table that answers; "" where none does."""
+        return self.answers or self.manifest
+
 
 class EmbeddingTables:
     """The rows of all collections. Thread-safe. Every method raises DependencyError when Cassandra fails it.
@@ -156,7 +161,7 @@ class EmbeddingTables:
         for found in self.of_topic(topic):
             taken = self.take(topic, found.encoder, "", found)
             if taken is not None:
-                self.commit(taken, "", taken.answers or taken.manifest)
+                self.commit(taken, "", taken.answering)
 
     def table(self, index_id: str, dimensions: int, *, asks_again: bool = False) -> EmbeddingTable:
         """The table of an index, which need not be there yet. `asks_again` as `EmbeddingTable` takes it."""

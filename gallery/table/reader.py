@@ -42,7 +42,7 @@ class TableReader:
         except DependencyError as error:
             self.refused = str(error)
             return self._snapshot
-        text = (found.answers or found.manifest) if found else ""
+        text = found.answering if found else ""
         if text and text != self._seen:
             self._seen = text
             self._take(text, store)

@@ -190,7 +190,7 @@ class TableWriter:
         """Say that there is a new table; the one before answers until the new one covers as much."""
         number, now_ms, index_id = self._mine.generation + 1, int(self._wall_clock() * 1000), uuid.uuid4().hex
         begun = TableManifest.nothing_yet(index_id, self._fingerprint, self._dimensions, number, TABLE_FORMAT, now_ms)
-        answers = self._mine.answers or self._mine.manifest
+        answers = self._mine.answering
         if answers and _is_covered_by(begun, answers):
             answers = ""
         self._mine = self._tables.commit(self._mine, manifest_text(begun), answers)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from api.answers.as_of import has_come_to, read_as_of, rfc3339
 from api.answers.problems import ProblemError
 from gallery.generations.history import AsOf
-from gallery.generations.manifest import BaseFiles, LogCoverage, Manifest, PartitionCoverage, TailFile
+from gallery.generations.manifest import FORMAT, LogCoverage, Manifest, PartitionCoverage
 from lookalike_client import ApiError, Client
 from lookalike_client.table import neighbours_table
 from tests.api_gallery import Gallery, digit, running_api, settings_for
@@ -186,20 +187,8 @@ def test_what_was_dropped_is_refused_with_the_oldest_that_is_kept(tmp_path: Path
 
 def covering(**partitions: tuple[int, int]) -> Manifest:
     """A generation that covers partitions up to (offset, effective time)."""
-    return Manifest(
-        index_id="i",
-        generation=1,
-        encoder="e",
-        logs=[LogCoverage("images:a", {name[1:]: PartitionCoverage(*found) for name, found in partitions.items()})],
-        count=0,
-        base=BaseFiles("", 0, {}),
-        tail=TailFile("", 0, 0, ""),
-        rejected={},
-        expired=0,
-        digest="",
-        content_digest="",
-        published_at_ms=0,
-    )
+    logs = [LogCoverage("images:a", {name[1:]: PartitionCoverage(*found) for name, found in partitions.items()})]
+    return replace(Manifest.nothing_yet("i", "e", 128, 1, FORMAT), logs=logs)
 
 
 @pytest.mark.parametrize(

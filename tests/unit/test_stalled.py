@@ -1,9 +1,10 @@
 """An index that stands still although records wait is told of, with the part that lets it."""
 
 import pytest
+from msgspec.structs import replace
 
 from api.live.stalled import Stall, StallWatch, Waiting
-from gallery.generations.manifest import BaseFiles, LogCoverage, Manifest, PartitionCoverage, TailFile
+from gallery.generations.manifest import FORMAT, LogCoverage, Manifest, PartitionCoverage
 
 NOTHING, IN_KAFKA, IN_FEED = Waiting(False, False), Waiting(True, False), Waiting(True, True)
 
@@ -17,20 +18,8 @@ class Clock:
 
 
 def manifest_of(next_offset: int) -> Manifest:
-    return Manifest(
-        index_id="a",
-        generation=1,
-        encoder="e",
-        logs=[LogCoverage("images:a", {"0": PartitionCoverage(next_offset, 0)})],
-        count=0,
-        base=BaseFiles("", 0, {}),
-        tail=TailFile("", 0, 0, ""),
-        rejected={},
-        expired=0,
-        digest="",
-        content_digest="",
-        published_at_ms=0,
-    )
+    logs = [LogCoverage("images:a", {"0": PartitionCoverage(next_offset, 0)})]
+    return replace(Manifest.nothing_yet("a", "e", 128, 1, FORMAT), logs=logs)
 
 
 @pytest.fixture
