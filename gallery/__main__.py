@@ -198,8 +198,9 @@ def _stats(settings: "Settings", arguments: argparse.Namespace) -> int:
     age_s = time.time() - manifest.published_at_ms / 1000
     print(f"index       {manifest.index_id}, generation {manifest.generation}, published {age_s:.1f} s ago")
     print(f"images      {manifest.count:,}, content digest {manifest.content_digest}")
-    print(f"base        {manifest.base.count:,} images in {manifest.base.name or '(none yet)'}")
-    print(f"tail        {manifest.tail.entries:,} entries, {manifest.tail.size_bytes:,} bytes")
+    if own.engine == "exact":
+        print(f"base        {manifest.base.count:,} images in {manifest.base.name or '(none yet)'}")
+        print(f"tail        {manifest.tail.entries:,} entries, {manifest.tail.size_bytes:,} bytes")
     print(f"encoder     {manifest.encoder}")
     print(f"rejected    {sum(manifest.rejected.values()):,} {manifest.rejected or ''}")
     print(f"set aside   {sum(manifest.set_aside.values()):,} {manifest.set_aside or ''}")

@@ -19,6 +19,8 @@ from gallery.generations.reader import Reader
 from gallery.generations.snapshot import Snapshot
 from gallery.store.store import Store
 from gallery.store.watches import StoredWatch, WatchStart
+from gallery.table.reader import newest_table
+from gallery.table.snapshot import AnySnapshot
 from tests.conftest import fresh_settings
 from tests.embedding import Sent, make_topics, picture, publish
 from tests.parts import Parts
@@ -59,8 +61,14 @@ def holding(settings: Settings, wanted: dict[str, bytes]) -> Snapshot:
     return wait_for(found)
 
 
-def contents(snapshot: Snapshot) -> dict[str, bytes]:
+def contents(snapshot: AnySnapshot) -> dict[str, bytes]:
     return {image_id: embedding for image_id, (_, embedding) in snapshot.contents()}
+
+
+def of_table(store: Store, settings: Settings) -> dict[str, bytes] | None:
+    """What a collection's table of embeddings holds, once it holds anything."""
+    snapshot = newest_table(store, settings)
+    return None if snapshot is None else contents(snapshot) or None
 
 
 def match(number: int) -> WatchMatch:
@@ -89,7 +97,10 @@ def test_a_restored_backup_answers_as_what_was_backed_up(stack: Settings, tmp_pa
     log = make_topics(settings)
     store = Store.connect(settings)
     second = settings_of(
-        settings, create_collection(settings, store.registry, name="second", encoder="contrast", partitions=1)
+        settings,
+        create_collection(
+            settings, store.registry, name="second", encoder="contrast", partitions=1, engine="cassandra"
+        ),
     )
     stored = [Sent(f"id/{n}".encode(), picture(n), (("metadata", b'{"n": %d}' % n),), n % 2) for n in range(20)]
     stored += [
@@ -100,7 +111,8 @@ def test_a_restored_backup_answers_as_what_was_backed_up(stack: Settings, tmp_pa
     ]
     with running(settings, "embedder", "indexer"):
         before = covering(settings, publish(settings, stored))
-        of_second = contents(covering(second, publish(second, [Sent(b"other", picture(70))])))
+        publish(second, [Sent(b"other", picture(70))])
+        of_second = wait_for(lambda: of_table(store, second))
     watch = StoredWatch(
         topic=settings.kafka_topic,
         id="w",
@@ -158,7 +170,9 @@ def test_a_restored_backup_answers_as_what_was_backed_up(stack: Settings, tmp_pa
 
     with running(restored, "embedder", "indexer"):
         found = holding(restored, contents(expected))
-        holding(settings_of(restored, empty.registry.collections()["second"]), of_second)
+        own = settings_of(restored, empty.registry.collections()["second"])
+        assert own.engine == "cassandra"
+        assert wait_for(lambda: of_table(empty, own)) == of_second
     query = np.frombuffer(contents(expected)["id/7"], "<f4")
     assert [(m.image_id, m.distance) for m in found.search(query, 30)] == [
         (m.image_id, m.distance) for m in expected.search(query, 30)

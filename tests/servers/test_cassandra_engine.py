@@ -13,11 +13,14 @@ from contract.settings import Settings
 from gallery.store.store import Store
 from gallery.table.reader import newest_table
 from gallery.verify import verify
+from lookalike_client import Client
+from stack.programs import environment
 from tests.api_gallery import digit, running_api, wait_until
 from tests.conftest import fresh_settings
 from tests.parts import Parts
 from tests.waiting import wait_for
 from topics.topic import ensure_topics
+from workers.__main__ import main
 
 PNG = {"Content-Type": "image/png"}
 BELOW = "/v1/collections/vast"
@@ -35,17 +38,23 @@ def settings(stack: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def client(settings: Settings) -> Iterator[httpx.Client]:
-    """An API over running programs."""
+def parts(settings: Settings) -> Iterator[Parts]:
+    """Running programs."""
     ensure_topics(settings)
-    parts = Parts(settings, [])
-    parts.start("embedder", "indexer")
+    made = Parts(settings, [])
+    made.start("embedder", "indexer", "watcher")
     try:
-        with running_api(settings) as address, httpx.Client(base_url=address, timeout=60) as client:
-            wait_until(lambda: client.get("/v1/collections/nobody").status_code == 404, "the registry was read")
-            yield client
+        yield made
     finally:
-        parts.stop()
+        made.stop()
+
+
+@pytest.fixture
+def client(settings: Settings, parts: Parts) -> Iterator[httpx.Client]:
+    """An API over them."""
+    with running_api(settings) as address, httpx.Client(base_url=address, timeout=60) as client:
+        wait_until(lambda: client.get("/v1/collections/nobody").status_code == 404, "the registry was read")
+        yield client
 
 
 def _index(client: httpx.Client) -> dict[str, Any] | None:
@@ -93,6 +102,39 @@ def test_a_collection_of_cassandras_engine_is_created_filled_searched_and_droppe
         assert client.delete(f"{BELOW}?confirm=vast").status_code == 200
         assert not snapshot.table.is_there()
         assert own.embedding_tables.of_topic(settings_of(settings, collection).kafka_topic) == []
+
+
+def test_watches_are_told_and_what_somebody_took_from_the_table_is_repaired(
+    client: httpx.Client, settings: Settings, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.post("/v1/collections", json={"name": "vast", "encoder": "contrast", "engine": "cassandra"})
+    assert made.status_code == 201
+    wait_for(lambda: _index(client))
+    gallery = Client(settings.api_address, collection="vast")
+    watch = gallery.watch(digit(3), max_distance=0.0)
+    written = [publish(client, f"digit/{n}", digit(n)) for n in range(10)]
+    assert [match.image for match in wait_for(lambda: gallery.matches(watch.id))] == ["digit/3"]
+    search(client, digit(3), written)
+
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    compare = ["verify", "--topic", "--collection", "vast"]
+    assert main(compare) == 0
+    with closing(Store.connect(settings)) as own:
+        snapshot = newest_table(own, settings_of(settings, own.registry.collections()["vast"]))
+        assert snapshot is not None
+        with own.embedding_tables.session.asked("taking a row away") as driver:
+            driver.execute(f"DELETE FROM {snapshot.table.name} WHERE image_id = 'digit/3'")
+    assert main(compare) == 1
+    assert main([*compare, "--repair"]) == 1
+
+    def is_repaired() -> bool | None:
+        parts.restart_what_ended()
+        return main(compare) == 0 or None
+
+    wait_for(is_repaired)
+    wait_for(lambda: search(client, digit(3), written)["matches"][0]["id"] == "digit/3" or None)
+    assert search(client, digit(3), written)["coverage"]["count"] == 10
 
 
 def publish(client: httpx.Client, image_id: str, value: bytes) -> dict[str, Any]:

@@ -8,9 +8,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEADER = "| symptom | check | remedy | tried by |"
 TRIED = re.compile(r"(?:`test_\w+`(?:, `test_\w+`)*|by hand: \d{4}-\d\d-\d\d)")
-UNTRIED = "not tried yet"
-# May only become fewer.
-UNTRIED_MAX = 1
 
 
 def rows() -> list[str]:
@@ -30,7 +27,7 @@ ROWS = rows()
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2:40])
 def test_row_says_who_tried_its_remedy(row: str) -> None:
     tried = row.removesuffix(" |").rpartition(" | ")[2]
-    assert TRIED.fullmatch(tried) or tried == UNTRIED
+    assert TRIED.fullmatch(tried)
 
 
 def test_tests_that_are_named_exist() -> None:
@@ -40,7 +37,3 @@ def test_tests_that_are_named_exist() -> None:
     }
     named = {name for row in ROWS for name in re.findall(r"`(test_\w+)`", row.rpartition(" | ")[2])}
     assert len(named) > 40 and named - known == set()
-
-
-def test_remedies_that_nobody_tried_become_fewer() -> None:
-    assert sum(row.endswith(f" | {UNTRIED} |") for row in ROWS) == UNTRIED_MAX
