@@ -1,9 +1,11 @@
 """The engine cassandra beside the exact one over the same embeddings: recall, what a search and what writing take, what an API holds."""
 
 import json
+import threading
 import time
 import urllib.request
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from gallery.table.snapshot import TableSnapshot
 from gallery.table.writer import TableWriter
 from model.encoder import load_encoder
 from runtime.progress import progress_line
+from runtime.retrying import retrying
 from stack.process import start_child
 from stack.programs import answers_ready, api
 
@@ -105,7 +108,7 @@ def _writer(own: Settings, store: Store) -> TableWriter:
 
 def _filled(servers: Settings, writer: TableWriter, embeddings: NDArray[np.float32]) -> dict[str, Any]:
     """Write embeddings (n, d) as the indexer does what it reads of the feed; ids are row numbers."""
-    n, began = len(embeddings), time.perf_counter()
+    n, began, stop = len(embeddings), time.perf_counter(), threading.Event()
     with progress_line("writing", n, "rows") as bar, processor_time(pids_of(servers, "servers")) as taken_s:
         for start in range(0, n, STAGED):
             part = range(start, min(start + STAGED, n))
@@ -113,9 +116,10 @@ def _filled(servers: Settings, writer: TableWriter, embeddings: NDArray[np.float
                 FeedRow(RecordKey(LOG, 0, row), row, "put", "", f"{row:08}", embeddings[row].tobytes(), row)
                 for row in part
             ]
-            writer.prefetch(rows)
+            # As an indexer does: Cassandra may have to write down first what it was given.
+            retrying(partial(writer.prefetch, rows), "cassandra", stop)
             writer.stage(writer.fold.add(0, 0, rows))
-            writer.publish()
+            retrying(writer.publish, "cassandra", stop)
             bar.update(len(part))
     return {
         "written_per_s": round(n / (time.perf_counter() - began), 1),

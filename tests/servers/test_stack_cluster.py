@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from contract.collections import publishing_settings
 from contract.settings import DIGITS_ENCODER, PREFIX, Settings, load_settings
+from lookalike_client import ApiError, Client
 from model import mnist
 from stack import groups
 from stack.jars import ROOT
@@ -74,34 +75,37 @@ def test_a_cluster_takes_and_finds_images_while_one_broker_and_one_node_are_kill
     assert all(is_alive(process["pid"], process["started_at"]) for process in processes.values() if process["pid"])
 
     clients = load_settings(**{**cluster.model_dump(), "stack_nodes": 3})  # they come to whichever node is there
+    Client(clients.api_address).create_collection("vast", encoder=DIGITS_ENCODER, engine="cassandra")
+    collections = ("default", "vast")
     pictures = [mnist.png(image) for image in mnist.images("test")[:20]]
-    publish(clients, pictures[:10], "before")
-    found(clients, pictures[0], "before/0")
-    for name in ("kafka-1", "cassandra-1"):
-        os.kill(processes[name]["pid"], signal.SIGKILL)
-    publish(clients, pictures[10:], "meanwhile")
-    found(clients, pictures[19], "meanwhile/9")
-    found(clients, pictures[1], "before/1")
+    for name in collections:
+        publish(clients, name, pictures[:10], "before")
+        found(clients, name, pictures[0], "before/0")
+    for server in ("kafka-1", "cassandra-1"):
+        os.kill(processes[server]["pid"], signal.SIGKILL)
+    for name in collections:
+        publish(clients, name, pictures[10:], "meanwhile")
+        found(clients, name, pictures[19], "meanwhile/9")
+        found(clients, name, pictures[1], "before/1")
 
     stack(cluster, "down")
     wait_for(lambda: not any(is_alive(each["pid"], each["started_at"]) for each in processes.values()) or None)
 
 
-def publish(settings: Settings, pictures: list[bytes], name: str) -> None:
-    """Publish pictures, and return when Kafka has confirmed all of them."""
-    with ImagePublisher(settings) as publisher:
+def publish(settings: Settings, collection: str, pictures: list[bytes], prefix: str) -> None:
+    """Publish pictures to a collection, and return when Kafka has confirmed all of them."""
+    with ImagePublisher(publishing_settings(settings, collection)) as publisher:
         for number, picture in enumerate(pictures):
-            publisher.put(picture, image_id=f"{name}/{number}")
+            publisher.put(picture, image_id=f"{prefix}/{number}")
 
 
-def found(settings: Settings, picture: bytes, image_id: str) -> None:
+def found(settings: Settings, collection: str, picture: bytes, image_id: str) -> None:
     """Wait until a picture finds itself."""
+    client = Client(settings.api_address, collection=collection)
 
     def ask() -> bool | None:
-        with contextlib.suppress(httpx.HTTPError):
-            answer = httpx.post(f"{settings.api_address}/v1/search", content=picture, params={"k": 1}, timeout=10.0)
-            if answer.status_code == 200:
-                return any(match["id"] == image_id for match in answer.json()["matches"]) or None
+        with contextlib.suppress(ApiError):
+            return any(match.id == image_id for match in client.search(picture, k=1).matches) or None
         return None
 
     wait_for(ask, timeout_s=90)
