@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.errors import DependencyError
 from contract.record_key import RecordKey
 from contract.settings import Settings
 from gallery.store.rows import FeedRow
@@ -30,6 +31,7 @@ from tests.receiver import Receiver
 from tests.waiting import wait_for
 from topics import matches
 from topics.topic import Topic, ensure_topics
+from workers.watcher import collection
 
 KILLED_AT = (
     "watcher-before-take-up",
@@ -181,6 +183,19 @@ def test_without_kafka_its_log_says_that_a_collection_waits_and_then_nothing_is_
             os.kill(kafka, signal.SIGCONT)
         expected += running.append(near, 1)
         assert running.told(watch, len(expected)) == expected
+
+
+def test_matches_that_do_not_come_are_not_waited_for_for_ever(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Kafka stands still after it has said where they end."""
+    monkeypatch.setattr(matches.MatchReader, "end_offset", lambda _: 1)
+    monkeypatch.setattr(collection, "UNMOVED_S_MAX", 0.5)
+    with (
+        contextlib.closing(collection.TopicTeller(running.settings)) as teller,
+        pytest.raises(DependencyError, match="the matches from 0 to 1 do not come"),
+    ):
+        list(teller.read_from(0))
 
 
 KEPT = 5

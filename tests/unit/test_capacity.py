@@ -194,7 +194,9 @@ def test_json_has_everything_by_name(capsys: pytest.CaptureFixture[str], kind: s
 def test_how_fresh_a_gallery_would_be_is_told_where_all_that_it_takes_was_measured() -> None:
     costs = {name: {"time": 1000.0} for name in ("kafka", "embedder", "decoder", "storing", "indexer", "reading")}
     results = {"simulate": {"costs_us": {**costs, "batch_wait": 4000.0, "image_wait": 10.0}}}
-    for rate, kept_up in ((100.0, True), (20_000.0, False)):
+    us = FILLED["digits"].image_us["indexer"].value
+    assert us is not None
+    for rate, kept_up in ((100.0, True), (1.5e6 / us, False)):  # there is one indexer, which is one core
         load = Load(1e6, rate, 10)
         made = plan("exact", load, FILLED["digits"], MACHINE)
         found = foretell(made, load, FILLED["digits"], MACHINE, results)

@@ -79,7 +79,8 @@ USED = [
         consumer,
         "_thread _acked _acked_index _wait_next_records scheduler flow_active stop_flow can_resume_flow should_stop wait assignment "
         "_read_offset",
-        "seek_to_committed on_partitions_revoked on_partitions_assigned getmany _getmany _to_message _new_offset _new_consumer_thread",
+        "seek_to_committed stop_flow resume_flow on_partitions_revoked on_partitions_assigned getmany _getmany _to_message "
+        "_new_offset _new_consumer_thread",
     ),
     Used(Consumer, reader, "subscribe"),
     Used(

@@ -78,6 +78,8 @@ class ImageConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.seek_number = 0
+        # How often the flow was stopped, and how often by the time of the last seek.
+        self._stops, self._sought = 0, -1
         self._held = Held()
         self._done: dict[TP, int] = {}
         self._member = ""
@@ -116,10 +118,27 @@ class ImageConsumer(Consumer):
         """As `ImageConsumerThread.check_group`."""
         await self._image_thread.check_group()
 
+    def stop_flow(self) -> None:
+        """Deliver nothing before the next seek is done."""
+        self._stops += 1
+        super().stop_flow()
+
+    def resume_flow(self) -> None:
+        """Deliver again, unless the flow was stopped during the seek that this is to follow.
+
+        Faust resumes it all the same; then what the next seek fetches could come before Faust has cleared its queues behind that seek,
+        and would be lost to this process.
+        """
+        if self._sought == self._stops:
+            super().resume_flow()
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Start each assigned partition at the first offset that the feed lacks."""
+        stops = self._stops
         try:
-            return await self._seek_to_feed()
+            found = await self._seek_to_feed()
+            self._sought = stops
+            return found
         except (IllegalStateError, AssertionError) as error:  # aiokafka asserts that something is assigned
             # Partitions went elsewhere meanwhile. Nothing is read until those that are left, or come, are sought.
             logger.info("assigned again meanwhile", detail=repr(error))
