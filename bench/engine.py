@@ -73,6 +73,7 @@ def measure_engine(settings: Settings, data: SearchData, *, kind: str, with_memo
         "dimensions": data.embeddings.shape[1],
         "queries": len(data.queries),
         "rounds": ROUNDS,
+        "cassandra_heap_mib": settings.cassandra_heap_mib,
         "machine": machine(),
         "versions": versions(),
     }
