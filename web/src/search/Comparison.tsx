@@ -71,17 +71,22 @@ function Over({ pair, match, names }: { pair: Pair; match: Match; names: readonl
 
 /**
  * Both pictures once they are loaded; null as long as none are, or where the browser can show neither them nor what stands in for them.
- * A thumbnail stays until the original is loaded, so that nobody's slider is taken away under their hand.
+ * The result's thumbnail does until the original is loaded, whichever of them was named first: an original may take long.
  */
 function usePair(query: string, queryInstead: string | undefined, querySize: Size | null, result: string, resultInstead: string): Pair | null {
   const [pair, setPair] = useState<Pair | null>(null);
   useEffect(() => {
-    let isCurrent = true;
-    Promise.all([loaded(query, queryInstead), loaded(result, resultInstead)]).then(([query, result]) => {
-      const size = querySize ?? { width: query.naturalWidth, height: query.naturalHeight };
-      if (isCurrent) setPair({ query, size, result });
-    }, () => undefined);
-    return () => { isCurrent = false; };
+    let isDone = false;
+    const asked = loaded(query, queryInstead);
+    const show = async (coming: Promise<HTMLImageElement>, isLast: boolean) => {
+      const [query, result] = await Promise.all([asked, coming]);
+      if (isDone) return;
+      isDone = isLast;
+      setPair({ query, size: querySize ?? { width: query.naturalWidth, height: query.naturalHeight }, result });
+    };
+    show(loaded(resultInstead), false).catch(() => undefined);
+    show(loaded(result, resultInstead), true).catch(() => undefined);
+    return () => { isDone = true; };
   }, [query, queryInstead, querySize?.width, querySize?.height, result, resultInstead]);
   return pair;
 }
