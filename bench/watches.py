@@ -118,6 +118,7 @@ def _matches(reader: MatchReader, image_count: int) -> Iterator[NumberedMatch]:
     images: set[int] = set()
     ends = time.monotonic() + LEFT_S_MAX
     while len(images) < image_count and time.monotonic() < ends:
-        for numbered in reader.read():
+        for numbered in reader.read_to(reader.end_offset()):
             images.add(numbered.match.source.offset)
             yield numbered
+        time.sleep(0.05)

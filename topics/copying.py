@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,10 +14,9 @@ from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
 from topics.batch_publisher import NO_KEY, open_producer
 from topics.clients import CONNECT_TIMEOUT_S, close_producer, open_reader
+from topics.polling import polled_to
 
 _FETCH_SIZE_BYTES_MAX = 1024 * 1024
-_POLL_TIMEOUT_MS = 500
-_STUCK_S = 30.0
 _UNCONFIRMED_MAX = 256
 _UNCONFIRMED_BYTES_MAX = 16 * 1024 * 1024
 _CONFIRM_S = 60.0
@@ -124,22 +124,17 @@ def _of_partition(
         max_partition_fetch_bytes=_FETCH_SIZE_BYTES_MAX,
         fetch_max_bytes=_FETCH_SIZE_BYTES_MAX,
     )
-    effective_ms, moved_s = 0, time.monotonic()
+    effective_ms = 0
     try:
         consumer.assign([place])
         consumer.seek(place, start)
-        while (at := consumer.position(place)) < end:
-            for found in consumer.poll(timeout_ms=_POLL_TIMEOUT_MS, max_records=64).get(place, []):
-                if found.offset >= end:
-                    return
-                effective_ms = max(effective_ms, found.timestamp)
-                headers = [(name, content) for name, content in found.headers]
-                record = CopiedRecord(place.partition, found.offset, found.timestamp, found.key, found.value, headers)
-                yield effective_ms, place.partition, found.offset, record
-            if consumer.position(place) > at:
-                moved_s = time.monotonic()
-            elif time.monotonic() - moved_s > _STUCK_S:
-                raise DependencyError("kafka", f"reading {place.topic} {place.partition} stopped at {at} of {end}.")
+        for found in itertools.chain.from_iterable(polled_to(consumer, {place: end}, records_max=64)):
+            if found.offset >= end:
+                return
+            effective_ms = max(effective_ms, found.timestamp)
+            headers = [(name, content) for name, content in found.headers]
+            record = CopiedRecord(place.partition, found.offset, found.timestamp, found.key, found.value, headers)
+            yield effective_ms, place.partition, found.offset, record
     except (KafkaError, OSError) as error:
         raise DependencyError("kafka", f"reading {place.topic} failed: {error}") from error
     finally:

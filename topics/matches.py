@@ -6,7 +6,7 @@ It has one partition, so its offsets number the matches in the order in which th
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,12 +18,13 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from topics.batch_publisher import BatchPublisher, Message
 from topics.clients import CONNECT_TIMEOUT_S, open_reader
+from topics.polling import STILL_S_MAX, polled_to
 from topics.versions import check_version, version_header
 
 NEWEST_MATCHES_MAX = 10_000
-_POLL_TIMEOUT_MS = 200
 _POLL_RECORDS_MAX = 2000
-_POLLS_MAX = 20
+# A request waits for this long.
+_STILL_S_MAX = 4.0
 
 
 class MatchSource(msgspec.Struct, frozen=True):
@@ -129,25 +130,23 @@ class MatchReader:
         first = self._asked(lambda: self._consumer.beginning_offsets([self._place]))[self._place]
         self._asked(lambda: self._consumer.seek(self._place, max(first, min(offset, self.end_offset()))))
 
-    def read(self) -> list[NumberedMatch]:
-        """The matches that follow, none when there are none within a moment; up to one that a newer version wrote.
+    def read_to(self, end: int, *, still_s_max: float = STILL_S_MAX) -> Iterator[NumberedMatch]:
+        """The matches that follow, up to an offset, or up to one that a newer version wrote.
 
         Raises:
             NewerVersionError: the next one is such.
+            DependencyError: Kafka failed, or nothing came for `still_s_max` seconds.
         """
-        polled = self._asked(lambda: self._consumer.poll(timeout_ms=_POLL_TIMEOUT_MS, max_records=_POLL_RECORDS_MAX))
-        found: list[NumberedMatch] = []
-        for record in (record for records in polled.values() for record in records):
-            try:
-                match = parse_match(record)
-            except NewerVersionError:
-                self._consumer.seek(self._place, record.offset)
-                if found:
-                    break
-                raise
-            if match is not None:
-                found.append(match)
-        return found
+        polls = polled_to(self._consumer, {self._place: end}, records_max=_POLL_RECORDS_MAX, still_s_max=still_s_max)
+        while (records := self._asked(lambda: next(polls, None))) is not None:
+            for record in records:
+                try:
+                    match = parse_match(record)
+                except NewerVersionError:
+                    self._consumer.seek(self._place, record.offset)
+                    raise
+                if match is not None:
+                    yield match
 
     def close(self) -> None:
         """Let go of Kafka."""
@@ -210,10 +209,9 @@ class NewestMatches:
         end = self._reader.end_offset()
         if end - self._reader.next_offset > NEWEST_MATCHES_MAX:
             self._reader.seek(end - NEWEST_MATCHES_MAX)
-        for _ in range(_POLLS_MAX):
-            if self._reader.next_offset >= end:
-                break
-            self._kept.extend(self._reader.read())
+        for numbered in self._reader.read_to(end, still_s_max=_STILL_S_MAX):
+            self._kept.append(numbered)
+            self._next_offset = numbered.offset + 1
         self._next_offset = self._reader.next_offset
 
     def _close(self) -> None:

@@ -21,6 +21,7 @@ from contract.record_key import RecordKey
 from contract.settings import Settings
 from topics.batch_publisher import Message
 from topics.clients import CONNECT_TIMEOUT_S, open_reader
+from topics.polling import STILL_S_MAX, polled_to
 from topics.versions import check_version, version_header
 
 # A compressed batch may bring keys and headers that are larger than any message of ours can be.
@@ -31,11 +32,9 @@ CUT_HEADER = f"{REJECTION_HEADER_PREFIX}cut"
 NEWEST_MAX = 50
 # A request waits for this long; what is not read by then is read for the next one.
 _NEWEST_CONNECT_TIMEOUT_S = 2.0
-_NEWEST_POLL_TIMEOUT_MS = 200
-_NEWEST_POLLS_MAX = 50
+_NEWEST_S_MAX = 5.0
 # A refused image may have 32 MiB; the consumer holds no more than one such of each partition.
 _NEWEST_FETCH_SIZE_BYTES_MAX = 1024 * 1024
-_POLL_TIMEOUT_MS = 500
 _POLL_RECORDS_MAX = 64
 
 
@@ -137,7 +136,7 @@ def read_rejected(settings: Settings) -> Iterator[RejectedMessage]:
     seen = set()
     try:
         consumer.seek_to_beginning(*_assign(consumer, settings.rejected_topic))
-        for message in _messages_to_end(consumer, timeout_ms=_POLL_TIMEOUT_MS):
+        for message in itertools.chain.from_iterable(_messages_to_end(consumer, still_s_max=STILL_S_MAX)):
             if message.rejection.key not in seen:
                 seen.add(message.rejection.key)
                 yield message
@@ -172,8 +171,7 @@ class NewestRejected:
         self._read_s = self._clock()
         with self._reading:
             try:
-                self._read_on()
-                is_complete = True
+                is_complete = self._read_on()
             except (KafkaError, DependencyError, ConfigurationError, OSError):
                 self._close()
                 is_complete = False
@@ -188,15 +186,19 @@ class NewestRejected:
         with self._reading:
             self._close()
 
-    def _read_on(self) -> None:
+    def _read_on(self) -> bool:
+        """Whether it came to the end, or else ran out of time."""
         if self._consumer is None:
             self._consumer = self._open()
-        for message in _messages_to_end(
-            self._consumer, timeout_ms=_NEWEST_POLL_TIMEOUT_MS, polls_max=_NEWEST_POLLS_MAX
-        ):
-            self._kept.setdefault(message.rejection.key, replace(message, value=None, headers=()))
-        newest = sorted(self._kept.values(), key=_time_ms)[-NEWEST_MAX:]
-        self._kept = {message.rejection.key: message for message in newest}
+        began_s = self._clock()
+        for messages in _messages_to_end(self._consumer, still_s_max=_NEWEST_S_MAX):
+            for message in messages:
+                self._kept.setdefault(message.rejection.key, replace(message, value=None, headers=()))
+            newest = sorted(self._kept.values(), key=_time_ms)[-NEWEST_MAX:]
+            self._kept = {message.rejection.key: message for message in newest}
+            if self._clock() - began_s > _NEWEST_S_MAX:
+                return False
+        return True
 
     def _open(self) -> KafkaConsumer:
         consumer = open_reader(
@@ -232,20 +234,14 @@ def _assign(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return partitions
 
 
-def _messages_to_end(
-    consumer: KafkaConsumer, *, timeout_ms: int, polls_max: int | None = None
-) -> Iterator[RejectedMessage]:
-    """The messages from where the consumer stands to where the topic ends now, or as far as so many polls bring it."""
-    partitions = list(consumer.assignment())
-    ends = consumer.end_offsets(partitions)
-    for _ in itertools.count() if polls_max is None else range(polls_max):
-        if all(consumer.position(partition) >= ends[partition] for partition in partitions):
-            break
-        for records in consumer.poll(timeout_ms=timeout_ms, max_records=_POLL_RECORDS_MAX).values():
-            for record in records:
-                message = parse_rejected(record)
-                if message is not None:
-                    yield message
+def _messages_to_end(consumer: KafkaConsumer, *, still_s_max: float) -> Iterator[Iterator[RejectedMessage]]:
+    """The messages from where the consumer stands to where the topic ends now, as each poll brings them.
+
+    Raises: as `polled_to`.
+    """
+    ends = consumer.end_offsets(list(consumer.assignment()))
+    for records in polled_to(consumer, ends, records_max=_POLL_RECORDS_MAX, still_s_max=still_s_max):
+        yield (message for record in records if (message := parse_rejected(record)) is not None)
 
 
 def _time_ms(message: RejectedMessage) -> int:

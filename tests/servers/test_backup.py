@@ -183,7 +183,7 @@ def test_a_restored_backup_answers_as_what_was_backed_up(stack: Settings, tmp_pa
     assert empty.watches.all(settings.kafka_topic) == [replace(watch, told_from=0)]
     reader = MatchReader(restored, "test")
     reader.seek(0)
-    assert [each.match.id for each in reader.read()] == ["match/3", "match/4"]
+    assert [each.match.id for each in reader.read_to(reader.end_offset())] == ["match/3", "match/4"]
     reader.close()
     empty.close()
 

@@ -3,11 +3,13 @@
 from contextlib import closing
 
 import pytest
+from kafka import KafkaConsumer
 
-from contract.errors import ConfigurationError
+from contract.errors import ConfigurationError, DependencyError
 from contract.messages import Rejection
 from contract.record_key import RecordKey
 from contract.settings import Settings
+from topics import rejected
 from topics.batch_publisher import BatchPublisher, Message
 from topics.rejected import NEWEST_MAX, NewestRejected, read_rejected, rejected_message
 from topics.topic import ensure_topics
@@ -51,3 +53,19 @@ def test_newest_messages_are_followed_without_their_values(settings: Settings) -
         publish(settings, [refused(1000), refused(1000)])
         found, _ = newest.read()
         assert [message.rejection.key.offset for message in found[:2]] == [1000, NEWEST_MAX + 4]
+
+
+def test_messages_that_do_not_come_are_not_waited_for_for_ever_and_are_said_to_lack(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Kafka stands still after it has said where they end."""
+    ensure_topics(settings)
+    publish(settings, [refused(1)])
+    monkeypatch.setattr(KafkaConsumer, "end_offsets", lambda _, places: dict.fromkeys(places, 40))
+    monkeypatch.setattr(rejected, "_NEWEST_S_MAX", 0.5)
+    monkeypatch.setattr(rejected, "STILL_S_MAX", 0.5)
+    with closing(NewestRejected(settings)) as newest:
+        found, is_complete = newest.read()
+        assert ([message.rejection.key.offset for message in found], is_complete) == ([1], False)
+    with pytest.raises(DependencyError, match=r"of 40: nothing came for 0\.5 s"):
+        list(read_rejected(settings))

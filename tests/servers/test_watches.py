@@ -31,7 +31,6 @@ from tests.receiver import Receiver
 from tests.waiting import wait_for
 from topics import matches
 from topics.topic import Topic, ensure_topics
-from workers.watcher import collection
 
 KILLED_AT = (
     "watcher-before-take-up",
@@ -185,17 +184,20 @@ def test_without_kafka_its_log_says_that_a_collection_waits_and_then_nothing_is_
         assert running.told(watch, len(expected)) == expected
 
 
-def test_matches_that_do_not_come_are_not_waited_for_for_ever(
+def test_matches_that_do_not_come_are_not_waited_for_for_ever_and_are_said_to_lack(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where Kafka stands still after it has said where they end."""
-    monkeypatch.setattr(matches.MatchReader, "end_offset", lambda _: 1)
-    monkeypatch.setattr(collection, "UNMOVED_S_MAX", 0.5)
+    monkeypatch.setattr(matches, "_STILL_S_MAX", 0.5)
+    with contextlib.closing(matches.NewestMatches(running.settings)) as newest:
+        assert newest.read() == ([], 0, True)
+        monkeypatch.setattr(matches.MatchReader, "end_offset", lambda _: 1)
+        assert newest.read() == ([], 0, False)
     with (
-        contextlib.closing(collection.TopicTeller(running.settings)) as teller,
-        pytest.raises(DependencyError, match="the matches from 0 to 1 do not come"),
+        contextlib.closing(matches.MatchReader(running.settings, "test-matches")) as reader,
+        pytest.raises(DependencyError, match=r" 0 stopped at 0 of 1: nothing came for 0\.5 s"),
     ):
-        list(teller.read_from(0))
+        list(reader.read_to(1, still_s_max=0.5))
 
 
 KEPT = 5
@@ -217,7 +219,8 @@ def test_the_api_tells_the_newest_matches_and_kafka_has_the_older_ones(few_kept:
             wait_for(lambda: reader.end_offset() >= count or None)
         found: set[int] = set()
         while len(found) < count:
-            found |= {each.match.source.offset for each in reader.read() if each.match.watch == watch.id}
+            behind = reader.read_to(reader.end_offset())
+            found |= {each.match.source.offset for each in behind if each.match.watch == watch.id}
         assert sorted(found) == expected
 
         def told() -> list[int] | None:

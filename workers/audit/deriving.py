@@ -1,6 +1,5 @@
 """Reads records of the topic again, by their offsets, and derives from them what became of each, as the embedder does."""
 
-import time
 from collections.abc import Sequence
 
 from kafka import KafkaConsumer, TopicPartition
@@ -10,14 +9,13 @@ from contract.errors import ConfigurationError, DependencyError
 from contract.settings import Settings
 from model.pictures.decoder import Decoder
 from topics.clients import CONNECT_TIMEOUT_S, open_reader
+from topics.polling import polled_to
 from workers.embedder.outcomes import Judged, judge
 from workers.embedder.records import Record, reached_from
 
 # What is in memory at once: so many bytes, or a single record that has more.
 PIECE_SIZE_BYTES_MAX = 8 * 1024 * 1024
 _FETCH_SIZE_BYTES_MAX = 512 * 1024
-_POLL_TIMEOUT_MS = 500
-_READ_S_MAX = 30.0
 
 
 class TopicPieces:
@@ -50,22 +48,18 @@ class TopicPieces:
         """
         place = TopicPartition(self._settings.kafka_topic, partition)
         found: list[Record] = []
-        size_bytes, reached, deadline = 0, start, time.monotonic() + _READ_S_MAX
+        size_bytes, reached = 0, start
         try:
             consumer = self._opened()
             consumer.assign([place])
             consumer.seek(place, start)
-            while reached < end:
-                polled = consumer.poll(timeout_ms=_POLL_TIMEOUT_MS, max_records=64).get(place, [])
+            for polled in polled_to(consumer, {place: end}, records_max=64):
                 for record in reached_from(reached, (each for each in polled if each.offset < end)):
                     size_bytes += record.size_bytes
                     if found and size_bytes > PIECE_SIZE_BYTES_MAX:
                         return found, found[-1].offset + 1
                     found.append(record)
                     reached = record.offset + 1
-                reached = max(reached, min(end, consumer.position(place)))
-                if reached < end and time.monotonic() > deadline:
-                    raise DependencyError("kafka", f"reading {place.topic} {partition} stopped at {reached} of {end}.")
         except (KafkaError, OSError) as error:
             raise self._failed("reading", error) from error
         return found, end

@@ -17,9 +17,6 @@ from workers.watcher.selection import select_rows
 from workers.watcher.verdicts import Verdicts
 from workers.watcher.webhooks import Lanes, Webhooks
 
-# A Kafka that stands still while it is read gives no error, and no match.
-UNMOVED_S_MAX = 30.0
-
 
 class TopicTeller:
     """Publishes matches to a collection's topic of them, and remembers which, for the webhooks."""
@@ -53,13 +50,7 @@ class TopicTeller:
         """
         reader = self._opened()
         reader.seek(offset)
-        end, at, moved_s = reader.end_offset(), offset, time.monotonic()
-        while reader.next_offset < end:
-            yield from reader.read()
-            if reader.next_offset > at:
-                at, moved_s = reader.next_offset, time.monotonic()
-            elif time.monotonic() - moved_s > UNMOVED_S_MAX:
-                raise DependencyError("kafka", f"the matches from {at} to {end} do not come.")
+        yield from reader.read_to(reader.end_offset())
 
     def close(self) -> None:
         """Close the connections."""
