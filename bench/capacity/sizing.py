@@ -45,7 +45,7 @@ def _plan(engine: str, load: Load, rates: Rates, machine: Machine) -> Plan:
         search_ms: float | None = _search_ms(load, rates)
     else:
         parts.append(_api("API", load, rates, machine, cores_a_search=0.0, index_gb=0.0))
-        search_ms = None
+        search_ms = rates.vector_search_ms.value if load.images <= rates.vector_images_max else None
         notes.append(_of_vectors(rates))
     embedders = parts[2].processes
     return Plan(
@@ -63,9 +63,9 @@ def _of_vectors(rates: Rates) -> str:
     if not rates.vector_count:
         return "what rows and searches cost with Cassandra's vector index was not measured"
     return (
-        f"a search with Cassandra's vector index was measured over {rates.vector_count:,} rows alone "
-        f"({_value(rates.vector_search_ms):g} ms): its time, cores and memory over more are not known, and what stands here is the "
-        "least that it can be"
+        f"what a search with Cassandra's vector index takes of its processors was measured over {rates.vector_count:,} rows alone, and "
+        f"its time ({_value(rates.vector_search_ms):g} ms) and the writing of a row with at most {rates.vector_images_max:,}: with more "
+        "they are not known, and what stands here is the least that it can be"
     )
 
 

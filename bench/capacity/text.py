@@ -80,7 +80,8 @@ def _plan(found: Plan) -> list[str]:
         for part in found.parts
     ]
     if found.search_ms is not None:
-        lines.append(f"  one exact search: {found.search_ms:,.2f} ms of one core, p50")
+        said = ("one exact search", " of one core") if found.engine == "exact" else ("one search", "")
+        lines.append(f"  {said[0]}: {found.search_ms:,.2f} ms{said[1]}, p50")
     lines.append(f"  partitions of the topic: {found.partitions} or more")
     lines += [f"  {way}: {shown(mb, 2)} MB/s" for way, mb in found.traffic_mb_per_s.items()]
     return [*lines, *(f"  - {note}" for note in found.notes), ""]

@@ -54,7 +54,7 @@ def figures(found: Plan) -> dict[str, float]:
     needed |= found.traffic_mb_per_s
     return {name: value for name, value in needed.items() if not isinstance(value, str)} | {
         "partitions": found.partitions,
-        "search_ms": found.search_ms or 0.0,
+        "search_ms": math.inf if found.search_ms is None else found.search_ms,
     }
 
 
@@ -116,6 +116,16 @@ def test_more_images_than_one_indexer_can_follow_are_told() -> None:
     problems = plan("exact", Load(1e6, 1e6, 10), FILLED["digits"], MACHINE).problems
     assert any("one indexer" in problem for problem in problems)
     assert any("a base is built" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_how_long_a_table_searches_is_told_for_no_more_images_than_were_measured(kind: str) -> None:
+    rates = RATES[kind]
+    at_most, more = (
+        plan("cassandra", Load(rates.vector_images_max + further, 1, 1), rates, MACHINE) for further in (0, 1)
+    )
+    assert at_most.search_ms == rates.vector_search_ms.value is not None
+    assert more.search_ms is None
 
 
 def test_a_rate_that_was_not_measured_is_told_and_not_invented() -> None:
