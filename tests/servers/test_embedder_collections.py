@@ -182,10 +182,11 @@ def test_dropped_again_and_again_it_holds_up_nobody(
 def test_a_busy_collection_does_not_starve_another(
     settings: Settings, store: Store, made: Made, tmp_path: Path, busy: int
 ) -> None:
-    """Ten images a second come into one while `busy` wait in another: nearly all have their feed row before two batches of those:
-    the one that is embedded when an image comes, and the one that was fetched by then.
+    """Ten images a second come into one while `busy` wait in another: most have their feed row before two batches of those, the one
+    that waits to be written when an image comes, and the one that is embedded. Nearly all have it before three: one more may be
+    taken until the image is fetched.
 
-    Counted in images, since what a second brings depends on what else the machine does.
+    Counted in images, since what a second brings depends on what else the machine does. On a slow machine batches are smaller.
     """
     log = make_topics(settings)
     quiet, quiet_log = made.create("quiet")
@@ -222,7 +223,8 @@ def test_a_busy_collection_does_not_starve_another(
     for what, found in (("ms", done_ms - came_ms), ("of the others first", overtaken_by)):
         p50, p99 = np.percentile(found, [50, 99])
         print(f"{len(sent)} images beside {busy}: p50 {p50:.0f}, p99 {p99:.0f}, most {max(found)} {what}")
-    assert p99 <= 2 * settings.batch_images_max
+    assert p50 <= 2 * settings.batch_images_max
+    assert p99 <= 3 * settings.batch_images_max
 
 
 def changes(embedder: Embedder) -> int:
