@@ -171,6 +171,7 @@ class SmallPipeline:
         self._next = [0] * PARTITIONS
         self._time_s = 0.0
         self._merging: tuple[str, int] | None = None
+        self._is_carrying = False
         cassandra: Any = self.cassandra
         self._embedder = BatchEmbedder(
             collection="default",
@@ -243,8 +244,11 @@ class SmallPipeline:
             build_base(self._folder, generation_name=writer.current_name(), base_name=name, compiled_dir=self._compiled)
             self._merging = name, merged
         else:
-            writer.replace_base(*self._merging)
-            self._merging = None
+            if not self._is_carrying:
+                writer.begin_base(*self._merging)
+                self._is_carrying = True
+            if writer.carry_over(self._chance.choice((1, 5, 2048))) is not None:
+                self._merging, self._is_carrying = None, False
 
     def tell(self) -> None:
         """Let the watcher tell what is new."""

@@ -25,6 +25,7 @@ class _Build(NamedTuple):
     base_name: str
     entries_merged: int
     began: float
+    is_taken: bool = False
 
 
 class Bases:
@@ -65,9 +66,10 @@ class Bases:
         if self._build:
             self._build.process.terminate()
             self._build.process.join()
+            self._build = None
 
     def tend(self, writer: Writer) -> None:
-        """Begin a base when the tail is long or old; publish on it once it is built."""
+        """Begin a base when the tail is long or old; publish on it once it is built and has what came meanwhile."""
         tail = writer.manifest.tail
         if self._build is None:
             is_old = self._clock() - self._base_published > self._settings.rebuild_interval_s
@@ -80,18 +82,28 @@ class Bases:
             if is_due and self._may_build():
                 self._build = self._begin_build(writer)
         elif not self._build.process.is_alive():
-            build, self._build = self._build, None
-            self._base_published = self._clock()
-            if build.process.exitcode:
-                logger.error(
-                    "base not built", collection=self._name, exit_status=build.process.exitcode, base=build.base_name
-                )
-                return
+            self._take(self._build, writer)
+
+    def _take(self, build: _Build, writer: Writer) -> None:
+        """Have the writer go over to a base, by a piece at each call."""
+        manifest = None
+        if build.process.exitcode:
+            logger.error(
+                "base not built", collection=self._name, exit_status=build.process.exitcode, base=build.base_name
+            )
+        else:
             try:
-                manifest = writer.replace_base(build.base_name, build.entries_merged)
+                if not build.is_taken:
+                    writer.begin_base(build.base_name, build.entries_merged)
+                    self._build = build._replace(is_taken=True)
+                manifest = writer.carry_over()
+                if manifest is None:
+                    return
             except IndexDamagedError as error:
                 logger.error("base not taken", collection=self._name, detail=str(error), base=build.base_name)
-                return
+        self._build = None
+        self._base_published = self._clock()
+        if manifest is not None:
             telemetry.REBUILDS.labels(self._name).inc()
             logger.info(
                 "base replaced",

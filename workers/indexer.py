@@ -203,6 +203,7 @@ class Indexer:
             logger.warning(
                 "starting a new index", collection=self._name, because="the gallery's logs changed", logs=logs
             )
+            self._bases.close()  # it is of other logs
             self._writer = self._begin_anew()
             self._writer.set_logs(logs)
         for number, name in enumerate(logs):

@@ -143,9 +143,9 @@ class Tail:
         """An entry's metadata."""
         return self._metadata[number].decode()
 
-    def entries_from(self, number: int) -> list[Entry]:
-        """Entry `number` and all behind it, with their embeddings."""
-        entries, embeddings = map(self.entry, range(number, self.count_of_entries)), self.appended.embeddings[number:]
+    def entries_between(self, start: int, end: int) -> list[Entry]:
+        """The entries of these numbers, `end` not among them, with their embeddings."""
+        entries, embeddings = map(self.entry, range(start, end)), self.appended.embeddings[start:end]
         return [
             entry if entry.embedding is None else entry._replace(embedding=embedding.astype("<f4").tobytes())
             for entry, embedding in zip(entries, embeddings, strict=True)

@@ -48,3 +48,10 @@ class TailAppender:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def new_tail_file(index_dir: Path, base_name: str) -> TailAppender:
+    """The empty tail of a base."""
+    path = index_dir / "tails" / f"{base_name}.tail"
+    discard(path)
+    return TailAppender(path, 0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from contract.errors import IndexDamagedError
-from gallery.generations.base import Base, base_files, empty_base, load_base
+from gallery.generations.base import empty_base
 from gallery.generations.content import ContentSum
 from gallery.generations.files import discard, make_folder, write_whole
 from gallery.generations.fold import Entry, Fold, PartitionProgress, Position
@@ -34,10 +34,11 @@ from gallery.generations.manifest import (
     read_other_format,
     write_manifest,
 )
+from gallery.generations.next_tail import CARRIED_ENTRIES_MIN, NextTail, append_entries
 from gallery.generations.reader import Reader
 from gallery.generations.retention import Retention
-from gallery.generations.tail import Tail, TailEntry, encode_entries
-from gallery.generations.tail_file import TailAppender
+from gallery.generations.tail import Tail
+from gallery.generations.tail_file import TailAppender, new_tail_file
 from gallery.generations.unusable_rows import UnusableRows
 from runtime.failpoints import failpoint
 from runtime.planted import planted
@@ -95,6 +96,7 @@ class Writer:
         for folder in ("generations", "bases", "tails"):
             make_folder(index_dir / folder)
         self.logs: list[str] = []
+        self._next: NextTail | None = None
         self._content = ContentSum()
         self._retention = Retention(index_dir, clock=clock, wall_clock=wall_clock)
         loaded = None if rebuild else self._load()
@@ -114,7 +116,7 @@ class Writer:
         tail_entries = self.tail.supersede(entries)
         content = copy(self._content)
         content.follow(self.tail, tail_entries, self.logs)
-        self._append(tail_entries)
+        append_entries(self.tail, self._tail_file, tail_entries)
         self._content = content
 
     def publish(self) -> Manifest:
@@ -136,17 +138,33 @@ class Writer:
 
     def replace_base(self, name: str, entries_merged: int) -> Manifest:
         """Publish on a base that was built from the first `entries_merged` entries of the tail."""
+        self.begin_base(name, entries_merged)
+        while (manifest := self.carry_over()) is None:
+            pass
+        return manifest
+
+    def begin_base(self, name: str, entries_merged: int) -> None:
+        """Begin the tail of such a base, beside the one that goes on: `carry_over` brings to it what came since.
+
+        Raises:
+            IndexDamagedError: the base is not as it was built.
+        """
         failpoint("indexer-before-base")
-        folder = self._index_dir / "bases" / name
-        files = base_files(folder)
-        base = load_base(folder, files, self._dimensions)
-        later = [] if planted("merge-drops-the-tail") else self.tail.entries_from(entries_merged)
-        self._tail_file.close()
-        self._start_tail(base)
+        self._close_next()
+        count = self.tail.count_of_entries
+        merged = count if planted("merge-drops-the-tail") else entries_merged
+        self._next = NextTail(self._index_dir, name, self._dimensions, entries_merged=merged, entries=count)
         failpoint("indexer-after-new-tail")
-        self._append(self.tail.supersede(later))
-        self._tail_file.sync()
-        return self._publish(BaseFiles(name, len(base.live), files))
+
+    def carry_over(self, entries_min: int = CARRIED_ENTRIES_MIN) -> Manifest | None:
+        """As `NextTail.carry_over`; publish on the base that was begun once it has all, else None."""
+        following = self._next
+        if following is None or not following.carry_over(self.tail, entries_min):
+            return None
+        self._next = None
+        self._tail_file.close()
+        self.tail, self._tail_file = following.tail, following.file
+        return self._publish(following.base)
 
     def oldest_history_ms(self) -> int | None:
         """Effective time of the first record that replaced one that is still kept; None where none is."""
@@ -158,13 +176,14 @@ class Writer:
         return self._name
 
     def close(self) -> None:
-        """Close the tail file."""
+        """Close the tail files."""
         self._tail_file.close()
+        self._close_next()
 
-    def _append(self, entries: list[TailEntry]) -> None:
-        self._tail_file.append(encode_entries(entries))
-        failpoint("indexer-after-append")
-        self.tail.append(entries)
+    def _close_next(self) -> None:
+        if self._next is not None:
+            self._next.file.close()
+            self._next = None
 
     def _load(self) -> tuple[Manifest, Tail] | None:
         try:
@@ -194,7 +213,8 @@ class Writer:
             max(numbers, default=0),
             FORMAT,
         )
-        self._start_tail(empty_base(self._dimensions))
+        self.tail = Tail(empty_base(self._dimensions))
+        self._tail_file = new_tail_file(self._index_dir, f"{self.manifest.index_id}-00000000")
         self.fold = self._resumed_fold()
         self._publish(self.manifest.base)
 
@@ -217,13 +237,6 @@ class Writer:
                 {image_id: (found.position, found.reason) for image_id, found in self.manifest.not_shown.items()},
             ),
         )
-
-    def _start_tail(self, base: Base) -> None:
-        """Begin the empty tail of a base."""
-        self.tail = Tail(base)
-        path = self._index_dir / "tails" / f"{base.name or self.manifest.index_id + '-00000000'}.tail"
-        discard(path)
-        self._tail_file = TailAppender(path, 0)
 
     def _publish(self, base: BaseFiles) -> Manifest:
         """Files first, then the manifest, then the rename that makes it current."""

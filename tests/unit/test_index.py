@@ -115,6 +115,42 @@ def test_older_snapshot_goes_on_answering_from_what_it_covers(tmp_path: Path) ->
     assert old.find("a") is not None and new.find("a") is None
 
 
+def test_what_came_while_a_base_was_built_is_carried_over_in_pieces_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    feed = Feed(tmp_path)
+    reader = Reader(tmp_path, ENCODER)
+    gallery = {f"id-{n}": embedding(n) for n in range(40)}
+    feed.add(*gallery.items())
+    old, merged = feed.writer.next_base_name(), feed.writer.manifest.tail.entries
+    build_base(tmp_path, generation_name=feed.writer.current_name(), base_name=old)
+
+    def change(number: int) -> None:
+        """One replaced, one deleted, one new."""
+        changes = {
+            f"id-{number}": embedding(100 + number),
+            f"id-{20 + number}": None,
+            f"new-{number}": embedding(200 + number),
+        }
+        feed.add(*changes.items())
+        gallery.update({image_id: found for image_id, found in changes.items() if found is not None})
+        del gallery[f"id-{20 + number}"]
+
+    for number in range(10):
+        change(number)
+    feed.writer.begin_base(old, merged)
+    pieces = 0
+    while feed.writer.carry_over(entries_min=4) is None:
+        assert feed.writer.manifest.base.name == ""
+        change(10 + pieces)
+        pieces += 1
+        assert answer(reader.current(), embedding(7), 60) == brute_force(gallery, embedding(7), 60)
+    assert 3 < pieces < 10
+    assert feed.writer.manifest.base.name == old
+    assert feed.writer.manifest.tail.entries == 3 * (10 + pieces)
+    for found in (reader.current(), Reader(tmp_path, ENCODER).current()):
+        assert answer(found, embedding(7), 60) == brute_force(gallery, embedding(7), 60)
+    assert Writer(tmp_path, ENCODER).manifest == feed.writer.manifest
+
+
 def test_delete_is_remembered_through_a_rebuild_against_an_older_put(tmp_path: Path) -> None:
     feed = Feed(tmp_path)
     feed.add(("a", embedding(1)), ("a", None))
