@@ -187,17 +187,21 @@ def test_without_kafka_its_log_says_that_a_collection_waits_and_then_nothing_is_
 def test_matches_that_do_not_come_are_not_waited_for_for_ever_and_are_said_to_lack(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where Kafka stands still after it has said where they end."""
+    """As where Kafka stands still after it has said where they end. Who goes on behind those that came meets none again."""
+    source = matches.MatchSource("log", 0, 0, 1)
+    came = matches.WatchMatch("m", "w", "", "default", "id", 0.0, source, None, 1)
     monkeypatch.setattr(matches, "_STILL_S_MAX", 0.5)
     with contextlib.closing(matches.NewestMatches(running.settings)) as newest:
         assert newest.read() == ([], 0, True)
-        monkeypatch.setattr(matches.MatchReader, "end_offset", lambda _: 1)
-        assert newest.read() == ([], 0, False)
+        with contextlib.closing(matches.MatchPublisher(running.settings)) as publisher:
+            publisher.publish([came])
+        monkeypatch.setattr(matches.MatchReader, "end_offset", lambda _: 2)
+        assert newest.read() == ([matches.NumberedMatch(0, came)], 1, False)
     with (
         contextlib.closing(matches.MatchReader(running.settings, "test-matches")) as reader,
-        pytest.raises(DependencyError, match=r" 0 stopped at 0 of 1: nothing came for 0\.5 s"),
+        pytest.raises(DependencyError, match=r" 0 stopped at 1 of 2: nothing came for 0\.5 s"),
     ):
-        list(reader.read_to(1, still_s_max=0.5))
+        list(reader.read_to(2, still_s_max=0.5))
 
 
 KEPT = 5
