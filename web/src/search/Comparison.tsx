@@ -84,7 +84,7 @@ function usePair(query: string, queryInstead: string | undefined, querySize: Siz
       isDone = isLast;
       setPair({ query, size: querySize ?? { width: query.naturalWidth, height: query.naturalHeight }, result });
     };
-    show(loaded(resultInstead), false).catch(() => undefined);
+    if (result !== resultInstead) show(loaded(resultInstead), false).catch(() => undefined);
     show(loaded(result, resultInstead), true).catch(() => undefined);
     return () => { isDone = true; };
   }, [query, queryInstead, querySize?.width, querySize?.height, result, resultInstead]);
